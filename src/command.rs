@@ -1,0 +1,400 @@
+//! Commands: what can be asked of the exchange, and their canonical payload.
+//!
+//! The canonical payload is the native payload in 64-bit mode, big-endian, every field at a fixed
+//! offset. It is all that lanes and replay ever read. Layouts stand once, in the `layout!` calls
+//! below; `docs/NATIVE.md` shows them and a test compares the two.
+
+use crate::types::{
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
+    Side, TimeInForce,
+};
+use thiserror::Error;
+
+/// A payload that is not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PayloadError {
+    /// No schema has this number (row S1.41).
+    #[error("Schema not found: {0}")]
+    UnknownSchema(u32),
+    /// The payload is shorter or longer than its schema says.
+    #[error("payload of schema {schema} has {found} bytes, not {expected}")]
+    Length {
+        /// Schema id.
+        schema: u32,
+        /// Bytes that the schema takes.
+        expected: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// A field holds a value that it cannot have.
+    #[error("field {field} of schema {schema} cannot be {value}")]
+    Field {
+        /// Schema id.
+        schema: u32,
+        /// Field name.
+        field: &'static str,
+        /// The value found.
+        value: i64,
+    },
+}
+
+/// A value with a fixed size in a payload.
+trait Wire: Sized {
+    /// Bytes on the wire.
+    const SIZE: usize;
+    /// Type name in documents and schemas.
+    const NAME: &'static str;
+    /// Reads the value; `Err` is the raw number that it cannot be.
+    fn get(bytes: &[u8]) -> Result<Self, i64>;
+    /// Writes the value.
+    fn put(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! wire_number {
+    ($($ty:ty, $inner:ty, $name:literal, $wrap:expr, $unwrap:expr;)+) => {$(
+        impl Wire for $ty {
+            const SIZE: usize = size_of::<$inner>();
+            const NAME: &'static str = $name;
+            #[inline]
+            fn get(bytes: &[u8]) -> Result<Self, i64> {
+                let raw = bytes.try_into().expect("the layout hands over exactly SIZE bytes");
+                #[allow(clippy::redundant_closure_call, reason = "the macro takes any conversion")]
+                Ok($wrap(<$inner>::from_be_bytes(raw)))
+            }
+            #[inline]
+            fn put(&self, out: &mut Vec<u8>) {
+                #[allow(clippy::redundant_closure_call, reason = "the macro takes any conversion")]
+                out.extend_from_slice(&<$inner>::to_be_bytes($unwrap(self)));
+            }
+        }
+    )+};
+}
+
+wire_number! {
+    u8, u8, "uint8", |v| v, |v: &u8| *v;
+    u32, u32, "uint32", |v| v, |v: &u32| *v;
+    AccountId, u64, "uint64", AccountId, |v: &AccountId| v.0;
+    OrderId, u64, "uint64", OrderId, |v: &OrderId| v.0;
+    ClientOrderId, u64, "int", ClientOrderId, |v: &ClientOrderId| v.0;
+    InstrumentId, u32, "uint32", InstrumentId, |v: &InstrumentId| v.0;
+    AssetId, u32, "uint32", AssetId, |v: &AssetId| v.0;
+    Price, i64, "decimal", Price, |v: &Price| v.0;
+    Quantity, i64, "decimal", Quantity, |v: &Quantity| v.0;
+    Amount, i64, "decimal", Amount, |v: &Amount| v.0;
+}
+
+macro_rules! wire_enum {
+    ($($ty:ident),+) => {$(
+        impl Wire for $ty {
+            const SIZE: usize = 1;
+            const NAME: &'static str = "enum8";
+            #[inline]
+            fn get(bytes: &[u8]) -> Result<Self, i64> {
+                $ty::from_u8(bytes[0]).ok_or(i64::from(bytes[0]))
+            }
+            #[inline]
+            fn put(&self, out: &mut Vec<u8>) {
+                out.push(*self as u8);
+            }
+        }
+    )+};
+}
+wire_enum!(Side, OrderType, TimeInForce);
+
+/// One field of a payload, as documents and tools show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldLayout {
+    /// Field name.
+    pub name: &'static str,
+    /// Type name: `uint8`, `enum8`, `uint32`, `uint64`, `decimal` (int64), or `int`, which is as
+    /// wide as the frame's bit mode and always stands last.
+    pub kind: &'static str,
+    /// Bytes from the payload's start, in 64-bit mode.
+    pub offset: usize,
+    /// Bytes, in 64-bit mode.
+    pub size: usize,
+}
+
+macro_rules! layout {
+    ($($(#[$doc:meta])* $name:ident = $schema:literal, $text:literal { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)+ })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $name { $($(#[$fdoc])* pub $field: $ty,)+ }
+
+            impl $name {
+                /// Schema id of the payload.
+                pub const SCHEMA: u32 = $schema;
+                /// Bytes of the payload in 64-bit mode.
+                pub const SIZE: usize = 0 $(+ <$ty as Wire>::SIZE)+;
+
+                /// Reads the canonical payload.
+                ///
+                /// # Errors
+                /// [`PayloadError::Length`] and [`PayloadError::Field`].
+                #[inline]
+                pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+                    if payload.len() != Self::SIZE {
+                        return Err(PayloadError::Length {
+                            schema: $schema, expected: Self::SIZE, found: payload.len(),
+                        });
+                    }
+                    let mut rest = payload;
+                    $(
+                        let (head, tail) = rest.split_at(<$ty as Wire>::SIZE);
+                        let $field = <$ty as Wire>::get(head).map_err(|value| PayloadError::Field {
+                            schema: $schema, field: stringify!($field), value,
+                        })?;
+                        rest = tail;
+                    )+
+                    debug_assert!(rest.is_empty());
+                    Ok($name { $($field,)+ })
+                }
+
+                /// Appends the canonical payload.
+                #[inline]
+                pub fn encode(&self, out: &mut Vec<u8>) {
+                    $(Wire::put(&self.$field, out);)+
+                }
+            }
+        )+
+
+        /// A request, sequenced or about to be.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Command { $($(#[$doc])* $name($name),)+ }
+
+        impl Command {
+            /// Schema id, name and fields of every command, in schema order.
+            pub const LAYOUTS: &'static [(u32, &'static str, fn() -> Vec<FieldLayout>)] = &[$(
+                ($schema, $text, || {
+                    let mut offset = 0;
+                    vec![$({
+                        let size = <$ty as Wire>::SIZE;
+                        offset += size;
+                        FieldLayout { name: stringify!($field), kind: <$ty as Wire>::NAME, offset: offset - size, size }
+                    },)+]
+                }),
+            )+];
+
+            /// Schema id of the payload.
+            #[must_use]
+            #[inline]
+            pub const fn schema(&self) -> u32 {
+                match self { $(Command::$name(_) => $schema,)+ }
+            }
+
+            /// The command's name in logs and tools.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Command::$name(_) => $text,)+ }
+            }
+
+            /// Reads a canonical payload.
+            ///
+            /// # Errors
+            /// [`PayloadError`]: an unknown schema, a wrong length, a value that its field cannot have.
+            #[inline]
+            pub fn decode(schema: u32, payload: &[u8]) -> Result<Command, PayloadError> {
+                match schema {
+                    $($schema => $name::decode(payload).map(Command::$name),)+
+                    unknown => Err(PayloadError::UnknownSchema(unknown)),
+                }
+            }
+
+            /// Appends the canonical payload.
+            #[inline]
+            pub fn encode(&self, out: &mut Vec<u8>) {
+                match self { $(Command::$name(command) => command.encode(out),)+ }
+            }
+        }
+
+        $(impl From<$name> for Command {
+            fn from(command: $name) -> Command { Command::$name(command) }
+        })+
+    };
+}
+
+layout! {
+    /// Enters an order.
+    NewOrder = 1, "new-order" {
+        /// Whose order it is.
+        account: AccountId,
+        /// What is traded.
+        instrument: InstrumentId,
+        /// Buy or sell.
+        side: Side,
+        /// Limit.
+        order_type: OrderType,
+        /// How long it lives.
+        time_in_force: TimeInForce,
+        /// Must be zero.
+        flags: u8,
+        /// Limit price in ticks.
+        price: Price,
+        /// Quantity in lots.
+        quantity: Quantity,
+        /// The client's number for it; 0 for none.
+        client_order_id: ClientOrderId,
+    }
+    /// Cancels a live order, named by its id or, where that is 0, by the client's number.
+    CancelOrder = 2, "cancel-order" {
+        /// Whose order it is.
+        account: AccountId,
+        /// What is traded.
+        instrument: InstrumentId,
+        /// The order; 0 to name it by `orig_client_order_id`.
+        order_id: OrderId,
+        /// The client's number of the order, used where `order_id` is 0.
+        orig_client_order_id: ClientOrderId,
+    }
+    /// Changes price and quantity of a live order. It keeps its id; it keeps its place only when
+    /// nothing but the quantity falls.
+    ReplaceOrder = 3, "replace-order" {
+        /// Whose order it is.
+        account: AccountId,
+        /// What is traded.
+        instrument: InstrumentId,
+        /// The order; 0 to name it by `orig_client_order_id`.
+        order_id: OrderId,
+        /// The new limit price in ticks.
+        price: Price,
+        /// The new whole quantity in lots, what is filled included (FIX 38).
+        quantity: Quantity,
+        /// The client's number of the order, used where `order_id` is 0.
+        orig_client_order_id: ClientOrderId,
+    }
+    /// Credits an account from the liability account.
+    Deposit = 4, "deposit" {
+        /// Who receives.
+        account: AccountId,
+        /// Which asset.
+        asset: AssetId,
+        /// How much, in the asset's smallest unit.
+        amount: Amount,
+    }
+    /// Debits an account's available balance to the liability account.
+    Withdraw = 5, "withdraw" {
+        /// Who pays.
+        account: AccountId,
+        /// Which asset.
+        asset: AssetId,
+        /// How much, in the asset's smallest unit.
+        amount: Amount,
+    }
+    /// Moves available balance from one account to another.
+    Transfer = 6, "transfer" {
+        /// Who pays.
+        from: AccountId,
+        /// Who receives.
+        to: AccountId,
+        /// Which asset.
+        asset: AssetId,
+        /// How much, in the asset's smallest unit.
+        amount: Amount,
+    }
+}
+
+impl Command {
+    /// The account the command acts for, which its key must be bound to.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        match self {
+            Command::NewOrder(c) => c.account,
+            Command::CancelOrder(c) => c.account,
+            Command::ReplaceOrder(c) => c.account,
+            Command::Deposit(c) => c.account,
+            Command::Withdraw(c) => c.account,
+            Command::Transfer(c) => c.from,
+        }
+    }
+
+    /// The instrument the command names, if it names one.
+    #[must_use]
+    pub const fn instrument(&self) -> Option<InstrumentId> {
+        match self {
+            Command::NewOrder(c) => Some(c.instrument),
+            Command::CancelOrder(c) => Some(c.instrument),
+            Command::ReplaceOrder(c) => Some(c.instrument),
+            Command::Deposit(_) | Command::Withdraw(_) | Command::Transfer(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Command> {
+        vec![
+            NewOrder {
+                account: AccountId(2),
+                instrument: InstrumentId(3),
+                side: Side::Sell,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::Ioc,
+                flags: 0,
+                price: Price(-4),
+                quantity: Quantity(5),
+                client_order_id: ClientOrderId(6),
+            }
+            .into(),
+            CancelOrder {
+                account: AccountId(1),
+                instrument: InstrumentId(2),
+                order_id: OrderId(3),
+                orig_client_order_id: ClientOrderId(4),
+            }
+            .into(),
+            ReplaceOrder {
+                account: AccountId(1),
+                instrument: InstrumentId(2),
+                order_id: OrderId(3),
+                price: Price(4),
+                quantity: Quantity(5),
+                orig_client_order_id: ClientOrderId(6),
+            }
+            .into(),
+            Deposit { account: AccountId(2), asset: AssetId(1), amount: Amount(7) }.into(),
+            Withdraw { account: AccountId(2), asset: AssetId(1), amount: Amount(7) }.into(),
+            Transfer { from: AccountId(2), to: AccountId(3), asset: AssetId(1), amount: Amount(7) }
+                .into(),
+        ]
+    }
+
+    #[test]
+    fn every_command_reads_back_what_it_wrote() {
+        for command in samples() {
+            let mut payload = Vec::new();
+            command.encode(&mut payload);
+            assert_eq!(Command::decode(command.schema(), &payload), Ok(command));
+        }
+    }
+
+    #[test]
+    fn a_payload_of_the_wrong_length_is_refused() {
+        for command in samples() {
+            let mut payload = Vec::new();
+            command.encode(&mut payload);
+            for cut in 0..payload.len() {
+                assert!(Command::decode(command.schema(), &payload[..cut]).is_err());
+            }
+            payload.push(0);
+            assert!(Command::decode(command.schema(), &payload).is_err());
+        }
+    }
+
+    #[test]
+    fn a_value_outside_its_enum_is_refused_by_name() {
+        let mut payload = Vec::new();
+        samples()[0].encode(&mut payload);
+        payload[12] = 9;
+        let error = Command::decode(1, &payload).expect_err("side 9 does not exist");
+        assert_eq!(error.to_string(), "field side of schema 1 cannot be 9");
+    }
+
+    #[test]
+    fn an_unknown_schema_is_refused_by_number() {
+        let error = Command::decode(777, &[]).expect_err("no such schema");
+        assert_eq!(error.to_string(), "Schema not found: 777");
+    }
+}

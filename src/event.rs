@@ -1,0 +1,517 @@
+//! Events: facts that the exchange produced, and why a request was refused.
+//!
+//! An event's name is (sequence, lane, index). In the event log every event takes
+//! [`EVENT_SIZE`] bytes, little-endian, so that a reader can step over kinds it does not know.
+
+use crate::types::{
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence,
+    SessionId, Side, Status, TimeNs,
+};
+
+/// Bytes of one event in the event log: a head of 16 and a body of 64.
+pub const EVENT_SIZE: usize = 80;
+/// Bytes before an event's body: sequence u64, index u32, kind u8, flags u8, reason u16.
+const HEAD_SIZE: usize = 16;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $value:literal, $text:literal;)+) => {
+        /// Why a request was refused; the number stands on the wire and in the event log.
+        ///
+        /// 1 to 99 are given before a sequence (the request changed nothing and used up no message
+        /// id), 100 and up by the exchange (the command is in the journal with this result).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum RejectReason { $($(#[$doc])* $name = $value,)+ }
+
+        impl RejectReason {
+            /// Every reason, in numeric order.
+            pub const ALL: &'static [RejectReason] = &[$(RejectReason::$name,)+];
+
+            /// The reason with this number; 0 and unknown numbers are none.
+            #[must_use]
+            pub const fn from_u16(value: u16) -> Option<RejectReason> {
+                match value { $($value => Some(RejectReason::$name),)+ _ => None }
+            }
+
+            /// The reason's name, as documents, JSON and counters show it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(RejectReason::$name => stringify!($name),)+ }
+            }
+
+            /// The reason as a sentence.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(RejectReason::$name => $text,)+ }
+            }
+        }
+
+        impl std::fmt::Display for RejectReason {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The first byte is not 0xAB.
+    BadMagic = 1, "the first byte is not 0xAB: this is not a native frame";
+    /// A version this node does not speak.
+    UnsupportedVersion = 2, "this version of the format is not spoken here";
+    /// Flags that are unknown or not supported.
+    BadFlags = 3, "a flag is unknown or asks for something not supported here";
+    /// The length is below the header or lies about the frame.
+    BadLength = 4, "the length field is below the smallest frame";
+    /// The frame is longer than the node allows.
+    FrameTooLong = 5, "the frame is longer than this node allows";
+    /// The bit mode is not 1, 2, 3 or 4.
+    BadBitMode = 6, "the bit mode is not 1, 2, 3 or 4";
+    /// The reserved field is not zero.
+    BadReserved = 7, "the reserved field is not zero";
+    /// The segments overlap, leave gaps, repeat or are out of range.
+    BadSegments = 8, "the segments overlap, leave gaps, repeat, or are out of range";
+    /// A segment that must be there is missing.
+    MissingSegment = 9, "a segment that must be there is missing";
+    /// The CRC-64 is wrong.
+    BadChecksum = 10, "the CRC-64 does not match";
+    /// The SHA-256 is wrong.
+    BadHash = 11, "the SHA-256 does not match";
+    /// The signature is wrong.
+    BadSignature = 12, "the signature does not match";
+    /// A message that must be signed is not.
+    SignatureRequired = 13, "a message of this priority must be signed";
+    /// The metadata cannot be read.
+    BadMetadata = 14, "the metadata cannot be read";
+    /// The priority is not 0 to 4, or the flags tell another one.
+    BadPriority = 15, "the priority is not 0 to 4, or the flags name another one";
+    /// The schema id is unknown.
+    UnknownSchema = 16, "no schema has this id";
+    /// The payload does not fit its schema.
+    BadPayload = 17, "the payload does not fit its schema";
+    /// The connection has no session yet, or this message is out of turn.
+    NotLoggedOn = 18, "log on first";
+    /// The logon was refused.
+    LogonRefused = 19, "the logon was refused";
+    /// The key may not do this, or not for this account.
+    NotEntitled = 20, "the key is not entitled to this";
+    /// The message id was used with other content.
+    IdReused = 21, "this message id was used before with other content";
+    /// The timestamp is at or below the horizon of the duplicate window.
+    TooOldToCheck = 22, "the timestamp is too old to tell whether this is a duplicate";
+    /// The timestamp is too far ahead of the node's clock.
+    TimestampAhead = 23, "the timestamp is too far ahead of the clock of the node";
+    /// A queue or ring is full; try again.
+    Busy = 24, "busy: try again";
+    /// The node is shutting down.
+    ShuttingDown = 25, "the node is shutting down";
+    /// Too many connections.
+    TooManyConnections = 26, "too many connections";
+    /// Not supported by this release.
+    NotSupported = 27, "not supported by this release";
+    /// The disk is full: no new orders until there is space.
+    NoSpace = 28, "no space for the journal: orders are refused until there is";
+
+    /// The instrument does not exist.
+    UnknownInstrument = 100, "no such instrument";
+    /// The asset does not exist.
+    UnknownAsset = 101, "no such asset";
+    /// The account does not exist.
+    UnknownAccount = 102, "no such account";
+    /// The order is not live (unknown, filled or cancelled), or is another account's.
+    UnknownOrder = 103, "no such live order";
+    /// The price is zero, negative or beyond the instrument's bounds.
+    InvalidPrice = 104, "the price is not positive or is out of bounds";
+    /// The quantity is zero, negative or beyond the instrument's bounds.
+    InvalidQuantity = 105, "the quantity is not positive or is out of bounds";
+    /// The amount is zero or negative.
+    InvalidAmount = 106, "the amount is not positive";
+    /// The available balance is too small.
+    InsufficientFunds = 107, "the available balance is too small";
+    /// A product or sum does not fit.
+    Overflow = 108, "the value does not fit";
+    /// A live order of the account has this client order id.
+    DuplicateClientOrderId = 109, "a live order of the account has this client order id";
+    /// The journaled time is past the message's time to live.
+    Expired = 110, "the time to live of the message was over";
+    /// The new quantity is not above what is filled.
+    TooLate = 111, "the order has filled that much already";
+    /// A table is full; nothing grows on the order path.
+    CapacityReached = 112, "a table of the exchange is full";
+    /// Flags or types that this release does not know.
+    UnsupportedOrder = 113, "this kind of order is not supported by this release";
+    /// The key was not entitled when the command was applied.
+    KeyNotEntitled = 114, "the key was not entitled when the command was applied";
+    /// From and to are one account.
+    SameAccount = 115, "from and to are the same account";
+    /// The liability account cannot do this.
+    LiabilityAccount = 116, "the liability account cannot be used for this";
+}
+
+/// What became of one command: exactly one for every sequenced command, always index 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandResult {
+    /// What became of it.
+    pub status: Status,
+    /// Why it was refused; `None` where it was not.
+    pub reason: Option<RejectReason>,
+    /// The session that sent it.
+    pub session: SessionId,
+    /// Trades of this command.
+    pub fill_count: u32,
+    /// Number of the answer among the session's outbound messages, from 1; 0 for none.
+    pub outbound: u64,
+    /// The client's own sequence number, echoed.
+    pub client_sequence: u64,
+    /// The order it concerns, or 0.
+    pub order_id: OrderId,
+    /// Filled quantity of the order, in all.
+    pub filled: Quantity,
+    /// Open quantity of the order.
+    pub leaves: Quantity,
+    /// Time of the record.
+    pub time: TimeNs,
+    /// The account it acts for.
+    pub account: AccountId,
+}
+
+/// One match, at the maker's price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trade {
+    /// What is traded.
+    pub instrument: InstrumentId,
+    /// Side of the incoming order.
+    pub taker_side: Side,
+    /// The order that rested.
+    pub maker_order: OrderId,
+    /// The incoming order.
+    pub taker_order: OrderId,
+    /// Account of the order that rested.
+    pub maker_account: AccountId,
+    /// Account of the incoming order.
+    pub taker_account: AccountId,
+    /// The maker's price.
+    pub price: Price,
+    /// Quantity traded.
+    pub quantity: Quantity,
+    /// What is left of the maker.
+    pub maker_leaves: Quantity,
+}
+
+/// A trade as the session of the resting order is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MakerFill {
+    /// The session that entered the order.
+    pub session: SessionId,
+    /// What is traded.
+    pub instrument: InstrumentId,
+    /// Number among the session's outbound messages.
+    pub outbound: u64,
+    /// The order that rested.
+    pub order_id: OrderId,
+    /// The client's number for it.
+    pub client_order_id: ClientOrderId,
+    /// Price of this fill.
+    pub price: Price,
+    /// Quantity of this fill.
+    pub quantity: Quantity,
+    /// Filled quantity, in all.
+    pub filled: Quantity,
+    /// Open quantity.
+    pub leaves: Quantity,
+}
+
+/// A balance that the command touched, with its final value; each touched balance once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// The account.
+    pub account: AccountId,
+    /// The asset.
+    pub asset: AssetId,
+    /// What the account can use.
+    pub available: Amount,
+    /// What its orders hold.
+    pub frozen: Amount,
+}
+
+/// A session began or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionChange {
+    /// The session.
+    pub session: SessionId,
+    /// True at logon, false at logout.
+    pub active: bool,
+    /// The last outbound number given so far.
+    pub outbound: u64,
+}
+
+/// A fact that the exchange produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventBody {
+    /// What became of a command.
+    Result(CommandResult),
+    /// One match.
+    Trade(Trade),
+    /// The match as the maker's session is told of it.
+    MakerFill(MakerFill),
+    /// A balance touched.
+    Balance(Balance),
+    /// A session began or ended.
+    Session(SessionChange),
+}
+
+/// An event with its name within the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The command it comes from.
+    pub sequence: Sequence,
+    /// Its place among the command's events, from 0.
+    pub index: u32,
+    /// The last event of its command.
+    pub last: bool,
+    /// What happened.
+    pub body: EventBody,
+}
+
+const FLAG_LAST: u8 = 1;
+const FLAG_SELL: u8 = 2;
+const FLAG_ACTIVE: u8 = 4;
+
+/// Appends little-endian numbers to a body of fixed size.
+struct Put<'a> {
+    body: &'a mut [u8],
+    at: usize,
+}
+
+impl Put<'_> {
+    fn u64(&mut self, value: u64) -> &mut Self {
+        self.body[self.at..self.at + 8].copy_from_slice(&value.to_le_bytes());
+        self.at += 8;
+        self
+    }
+    fn i64(&mut self, value: i64) -> &mut Self {
+        self.u64(value.cast_unsigned())
+    }
+    fn u32(&mut self, value: u32) -> &mut Self {
+        self.body[self.at..self.at + 4].copy_from_slice(&value.to_le_bytes());
+        self.at += 4;
+        self
+    }
+}
+
+/// Takes little-endian numbers from a body of fixed size.
+struct Get<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl Get<'_> {
+    fn u64(&mut self) -> u64 {
+        let bytes = &self.body[self.at..self.at + 8];
+        self.at += 8;
+        u64::from_le_bytes(bytes.try_into().expect("eight bytes were taken"))
+    }
+    fn i64(&mut self) -> i64 {
+        self.u64().cast_signed()
+    }
+    fn u32(&mut self) -> u32 {
+        let bytes = &self.body[self.at..self.at + 4];
+        self.at += 4;
+        u32::from_le_bytes(bytes.try_into().expect("four bytes were taken"))
+    }
+}
+
+impl Event {
+    /// Writes the event's [`EVENT_SIZE`] bytes.
+    pub fn encode(&self, out: &mut [u8; EVENT_SIZE]) {
+        out.fill(0);
+        out[0..8].copy_from_slice(&self.sequence.0.to_le_bytes());
+        out[8..12].copy_from_slice(&self.index.to_le_bytes());
+        let (head, body) = out.split_at_mut(HEAD_SIZE);
+        let mut flags = if self.last { FLAG_LAST } else { 0 };
+        let put = &mut Put { body, at: 0 };
+        // The kind shares its byte with a result's status: kinds stand in the high half.
+        head[12] = match &self.body {
+            EventBody::Result(r) => {
+                put.u32(r.session.0).u32(r.fill_count).u64(r.outbound).u64(r.client_sequence);
+                put.u64(r.order_id.0).i64(r.filled.0).i64(r.leaves.0);
+                put.u64(r.time.0).u64(r.account.0);
+                let reason = r.reason.map_or(0, |reason| reason as u16);
+                head[14..16].copy_from_slice(&reason.to_le_bytes());
+                0x10 | r.status as u8
+            }
+            EventBody::Trade(t) => {
+                if t.taker_side == Side::Sell {
+                    flags |= FLAG_SELL;
+                }
+                put.u32(t.instrument.0).u32(0).u64(t.maker_order.0).u64(t.taker_order.0);
+                put.u64(t.maker_account.0).u64(t.taker_account.0);
+                put.i64(t.price.0).i64(t.quantity.0).i64(t.maker_leaves.0);
+                0x20
+            }
+            EventBody::MakerFill(f) => {
+                put.u32(f.session.0).u32(f.instrument.0).u64(f.outbound).u64(f.order_id.0);
+                put.u64(f.client_order_id.0).i64(f.price.0).i64(f.quantity.0);
+                put.i64(f.filled.0).i64(f.leaves.0);
+                0x30
+            }
+            EventBody::Balance(b) => {
+                put.u64(b.account.0).u32(b.asset.0).u32(0).i64(b.available.0).i64(b.frozen.0);
+                0x40
+            }
+            EventBody::Session(s) => {
+                if s.active {
+                    flags |= FLAG_ACTIVE;
+                }
+                put.u32(s.session.0).u32(0).u64(s.outbound);
+                0x50
+            }
+        };
+        head[13] = flags;
+    }
+
+    /// Reads an event back; `None` where the bytes are no event of a known kind.
+    #[must_use]
+    pub fn decode(bytes: &[u8; EVENT_SIZE]) -> Option<Event> {
+        let (head, body) = bytes.split_at(HEAD_SIZE);
+        let flags = head[13];
+        let reason = u16::from_le_bytes([head[14], head[15]]);
+        let get = &mut Get { body, at: 0 };
+        let body = match head[12] & 0xF0 {
+            0x10 => {
+                let status = Status::from_u8(head[12] & 0x0F)?;
+                let reason = match reason {
+                    0 => None,
+                    number => Some(RejectReason::from_u16(number)?),
+                };
+                EventBody::Result(CommandResult {
+                    status,
+                    reason,
+                    session: SessionId(get.u32()),
+                    fill_count: get.u32(),
+                    outbound: get.u64(),
+                    client_sequence: get.u64(),
+                    order_id: OrderId(get.u64()),
+                    filled: Quantity(get.i64()),
+                    leaves: Quantity(get.i64()),
+                    time: TimeNs(get.u64()),
+                    account: AccountId(get.u64()),
+                })
+            }
+            0x20 => {
+                let instrument = InstrumentId(get.u32());
+                get.u32();
+                EventBody::Trade(Trade {
+                    instrument,
+                    taker_side: if flags & FLAG_SELL == 0 { Side::Buy } else { Side::Sell },
+                    maker_order: OrderId(get.u64()),
+                    taker_order: OrderId(get.u64()),
+                    maker_account: AccountId(get.u64()),
+                    taker_account: AccountId(get.u64()),
+                    price: Price(get.i64()),
+                    quantity: Quantity(get.i64()),
+                    maker_leaves: Quantity(get.i64()),
+                })
+            }
+            0x30 => EventBody::MakerFill(MakerFill {
+                session: SessionId(get.u32()),
+                instrument: InstrumentId(get.u32()),
+                outbound: get.u64(),
+                order_id: OrderId(get.u64()),
+                client_order_id: ClientOrderId(get.u64()),
+                price: Price(get.i64()),
+                quantity: Quantity(get.i64()),
+                filled: Quantity(get.i64()),
+                leaves: Quantity(get.i64()),
+            }),
+            0x40 => {
+                let account = AccountId(get.u64());
+                let asset = AssetId(get.u32());
+                get.u32();
+                EventBody::Balance(Balance {
+                    account,
+                    asset,
+                    available: Amount(get.i64()),
+                    frozen: Amount(get.i64()),
+                })
+            }
+            0x50 => {
+                let session = SessionId(get.u32());
+                get.u32();
+                let active = flags & FLAG_ACTIVE != 0;
+                EventBody::Session(SessionChange { session, active, outbound: get.u64() })
+            }
+            _ => return None,
+        };
+        Some(Event {
+            sequence: Sequence(u64::from_le_bytes(head[0..8].try_into().ok()?)),
+            index: u32::from_le_bytes(head[8..12].try_into().ok()?),
+            last: flags & FLAG_LAST != 0,
+            body,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_reads_back_what_it_wrote() {
+        let bodies = [
+            EventBody::Result(CommandResult {
+                status: Status::Rejected,
+                reason: Some(RejectReason::InsufficientFunds),
+                session: SessionId(1),
+                fill_count: 2,
+                outbound: 3,
+                client_sequence: 4,
+                order_id: OrderId(5),
+                filled: Quantity(6),
+                leaves: Quantity(7),
+                time: TimeNs(8),
+                account: AccountId(9),
+            }),
+            EventBody::Trade(Trade {
+                instrument: InstrumentId(1),
+                taker_side: Side::Sell,
+                maker_order: OrderId(2),
+                taker_order: OrderId(3),
+                maker_account: AccountId(4),
+                taker_account: AccountId(5),
+                price: Price(6),
+                quantity: Quantity(7),
+                maker_leaves: Quantity(8),
+            }),
+            EventBody::MakerFill(MakerFill {
+                session: SessionId(1),
+                instrument: InstrumentId(2),
+                outbound: 3,
+                order_id: OrderId(4),
+                client_order_id: ClientOrderId(5),
+                price: Price(6),
+                quantity: Quantity(7),
+                filled: Quantity(8),
+                leaves: Quantity(9),
+            }),
+            EventBody::Balance(Balance {
+                account: AccountId(1),
+                asset: AssetId(2),
+                available: Amount(-3),
+                frozen: Amount(4),
+            }),
+            EventBody::Session(SessionChange { session: SessionId(1), active: true, outbound: 2 }),
+        ];
+        for (index, body) in (0..).zip(bodies) {
+            let event = Event { sequence: Sequence(9), index, last: index == 4, body };
+            let mut bytes = [0; EVENT_SIZE];
+            event.encode(&mut bytes);
+            assert_eq!(Event::decode(&bytes), Some(event));
+        }
+    }
+
+    #[test]
+    fn bytes_of_no_known_kind_are_no_event() {
+        assert_eq!(Event::decode(&[0; EVENT_SIZE]), None);
+    }
+}

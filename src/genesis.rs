@@ -1,0 +1,121 @@
+//! Genesis: what the exchange consists of before the first command.
+//!
+//! Genesis is sequenced once, as one batch on an empty journal, one record an item. An item's
+//! payload is its JSON with the fields in the order they stand here: it is read by every later
+//! release, so fields are only ever added, with a default.
+
+use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Role};
+use serde::{Deserialize, Serialize};
+
+/// One item of genesis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "define", rename_all = "kebab-case")]
+pub enum GenesisItem {
+    /// Always the first item.
+    Settings(Settings),
+    /// An asset.
+    Asset(Asset),
+    /// An instrument.
+    Instrument(Instrument),
+    /// An account.
+    Account(Account),
+    /// A key.
+    Key(Key),
+}
+
+/// What influences results and is no thing of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Drawn at random when the journal began; keys the hash of message ids, 32 hex digits.
+    pub seed: String,
+    /// Message ids in the duplicate window.
+    pub dedupe_count_max: u64,
+    /// Age in seconds of journaled time after which an id leaves the window.
+    pub dedupe_window_s: u64,
+    /// How far a client's timestamp may be ahead of the sequencer's time, in milliseconds.
+    pub timestamp_ahead_max_ms: u64,
+    /// Live orders in all books together.
+    pub orders_max: u32,
+    /// Application version whose rules apply (a later release activates its own by a record).
+    pub application_version: u32,
+}
+
+/// Something that can be owned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asset {
+    /// Number, from 1 in order of definition.
+    pub id: AssetId,
+    /// Short name, at most 16 bytes.
+    pub symbol: String,
+    /// Decimal places of the smallest unit.
+    pub scale: u8,
+}
+
+/// A pair that is traded.
+///
+/// One lot at one tick costs `quote_per_tick_lot` smallest units of the quote asset, exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instrument {
+    /// Number, from 1 in order of definition.
+    pub id: InstrumentId,
+    /// Short name, at most 16 bytes.
+    pub symbol: String,
+    /// The asset bought and sold.
+    pub base: AssetId,
+    /// The asset paid with.
+    pub quote: AssetId,
+    /// Decimal places of a price; a tick is `tick_units` of its last place.
+    pub price_scale: u8,
+    /// See `price_scale`.
+    pub tick_units: i64,
+    /// Decimal places of a quantity; a lot is `lot_units` of its last place.
+    pub quantity_scale: u8,
+    /// See `quantity_scale`.
+    pub lot_units: i64,
+    /// Smallest units of the base asset in one lot.
+    pub base_per_lot: i64,
+    /// Smallest units of the quote asset for one lot at one tick.
+    pub quote_per_tick_lot: i64,
+    /// Smallest order in lots.
+    pub quantity_min: i64,
+    /// Largest order in lots.
+    pub quantity_max: i64,
+    /// Highest price in ticks.
+    pub price_max: i64,
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Number; 1 is reserved.
+    pub id: AccountId,
+}
+
+/// A key that may log on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Number, from 1 in order of definition.
+    pub id: KeyId,
+    /// Ed25519 public key, 64 hex digits.
+    pub public_key: String,
+    /// What it may do.
+    pub role: Role,
+    /// For which accounts; an operator needs none.
+    pub accounts: Vec<AccountId>,
+}
+
+impl GenesisItem {
+    /// The payload of the item's record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("genesis items are plain data and always serialise")
+    }
+
+    /// Reads a payload back.
+    ///
+    /// # Errors
+    /// The reason in serde's words, where the payload is no genesis item.
+    pub fn decode(payload: &[u8]) -> Result<GenesisItem, serde_json::Error> {
+        serde_json::from_slice(payload)
+    }
+}

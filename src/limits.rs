@@ -1,0 +1,60 @@
+//! Every bound of the engine in one place, and how the bounds relate.
+//!
+//! A number here is a hard limit: configuration may choose less, never more. The assertions at the
+//! end are checked by the compiler, so that two limits cannot drift apart.
+
+/// Bytes of the fixed native header (row S1.20).
+pub const HEADER_SIZE: usize = 16;
+/// Default of `limits.frame_max_bytes`, the whole frame with its header (row S3.06).
+pub const FRAME_DEFAULT_BYTES: usize = 4096;
+/// The largest frame any configuration may allow. Offsets inside a record are `u16`.
+pub const FRAME_MAX_BYTES: usize = 16 * 1024;
+/// Bytes that a small slot holds in place; larger frames spill into the slot's own buffer.
+pub const FRAME_INLINE_BYTES: usize = 256;
+/// Longest message id, in bytes.
+pub const MESSAGE_ID_MAX_BYTES: usize = 64;
+/// Longest source name, in bytes.
+pub const SOURCE_MAX_BYTES: usize = 64;
+/// Longest session name, in bytes.
+pub const SESSION_NAME_MAX_BYTES: usize = 32;
+/// Longest correlation id, in bytes.
+pub const CORRELATION_ID_MAX_BYTES: usize = 64;
+/// Pairs in the custom map of a message's metadata.
+pub const CUSTOM_PAIRS_MAX: usize = 64;
+
+/// Records in one journal batch. Small enough that a batch stays in the first-level caches between
+/// sequencing, encoding and matching; one write and one sync cover many batches.
+pub const BATCH_COUNT_MAX: usize = 256;
+/// Bytes of one journal batch, headers included.
+pub const BATCH_MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of batches gathered into one write before it is made durable.
+pub const WRITE_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The smallest segment: a header page and the largest batch must fit.
+pub const SEGMENT_MIN_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of events in one event-log block.
+pub const EVENT_BLOCK_MAX_BYTES: usize = 64 * 1024;
+
+/// Fills that an answer carries; the rest follow as messages of their own.
+pub const ANSWER_FILLS_MAX: usize = 16;
+/// Levels a side, or orders, in one answer to a query.
+pub const QUERY_ROWS_MAX: usize = 256;
+
+/// Assets, instruments, keys and accounts that genesis may define.
+pub const ASSETS_MAX: usize = 1 << 16;
+/// See [`ASSETS_MAX`].
+pub const INSTRUMENTS_MAX: usize = 1 << 16;
+/// See [`ASSETS_MAX`].
+pub const KEYS_MAX: usize = 1 << 16;
+/// Accounts bound to one key.
+pub const KEY_ACCOUNTS_MAX: usize = 1024;
+/// Length of an asset's or instrument's symbol in bytes.
+pub const SYMBOL_MAX_BYTES: usize = 16;
+/// Decimal places of an asset, a price or a quantity.
+pub const SCALE_MAX: u8 = 12;
+
+const _: () = assert!(FRAME_DEFAULT_BYTES <= FRAME_MAX_BYTES);
+const _: () = assert!(FRAME_INLINE_BYTES < FRAME_DEFAULT_BYTES);
+// A record's offsets are u16, and a record may hold the received frame and the canonical command.
+const _: () = assert!(FRAME_MAX_BYTES * 2 + 1024 <= u16::MAX as usize);
+const _: () = assert!(BATCH_MAX_BYTES <= WRITE_MAX_BYTES);
+const _: () = assert!((BATCH_MAX_BYTES + 4096) as u64 <= SEGMENT_MIN_BYTES);

@@ -1,0 +1,2 @@
+//! The `outcry` binary.
+fn main() {}

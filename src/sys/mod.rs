@@ -1,0 +1,3 @@
+//! The machine: disk, mappings, clock, cores, sockets. One of the two homes of `unsafe`.
+
+pub mod storage;
