@@ -77,6 +77,10 @@ pub struct Head {
     pub priority: Priority,
     /// Priority the client asked for.
     pub priority_sent: Priority,
+    /// Flags of the record it becomes (`journal::format::FLAGS`).
+    pub flags: u8,
+    /// How often the client says it has sent it before.
+    pub attempt: u16,
     /// The canonical payload.
     pub command: Span,
     /// The frame as it was received.
@@ -102,6 +106,8 @@ impl Default for Head {
             schema: 0,
             priority: Priority::Normal,
             priority_sent: Priority::Normal,
+            flags: 0,
+            attempt: 0,
             command: Span::default(),
             received: Span::default(),
             message_id: Span::default(),

@@ -1,5 +1,6 @@
 //! The machine: disk, mappings, clock, cores, sockets. One of the two homes of `unsafe`.
 
 pub mod clock;
+pub mod random;
 pub mod storage;
 pub mod thread;

@@ -1,0 +1,4 @@
+//! Release: what leaves the process, and when it may.
+
+pub mod gate;
+pub mod outbound;
