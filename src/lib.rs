@@ -5,6 +5,7 @@
 pub mod command;
 pub mod event;
 pub mod genesis;
+pub mod wire;
 
 // Ground.
 pub mod limits;
