@@ -145,8 +145,7 @@ impl<'a> Frame<'a> {
         }
         let segments = segments::parse(bytes, header.extension_size)?;
         let payload = segments.payload.ok_or(WireError::MissingSegment(SegmentKind::Payload))?;
-        let block =
-            segments.integrity.ok_or(WireError::MissingSegment(SegmentKind::Integrity))?;
+        let block = segments.integrity.ok_or(WireError::MissingSegment(SegmentKind::Integrity))?;
         if block.offset as usize != integrity.offset {
             let expected = integrity::size(header.flags.has(Flags::SIGNED)) as u32;
             return Err(SegmentError::IntegrityLength { expected, found: block.length }.into());
@@ -412,3 +411,6 @@ impl Drop for FrameWriter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

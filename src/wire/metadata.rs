@@ -134,8 +134,11 @@ impl<'a> Custom<'a> {
         for (key, value) in sorted {
             for (field, text) in [("custom key", key), ("custom value", value)] {
                 let (length, max) = (text.len(), usize::from(u16::MAX));
-                let size = u16::try_from(length)
-                    .map_err(|_| MetadataError::TooLong { field, length, max })?;
+                let size = u16::try_from(length).map_err(|_| MetadataError::TooLong {
+                    field,
+                    length,
+                    max,
+                })?;
                 buffer.extend_from_slice(&size.to_be_bytes());
                 buffer.extend_from_slice(text.as_bytes());
             }

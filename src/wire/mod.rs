@@ -3,12 +3,16 @@
 //!
 //! Pure: bytes in, values out, and back. Big-endian throughout.
 
+pub mod answer;
+pub(crate) mod fields;
 pub mod frame;
 pub mod header;
 pub mod integrity;
+pub mod message;
 pub mod metadata;
 pub mod partition;
 pub mod payload;
+pub mod query;
 pub mod segments;
 
 pub use frame::{Frame, FrameHead, FrameWriter, OpenLimits, frame_length};
