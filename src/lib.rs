@@ -10,6 +10,7 @@ pub mod sequencer;
 pub mod command;
 pub mod event;
 pub mod genesis;
+pub mod wire;
 
 // Ground.
 pub mod limits;
