@@ -4,6 +4,7 @@
 // Pure: no thread, no clock, no I/O.
 pub mod command;
 pub mod event;
+pub mod exchange;
 pub mod genesis;
 
 // Ground.
