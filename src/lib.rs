@@ -9,6 +9,7 @@ pub mod sequencer;
 // Pure: no thread, no clock, no I/O.
 pub mod command;
 pub mod event;
+pub mod exchange;
 pub mod genesis;
 pub mod wire;
 

@@ -45,6 +45,10 @@ pub const ASSETS_MAX: usize = 1 << 16;
 pub const INSTRUMENTS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].
 pub const KEYS_MAX: usize = 1 << 16;
+/// Live orders that `orders_max` of genesis may ask for; handles and links are `u32`.
+pub const ORDERS_MAX: u32 = 1 << 26;
+/// Sessions that there can ever be: (key, name) pairs that once logged on.
+pub const SESSIONS_MAX: usize = 1 << 16;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Length of an asset's or instrument's symbol in bytes.
