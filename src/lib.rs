@@ -3,10 +3,13 @@
 
 // Pure: no thread, no clock, no I/O.
 pub mod command;
+pub mod decimal;
 pub mod event;
 pub mod genesis;
+pub mod timestamp;
 
 // Ground.
+pub mod config;
 pub mod limits;
 pub mod sys;
 pub mod types;
