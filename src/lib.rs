@@ -2,19 +2,25 @@
 //! systems. `ARCHITECTURE.md` is the map; the modules stand here in the order data flows.
 
 // The way of a command.
-pub mod agent;
-pub mod message;
+pub mod gateway;
 pub mod sequencer;
+pub mod lanes;
+pub mod publish;
 
 // Pure: no thread, no clock, no I/O.
 pub mod command;
+pub mod decimal;
 pub mod event;
 pub mod exchange;
 pub mod genesis;
+pub mod timestamp;
 pub mod wire;
 
 // Ground.
+pub mod agent;
+pub mod config;
 pub mod limits;
+pub mod message;
 pub mod ring;
 pub mod sys;
 pub mod types;

@@ -39,7 +39,7 @@ pub const ANSWER_FILLS_MAX: usize = 16;
 /// Levels a side, or orders, in one answer to a query.
 pub const QUERY_ROWS_MAX: usize = 256;
 
-/// Assets, instruments, keys and accounts that genesis may define.
+/// Assets, instruments and keys that genesis may define.
 pub const ASSETS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].
 pub const INSTRUMENTS_MAX: usize = 1 << 16;
@@ -49,6 +49,8 @@ pub const KEYS_MAX: usize = 1 << 16;
 pub const ORDERS_MAX: u32 = 1 << 26;
 /// Sessions that there can ever be: (key, name) pairs that once logged on.
 pub const SESSIONS_MAX: usize = 1 << 16;
+/// Accounts that genesis may define.
+pub const ACCOUNTS_MAX: usize = 1 << 16;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Length of an asset's or instrument's symbol in bytes.
