@@ -4,6 +4,7 @@
 //! thread; which those are, the core and the idle strategy come from configuration, never from code.
 //! A crew also runs without a thread, one round at a time: that is how the simulation drives it.
 
+use crate::fatal::StopReason;
 use crate::ring::{Parker, Unparker, is_wake};
 use crate::sys::thread;
 use mio::Events;
@@ -197,5 +198,23 @@ impl Stop {
     #[must_use]
     pub fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Who ends the node when a stage cannot go on: the process in production, a note in a simulation.
+///
+/// After a call the stage does nothing more; in production there is no "after".
+pub trait FailStop: Send + Sync {
+    /// Ends the node.
+    fn fail(&self, reason: StopReason, message: &str);
+}
+
+/// Ends the process with the reason's own exit status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExitProcess;
+
+impl FailStop for ExitProcess {
+    fn fail(&self, reason: StopReason, message: &str) {
+        crate::fatal::fatal(reason, message)
     }
 }

@@ -4,6 +4,7 @@
 // The way of a command.
 pub mod gateway;
 pub mod sequencer;
+pub mod journal;
 pub mod lanes;
 pub mod publish;
 

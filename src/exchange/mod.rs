@@ -234,6 +234,12 @@ impl Exchange {
         out.session(ctx.sequence, SessionChange { session, active: false, outbound });
     }
 
+    /// Marks every session lost: a new reign begins, whose clients have to log on again.
+    pub fn lose_sessions(&mut self, sequence: Sequence) {
+        self.advance(sequence);
+        self.sessions.lose_all();
+    }
+
     #[inline]
     fn advance(&mut self, sequence: Sequence) {
         // Order ids are sequences: one that came twice would name two orders.

@@ -63,10 +63,15 @@ impl Outbox {
         }
     }
 
-    fn clear(&mut self, sequence: Sequence) {
-        self.sequence = sequence;
+    /// Forgets the events: the next command has none, or its own.
+    pub fn clear(&mut self) {
         self.events.clear();
         self.maker_fills.clear();
+    }
+
+    fn start(&mut self, sequence: Sequence) {
+        self.sequence = sequence;
+        self.clear();
         if self.events.capacity() > EVENTS_KEPT_MAX {
             self.events.shrink_to(EVENTS_RESERVED);
             self.maker_fills.shrink_to(EVENTS_RESERVED);
@@ -76,7 +81,7 @@ impl Outbox {
     /// Begins a command. Its result is known last and stands first: this keeps its place.
     #[inline]
     pub(super) fn begin(&mut self, sequence: Sequence, result: CommandResult) {
-        self.clear(sequence);
+        self.start(sequence);
         self.push(EventBody::Result(result));
     }
 
@@ -133,7 +138,7 @@ impl Outbox {
 
     /// The one event of a session's logon or logout.
     pub(super) fn session(&mut self, sequence: Sequence, change: SessionChange) {
-        self.clear(sequence);
+        self.start(sequence);
         self.push(EventBody::Session(change));
         self.mark_last();
     }

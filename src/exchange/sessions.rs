@@ -57,6 +57,11 @@ impl Sessions {
         self.get_mut(id).active = false;
     }
 
+    /// Ends all sessions' activity: a reign is over.
+    pub(super) fn lose_all(&mut self) {
+        self.sessions.iter_mut().for_each(|session| session.active = false);
+    }
+
     /// A session.
     pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get((id.0 as usize).checked_sub(1)?)

@@ -107,7 +107,8 @@ const _: () = assert!(COMMAND_SIZE_MAX <= EXTRA_MAX);
 const _: () = assert!(size_of::<SessionLogon>() <= EXTRA_MAX);
 
 impl Extra {
-    const NONE: Extra = Extra { bytes: [0; EXTRA_MAX], length: 0 };
+    /// No bytes.
+    pub const NONE: Extra = Extra { bytes: [0; EXTRA_MAX], length: 0 };
 
     fn of(bytes: &[u8]) -> Extra {
         let mut extra = Extra::NONE;
@@ -283,7 +284,7 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         return refuse(RejectReason::SignatureRequired);
     };
     // Options that this release does not have are refused by name, never accepted and ignored.
-    if logon.cancel_on_disconnect != 0 || logon.last_received != 0 {
+    if logon.cancel_on_disconnect || logon.last_received != 0 {
         return refuse(RejectReason::NotSupported);
     }
     let known = directory.key(&logon.public_key);

@@ -30,7 +30,7 @@ use crossbeam::channel::{Receiver, Sender};
 use directory::Directory;
 use mio::event::Event;
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use verify::Verifier;

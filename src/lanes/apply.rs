@@ -37,17 +37,17 @@ pub fn apply(exchange: &mut Exchange, input: &Input<'_>, outbox: &mut Outbox) {
         RecordKind::SessionLogon => {
             let logon: SessionLogon =
                 payload::head(input.payload).expect("a logon record has a whole payload");
-            exchange.logon(&input.context, KeyId(logon.key.get()), logon.name(), outbox);
+            exchange.logon(&input.context, KeyId(logon.key.get()), &logon.name, outbox);
         }
         RecordKind::SessionLogout | RecordKind::SessionLost => {
-            exchange.logout(&input.context, outbox);
+            exchange.logout(&input.context, input.context.session, outbox);
         }
         RecordKind::Genesis => {
             let item = GenesisItem::decode(input.payload).expect("genesis was checked when written");
             exchange.define(&item).expect("genesis was applied once before it was written");
         }
-        // A reign ends every session; a tick lets due timers fire, of which there are none yet.
-        RecordKind::EpochStart => exchange.lose_sessions(),
+        RecordKind::EpochStart => exchange.lose_sessions(input.context.sequence),
+        // A tick lets due timers fire, of which this release has none.
         RecordKind::Tick => {}
         other => panic!(
             "record {} is of kind {other}, which this release does not apply",

@@ -6,8 +6,8 @@
 //! time, so that nothing is lost and nothing waits.
 
 use crate::agent::Agent;
-use crate::event::{Event, EventBody};
-use crate::exchange::{Context, Exchange, Outbox};
+use crate::event::{Balance, Event, EventBody, RejectReason};
+use crate::exchange::{BookRow, Context, Exchange, Outbox};
 use crate::journal::format::RecordKind;
 use crate::lanes::apply::{self, Input};
 use crate::message::{Message, MessageKind, Origin};
@@ -16,6 +16,7 @@ use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::sequencer::{Entry, Sequenced};
 use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::message::{AccountQuery, BookQuery};
+use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
 
 /// Slots taken from the sequenced ring in one round.
 const ROUND_MAX: usize = 512;
@@ -180,7 +181,11 @@ impl Lane {
     fn stage_logon(&mut self, slot: &Sequenced) {
         let head = &slot.message.head;
         let (session, outbound) =
-            apply::session_of(&self.outbox).expect("a logon begins a session");
+            apply::session_of(&self.outbox).expect("a logon has a session event");
+        if session.0 == 0 {
+            self.answer(slot, Body::LogonFailed(RejectReason::CapacityReached));
+            return;
+        }
         let index = session.0 as usize;
         if self.routes.len() <= index {
             self.routes.resize(index + 1, None);
@@ -229,31 +234,70 @@ impl Lane {
         }
     }
 
+    /// Stages the rows that answer a query, or why there are none.
     fn query(&mut self, slot: &Sequenced) {
         let head = &slot.message.head;
         let payload = slot.message.command();
+        let answered = match head.schema {
+            BookQuery::SCHEMA => BookQuery::decode(payload)
+                .map_err(|_| RejectReason::BadPayload)
+                .and_then(|query| self.book(slot, &query)),
+            AccountQuery::SCHEMA => AccountQuery::decode(payload)
+                .map_err(|_| RejectReason::BadPayload)
+                .and_then(|query| self.account(slot, &query)),
+            _ => Err(RejectReason::UnknownSchema),
+        };
+        match answered {
+            Ok(more) => self.answer(slot, Body::RowsEnd { more }),
+            Err(reason) => self.answer(slot, Body::Refused(reason)),
+        }
+    }
+
+    fn book(&mut self, slot: &Sequenced, query: &BookQuery) -> Result<bool, RejectReason> {
+        let (instrument, orders) = (query.instrument, query.orders);
         let mut rows = Vec::new();
-        let more = match head.schema {
-            BookQuery::SCHEMA => BookQuery::decode(payload).ok().and_then(|query| {
-                self.exchange.book_rows(query.instrument, query.depth, query.orders, &mut rows)
-            }),
-            AccountQuery::SCHEMA => AccountQuery::decode(payload).ok().and_then(|query| {
-                let (account, after) = (query.account, query.after_order);
-                let allowed = self.exchange.permissions().may_read(head.key, account);
-                allowed.then(|| self.exchange.account_rows(account, after, &mut rows)).flatten()
-            }),
-            _ => None,
-        };
-        let Some(more) = more else {
-            let reason = match head.schema {
-                BookQuery::SCHEMA => crate::event::RejectReason::UnknownInstrument,
-                _ => crate::event::RejectReason::UnknownAccount,
+        let summary = self.exchange.book(instrument, query.depth, orders, &mut rows)?;
+        let last_price = (summary.last_price.0 != 0).then_some(summary.last_price);
+        self.answer(slot, Body::Row(Row::Book { instrument, last_price, orders }));
+        for row in rows {
+            let BookRow { side, price, quantity, .. } = row;
+            let row = if orders {
+                Row::Order(BookOrder { side, price, quantity, order_id: row.order_id })
+            } else {
+                Row::Level(BookLevel { side, price, quantity, orders: row.orders })
             };
-            self.answer(slot, Body::Refused(reason));
-            return;
-        };
-        rows.drain(..).for_each(|row: Row| self.answer(slot, Body::Row(row)));
-        self.answer(slot, Body::RowsEnd { more });
+            self.answer(slot, Body::Row(row));
+        }
+        Ok(summary.more)
+    }
+
+    fn account(&mut self, slot: &Sequenced, query: &AccountQuery) -> Result<bool, RejectReason> {
+        let key = slot.message.head.key;
+        if !self.exchange.permissions().may_read(key, query.account) {
+            return Err(RejectReason::NotEntitled);
+        }
+        let (mut balances, mut orders) = (Vec::new(), Vec::new());
+        let after = query.after_order;
+        let more = self.exchange.account(query.account, after, &mut balances, &mut orders)?;
+        self.answer(slot, Body::Row(Row::Account(query.account)));
+        for Balance { asset, available, frozen, .. } in balances {
+            let row = BalanceRow { asset, available, frozen };
+            self.answer(slot, Body::Row(Row::Balance(row)));
+        }
+        for order in orders {
+            let row = OrderRow {
+                order_id: order.order_id,
+                client_order_id: order.client_order_id,
+                instrument: order.instrument,
+                side: order.side,
+                price: order.price,
+                quantity: order.quantity,
+                filled: order.filled,
+                leaves: order.leaves,
+            };
+            self.answer(slot, Body::Row(Row::OpenOrder(row)));
+        }
+        Ok(more)
     }
 
     fn answer(&mut self, slot: &Sequenced, body: Body) {
