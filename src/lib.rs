@@ -8,8 +8,14 @@ pub mod event;
 pub mod genesis;
 pub mod timestamp;
 
+// Around it.
+pub mod cli;
+
 // Ground.
 pub mod config;
+pub mod fatal;
+pub mod keys;
 pub mod limits;
+pub mod logging;
 pub mod sys;
 pub mod types;
