@@ -1,6 +1,9 @@
 //! OpenOutcry: a single-process, LMAX-style sequencer engine for exchanges and order-management
 //! systems. `ARCHITECTURE.md` is the map; the modules stand here in the order data flows.
 
+// Introduces the stages to each other.
+pub mod node;
+
 // The way of a command.
 pub mod gateway;
 pub mod sequencer;
@@ -17,10 +20,16 @@ pub mod genesis;
 pub mod timestamp;
 pub mod wire;
 
+// Around it.
+pub mod cli;
+pub mod keys;
+
 // Ground.
 pub mod agent;
 pub mod config;
+pub mod fatal;
 pub mod limits;
+pub mod logging;
 pub mod message;
 pub mod ring;
 pub mod sys;

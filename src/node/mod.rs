@@ -1,0 +1,3 @@
+//! The node: the only place that introduces stages to each other.
+
+pub mod layout;
