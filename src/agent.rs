@@ -41,6 +41,34 @@ pub trait Agent: Send {
 
     /// Asked to stop: take nothing new from outside, finish what is inside.
     fn stop(&mut self) {}
+
+    /// Its thread ends: hand over what is to outlive it.
+    fn end(&mut self) {}
+}
+
+/// A borrowed agent is an agent: the simulation keeps its stages.
+impl<A: Agent + ?Sized> Agent for &mut A {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+    fn do_work(&mut self) -> usize {
+        (**self).do_work()
+    }
+    fn settle(&mut self) -> usize {
+        (**self).settle()
+    }
+    fn on_ready(&mut self, event: &Event) {
+        (**self).on_ready(event);
+    }
+    fn wake_in(&self) -> Option<Duration> {
+        (**self).wake_in()
+    }
+    fn stop(&mut self) {
+        (**self).stop();
+    }
+    fn end(&mut self) {
+        (**self).end();
+    }
 }
 
 /// What a thread does when there is nothing to do.
@@ -84,7 +112,7 @@ pub struct Crew {
 
 impl Crew {
     /// One cycle: rounds until nobody has more to do, then settling. Returns how much was done.
-    pub fn cycle(agents: &mut [Box<dyn Agent>]) -> usize {
+    pub fn cycle(agents: &mut [Box<dyn Agent + '_>]) -> usize {
         let mut total = 0;
         for _ in 0..ROUNDS_MAX {
             let done: usize = agents.iter_mut().map(|agent| agent.do_work()).sum();
@@ -100,11 +128,11 @@ impl Crew {
     ///
     /// # Errors
     /// Where the operating system cannot start a thread.
-    pub fn start(self, stop: Arc<Stop>) -> io::Result<std::thread::JoinHandle<Vec<Box<dyn Agent>>>> {
+    pub fn start(self, stop: Arc<Stop>) -> io::Result<std::thread::JoinHandle<()>> {
         std::thread::Builder::new().name(self.name.clone()).spawn(move || self.run(&stop))
     }
 
-    fn run(mut self, stop: &Stop) -> Vec<Box<dyn Agent>> {
+    fn run(mut self, stop: &Stop) {
         if let Some(core) = self.core {
             thread::pin(&self.name, core);
         }
@@ -120,7 +148,8 @@ impl Crew {
                 continue;
             }
             if stop.ended() {
-                return self.agents;
+                self.agents.iter_mut().for_each(|agent| agent.end());
+                return;
             }
             if stop.asked() && !stopping {
                 stopping = true;

@@ -99,6 +99,10 @@ reasons! {
     DataDirUnusable = 24,
         "The data directory, or a file in it, could not be created, read or written.",
         "Look at the path, its permissions and free space.";
+    /// A lane or helper met something in a log that it had been told is there.
+    LogRead = 25,
+        "A lane could not read what the journal or the event log must hold.",
+        "`outcry journal verify` names segment, offset and sequence; look at the disk and the system log.";
 }
 
 /// Statuses that every command returns, and those of a process that a signal ended.

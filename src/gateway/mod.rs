@@ -24,6 +24,8 @@ use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
 use crate::wire::frame::{OpenLimits, frame_length};
+pub use answers::original_answer;
+
 use admission::{Admitted, Caller, Extra};
 use connection::{Connection, Door, Flushed, State};
 use crossbeam::channel::{Receiver, Sender};

@@ -16,6 +16,7 @@ use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::sequencer::{Entry, Sequenced};
 use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::message::{AccountQuery, BookQuery};
+use crossbeam::channel::Sender;
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
 
 /// Slots taken from the sequenced ring in one round.
@@ -31,6 +32,8 @@ pub struct Outputs {
     pub rejects: Writer<Message>,
     /// The last sequence applied.
     pub applied: Cursor,
+    /// Takes the state when the lane ends.
+    pub remains: Sender<Exchange>,
 }
 
 /// The critical lane's agent.
@@ -59,6 +62,8 @@ struct Staged {
     answers: Vec<Outbound>,
     events_done: usize,
     answers_done: usize,
+    /// Time of the record in hand.
+    time: TimeNs,
     batch_end: Option<Derived>,
 }
 
@@ -101,6 +106,7 @@ impl Lane {
     /// Handles one slot of the sequenced ring; its outcome is staged.
     fn handle(&mut self, slot: &Sequenced) {
         self.outbox.clear();
+        self.staged.time = slot.time;
         match slot.entry {
             Entry::Record => self.record(slot),
             Entry::Passing => self.passing(slot),
@@ -121,7 +127,6 @@ impl Lane {
                 self.staged.batch_end = Some(Derived::BatchEnd {
                     last: slot.sequence,
                     epoch: slot.epoch,
-                    time: slot.time,
                 });
             }
         }
@@ -313,8 +318,9 @@ impl Lane {
     fn publish(&mut self) -> Result<(), Full> {
         let staged = &mut self.staged;
         let events: &[Event] = self.outbox.events();
+        let time = staged.time;
         for event in &events[staged.events_done..] {
-            self.outputs.events.try_publish(|slot| *slot = Derived::Event(*event))?;
+            self.outputs.events.try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
             staged.events_done += 1;
         }
         for answer in &staged.answers[staged.answers_done..] {
@@ -348,6 +354,12 @@ fn quantity(event: &Event) -> i64 {
 }
 
 impl Agent for Critical {
+    fn end(&mut self) {
+        let exchange = std::mem::take(&mut self.lane.exchange);
+        // A node that nobody asks for its remains has dropped the other end.
+        let _ = self.lane.outputs.remains.try_send(exchange);
+    }
+
     fn name(&self) -> &'static str {
         "critical"
     }

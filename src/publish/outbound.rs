@@ -122,20 +122,23 @@ impl Default for Outbound {
 #[derive(Clone, Copy, Debug)]
 pub enum Derived {
     /// An event.
-    Event(Event),
+    Event {
+        /// Time of its record.
+        time: TimeNs,
+        /// The event.
+        event: Event,
+    },
     /// The journal batch ends here; the events since the last end are one batch of the event log.
     BatchEnd {
         /// Last sequence of the journal batch.
         last: Sequence,
         /// The primary's reign.
         epoch: Epoch,
-        /// Time of its last record.
-        time: TimeNs,
     },
 }
 
 impl Default for Derived {
     fn default() -> Derived {
-        Derived::BatchEnd { last: Sequence::NONE, epoch: Epoch(0), time: TimeNs(0) }
+        Derived::BatchEnd { last: Sequence::NONE, epoch: Epoch(0) }
     }
 }

@@ -20,8 +20,9 @@ use crate::message::{Head, Message, MessageKind};
 use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
-use dedupe::{Dedupe, Identity, Verdict};
+use dedupe::{Dedupe, Identity, Verdict, Window};
 use queues::{QueueFull, Queues};
+use crossbeam::channel::Sender;
 use std::time::Duration;
 
 /// What stands in a slot of the sequenced ring.
@@ -87,6 +88,8 @@ pub struct Sequencer {
     /// Not zero while the journal has no space: commands are refused.
     no_space: Cursor,
     refused_in_queue: u64,
+    batch_max: usize,
+    remains: Sender<Order>,
 }
 
 /// What the sequencer is connected to.
@@ -99,12 +102,20 @@ pub struct Wiring {
     pub deadline: Cursor,
     /// Not zero while the journal has no space.
     pub no_space: Cursor,
+    /// Takes the order when the sequencer ends.
+    pub remains: Sender<Order>,
 }
 
 impl Sequencer {
     /// A sequencer that goes on where `order` stands.
     #[must_use]
-    pub fn new(order: Order, clock: SequencerClock, queues: Queues, wiring: Wiring) -> Sequencer {
+    pub fn new(
+        order: Order,
+        clock: SequencerClock,
+        queues: Queues,
+        batch_max: usize,
+        wiring: Wiring,
+    ) -> Sequencer {
         Sequencer {
             inputs: wiring.inputs,
             queues,
@@ -116,6 +127,8 @@ impl Sequencer {
             deadline: wiring.deadline,
             no_space: wiring.no_space,
             refused_in_queue: 0,
+            batch_max: batch_max.min(BATCH_COUNT_MAX),
+            remains: wiring.remains,
         }
     }
 
@@ -151,7 +164,7 @@ impl Sequencer {
     fn sequence(&mut self) -> usize {
         let mut handled = 0;
         let mut time = None;
-        while self.open < BATCH_COUNT_MAX && self.open_bytes < BATCH_MAX_BYTES / 2 {
+        while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let refuse_commands = self.no_space.get() != Sequence::NONE;
@@ -229,6 +242,14 @@ enum Placed {
 }
 
 impl Order {
+    /// Before the first record, with a window that remembers nothing: genesis brings the real one.
+    #[must_use]
+    pub fn none() -> Order {
+        let window = Window { count_max: 1, age_max_ns: 0, ahead_max_ms: 0 };
+        let dedupe = Dedupe::new([0; 16], window);
+        Order { last: Sequence::NONE, time: TimeNs(0), epoch: Epoch(0), dedupe }
+    }
+
     fn place(&self, message: &Message, now: TimeNs, refuse_commands: bool) -> Placed {
         let head = &message.head;
         match head.kind {
@@ -305,6 +326,11 @@ impl Agent for Sequencer {
 
     fn do_work(&mut self) -> usize {
         self.intake() + self.sequence()
+    }
+
+    fn end(&mut self) {
+        // A node that nobody asks for its remains has dropped the other end.
+        let _ = self.remains.try_send(std::mem::replace(&mut self.order, Order::none()));
     }
 
     fn wake_in(&self) -> Option<Duration> {

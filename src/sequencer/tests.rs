@@ -48,8 +48,9 @@ fn bench(ring_slots: usize) -> Bench {
         ring: writer,
         deadline: deadline.clone(),
         no_space: no_space.clone(),
+        remains: crossbeam::channel::bounded(1).0,
     };
-    let sequencer = Sequencer::new(order, source, Queues::new(8, 2), wiring);
+    let sequencer = Sequencer::new(order, source, Queues::new(8, 2), 256, wiring);
     Bench { clock, input, sequencer, journal, lane, deadline, no_space }
 }
 
