@@ -175,7 +175,7 @@ impl Rule {
     /// Checks a value against the rule. A list's entries are checked one by one by the caller.
     ///
     /// # Errors
-    /// [`Breach`] with bound and remedy.
+    /// What is wrong, with bound and remedy.
     pub fn check(&self, value: &Value) -> Result<(), Breach> {
         let text = value.as_str();
         let number = value.as_integer();
