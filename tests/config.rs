@@ -282,8 +282,7 @@ fn scripts_set_what_they_need() {
         "threads.core.critical=1",
         "node.name=42",
         "genesis.assets=[{ symbol = \"A\", scale = 2 }, { symbol = \"B\", scale = 4 }]",
-        "genesis.instruments=[{ symbol = \"A-B\", base = \"A\", quote = \"B\", tick = \"0.1\", lot = \"1\", \
-         quantity_min = \"1\", quantity_max = \"10\", price_max = \"99\" }]",
+        "genesis.instruments=[{ symbol = \"A-B\", base = \"A\", quote = \"B\", tick = \"0.1\", lot = \"1\", quantity_min = \"1\", quantity_max = \"10\", price_max = \"99\" }]",
         "genesis.accounts=[{ id = 9 }, { first = 20, count = 2, deposits = [{ asset = \"A\", amount = \"1.25\" }] }]",
         "genesis.instruments.0.tick=0.5",
     ])
@@ -397,4 +396,69 @@ fn rows_show_every_key_once_in_flow_order() {
     }
     assert_eq!(shown[0], "node.name");
     assert_eq!(shown.last(), Some(&"genesis.keys"));
+}
+
+#[test]
+fn no_value_of_any_key_panics() {
+    let texts = [
+        "",
+        "0",
+        "1",
+        "-1",
+        "2",
+        "8",
+        "16",
+        "255",
+        "256",
+        "4096",
+        "65536",
+        "8388608",
+        "9000001",
+        "1e3",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "99999999999999999999",
+        "true",
+        "any",
+        "off",
+        "map",
+        "park",
+        "trade",
+        "disk",
+        "BTC",
+        "USDT",
+        "0.01",
+        "0.000000000001",
+        "127.0.0.1:0",
+        "[::1]:80",
+        "[]",
+        "[1]",
+        "[2, 3]",
+        "[{}]",
+        "[{ id = 2 }]",
+        "{}",
+        "'x'",
+        "\"",
+        "1979-05-27",
+        "nan",
+        "a\nb",
+        "\u{1F980}",
+    ];
+    let (mut good, mut bad) = (0, 0);
+    for (path, _) in places() {
+        for text in texts {
+            match with_set(&[&format!("{path}={text}")]) {
+                Ok(loaded) => {
+                    good += 1;
+                    assert!(!loaded.rows().is_empty());
+                }
+                Err(error) => {
+                    bad += 1;
+                    assert!(!error.to_string().contains('\n'), "one line: {error}");
+                }
+            }
+        }
+    }
+    assert!(good > 100, "{good} good");
+    assert!(bad > 1000, "{bad} bad");
 }

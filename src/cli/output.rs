@@ -137,7 +137,8 @@ impl Table {
     }
 
     fn render(&self, output: Output) -> String {
-        let headings = self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        let headings: Vec<String> =
+            self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
             cells.chain([self.columns[column].0.chars().count()]).max().unwrap_or(0)
@@ -152,7 +153,7 @@ impl Table {
         text
     }
 
-    fn render_row(&self, cells: &Vec<String>, widths: &[usize]) -> String {
+    fn render_row(&self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
         for (column, cell) in cells.iter().enumerate() {
             let padding = " ".repeat(widths[column] - cell.chars().count());

@@ -68,16 +68,14 @@ pub enum ConfigError {
         hint: String,
     },
     /// A value that its key cannot hold.
-    #[error("{key}: {value} is not {expected} (from {origin}); {fix}")]
+    #[error("{key}: {problem} (from {origin}); {fix}")]
     Wrong {
         /// The key.
         key: String,
-        /// The value as TOML.
-        value: String,
+        /// The value, and what the key holds, bounds included.
+        problem: String,
         /// Where it comes from.
         origin: Origin,
-        /// What the key holds, bounds included.
-        expected: String,
         /// What to write instead.
         fix: String,
     },
@@ -116,17 +114,29 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// A value that its key cannot hold; `value` as TOML.
+    pub(super) fn wrong(
+        key: &str,
+        value: &str,
+        expected: &str,
+        origin: &Origin,
+        fix: impl Into<String>,
+    ) -> Self {
+        ConfigError::Wrong {
+            key: key.to_owned(),
+            problem: format!("{} is not {expected}", shorten(value)),
+            origin: origin.clone(),
+            fix: fix.into(),
+        }
+    }
+
     pub(super) fn breach(key: &str, value: &toml::Value, origin: &Origin, breach: Breach) -> Self {
-        let (key, origin) = (key.to_owned(), origin.clone());
         match breach {
-            Breach::Wrong { expected, fix } => ConfigError::Wrong {
-                key,
-                value: shorten(&value.to_string()),
-                origin,
-                expected,
-                fix,
-            },
+            Breach::Wrong { expected, fix } => {
+                ConfigError::wrong(key, &value.to_string(), &expected, origin, fix)
+            }
             Breach::NotInRelease { what, fix } => {
+                let (key, origin) = (key.to_owned(), origin.clone());
                 ConfigError::NotInRelease { key, what, fix, origin }
             }
         }

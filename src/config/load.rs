@@ -182,12 +182,9 @@ impl Layers {
     /// lane's settings here, and what cannot be chosen is shown as such.
     fn aliases(&mut self, env: &[(String, String)]) -> Result<Vec<Alias>, ConfigError> {
         let get = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        let wrong = |name: &str, value: &str, expected: &str, fix: &str| ConfigError::Wrong {
-            key: name.to_owned(),
-            value: format!("\"{value}\""),
-            origin: Origin::Env(name.to_owned()),
-            expected: expected.to_owned(),
-            fix: fix.to_owned(),
+        let wrong = |name: &str, value: &str, expected: &str, fix: &str| {
+            let origin = Origin::Env(name.to_owned());
+            ConfigError::wrong(name, &format!("\"{value}\""), expected, &origin, fix)
         };
         let mut aliases = Vec::new();
         let mut lane: Option<&'static str> = None;
@@ -255,13 +252,8 @@ impl Layers {
             return Err(unknown(path, origin));
         }
         let Value::Table(section) = value else {
-            return Err(ConfigError::Wrong {
-                key: path.to_owned(),
-                value: value.to_string(),
-                origin: origin.clone(),
-                expected: "a section".into(),
-                fix: format!("write [{path}] and its keys below it"),
-            });
+            let fix = format!("write [{path}] and its keys below it");
+            return Err(ConfigError::wrong(path, &value.to_string(), "a section", origin, fix));
         };
         for (key, value) in section {
             self.overlay(&format!("{path}.{key}"), value, origin)?;

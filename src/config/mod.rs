@@ -7,12 +7,14 @@
 //!   and never reach the exchange.
 //! - Defaults < file < environment < `--set` and options of the command line.
 
+mod drift;
 mod error;
 mod load;
 mod rule;
 mod value;
 mod venue;
 
+pub use drift::genesis_differences;
 pub use error::{ConfigError, Origin};
 pub use load::{Alias, Loaded, Row, Sources, load};
 pub use rule::{Key, Rule};

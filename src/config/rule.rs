@@ -145,12 +145,12 @@ impl Rule {
                 format!("the nearest that works is {}", number.clamp(*min, *max))
             }
             (Rule::Multiple { step, min, max }, Some(number)) => {
-                format!("the nearest below that works is {}", (number / step * step).clamp(*min, *max))
+                format!("the nearest that works is {}", (number / step * step).clamp(*min, *max))
             }
             (Rule::PowerOfTwo { min, max }, Some(number)) => {
                 let above = u64::try_from(number.clamp(*min, *max))
                     .map_or(1, u64::next_power_of_two);
-                format!("the nearest above that works is {}", above.min(max.unsigned_abs()))
+                format!("the nearest that works is {}", above.min(max.unsigned_abs()))
             }
             (Rule::Integer { min, .. } | Rule::Multiple { min, .. } | Rule::PowerOfTwo { min, .. }, None) => {
                 format!("write a bare number, such as {min}")
@@ -175,7 +175,7 @@ impl Rule {
     /// Checks a value against the rule. A list's entries are checked one by one by the caller.
     ///
     /// # Errors
-    /// [`Breach`] with bound and remedy.
+    /// What is wrong, with bound and remedy.
     pub fn check(&self, value: &Value) -> Result<(), Breach> {
         let text = value.as_str();
         let number = value.as_integer();
