@@ -27,6 +27,7 @@ pub mod keys;
 // Ground.
 pub mod agent;
 pub mod config;
+pub mod endpoint;
 pub mod fatal;
 pub mod limits;
 pub mod logging;

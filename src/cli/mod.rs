@@ -12,6 +12,7 @@ mod config_show;
 mod explain;
 mod keygen;
 mod man;
+mod serve;
 pub mod output;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
@@ -37,6 +38,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Serve => serve,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,
@@ -49,7 +51,7 @@ commands! {
 #[command(
     name = "outcry",
     version,
-    before_help = "Examples:\n  outcry config show\n  outcry keygen --role trade --account 2 trader.key\n  \
+    before_help = "Examples:\n  outcry serve\n  outcry config show\n  outcry keygen --role trade --account 2 trader.key\n  \
                    outcry explain 11",
     subcommand_required = true,
     arg_required_else_help = true,

@@ -6,6 +6,7 @@
 use super::state::State;
 use crate::command::Command;
 use crate::exchange::{Exchange, Outbox};
+use crate::fatal::StopReason;
 use crate::genesis::GenesisItem;
 use crate::journal::batch::{BatchBuilder, BatchLimits, RecordFields};
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
@@ -75,6 +76,22 @@ pub enum BootError {
         /// Up to where they were compared.
         sequence: Sequence,
     },
+}
+
+impl BootError {
+    /// Why a process ends that meets this.
+    #[must_use]
+    pub const fn reason(&self) -> StopReason {
+        match self {
+            BootError::Recovery(RecoveryError::Damage { .. }) => StopReason::JournalDamaged,
+            BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
+            BootError::Read(_) => StopReason::LogRead,
+            BootError::Fault(_) => StopReason::JournalWrite,
+            BootError::Prepare { .. } | BootError::NoSpace { .. } => StopReason::SegmentPreparation,
+            BootError::Genesis { .. } => StopReason::GenesisRefused,
+            BootError::Diverged { .. } => StopReason::ReplayDiverged,
+        }
+    }
 }
 
 /// Where the logs lie and how they are written.

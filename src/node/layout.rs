@@ -110,7 +110,7 @@ fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
     // Under `memory` nobody waits for the sync, so it must not stand in the way of those who do not.
     match config.ack.policy {
         AckPolicy::Memory => helper.push(Stage::Sync),
-        _ => hot.push(Stage::Sync),
+        AckPolicy::Disk => hot.push(Stage::Sync),
     }
     vec![
         hot_thread(config, "critical", hot, &["helper", "normal", "batch"]),
@@ -163,6 +163,13 @@ const fn idle(word: IdleWord) -> Idle {
 }
 
 impl Plan {
+    /// Name of the thread that a stage is on.
+    #[must_use]
+    pub fn thread_of(&self, stage: Stage) -> &'static str {
+        let thread = self.threads.iter().find(|thread| thread.stages.contains(&stage));
+        thread.expect("a plan places every stage").name
+    }
+
     /// Gives every thread its core: the configured one, or one of its own as far as they go. The
     /// followers share the last one, away from the hot threads. One core is shared unpinned.
     fn place(&mut self, config: &Config) {
