@@ -6,6 +6,9 @@ pub mod command;
 pub mod event;
 pub mod genesis;
 
+// Durable order.
+pub mod journal;
+
 // Ground.
 pub mod limits;
 pub mod sys;

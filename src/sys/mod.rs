@@ -1,3 +1,5 @@
 //! The machine: disk, mappings, clock, cores, sockets. One of the two homes of `unsafe`.
 
+pub mod disk;
+pub mod lock;
 pub mod storage;
