@@ -6,7 +6,7 @@
 //! a byte reaches a disk, and checked again whenever one is read.
 
 use super::format::{
-    ALIGN, BATCH_HEADER_SIZE, BATCH_MAGIC, BatchHeader, ENVELOPE_SIZE, Envelope, HASH_HEAD,
+    ALIGN, BATCH_HEADER_SIZE, BATCH_MAGIC, BATCH_PARTIAL, BatchHeader, ENVELOPE_SIZE, Envelope, HASH_HEAD,
     HASH_SIZE, HASH_TAIL, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind,
     SEGMENT_HEADER_SIZE, Tip, VERSION, aligned, crc64,
 };
@@ -274,6 +274,22 @@ impl BatchBuilder {
     /// # Panics
     /// If no batch is open or `last` lies before what it holds.
     pub fn seal_through(&mut self, last: Sequence) -> Sealed {
+        self.close(last, 0)
+    }
+
+    /// Seals a part of an event log's batch; the next one begins with the same sequence.
+    ///
+    /// # Panics
+    /// If no batch is open or it holds no record.
+    pub fn seal_part(&mut self) -> Sealed {
+        assert!(self.kind == LogKind::Events, "only an event log's batches have parts");
+        let open = self.open.as_ref().expect("only an open batch is sealed");
+        assert!(open.count > 0, "a part holds a record");
+        let last = open.last;
+        self.close(last, BATCH_PARTIAL)
+    }
+
+    fn close(&mut self, last: Sequence, flags: u32) -> Sealed {
         let mut open = self.open.take().expect("only an open batch is sealed");
         assert!(last >= open.first, "a batch covers a sequence");
         assert!(last >= open.last, "a batch covers what it holds");
@@ -283,13 +299,13 @@ impl BatchBuilder {
             .expect("begin put a header at the start");
         let header = zerocopy::Ref::into_mut(header);
         header.last_sequence = last.0.into();
+        header.flags = flags.into();
         header.count = open.count.into();
         header.length = u32::try_from(length).expect("limits keep a batch below 4 GiB").into();
         open.hash.update(&header.as_bytes()[HASH_TAIL]);
         header.hash = open.hash.finalize().into();
         header.seal();
-        self.tip =
-            Tip { sequence: last, time: open.time, epoch: self.tip.epoch, hash: header.hash };
+        self.tip = header.reached(open.time);
         Sealed { first: open.first, last, length, hash: header.hash }
     }
 
@@ -333,6 +349,21 @@ impl BatchBuilder {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Time of the last record, sealed or not.
+    #[must_use]
+    pub fn last_time(&self) -> TimeNs {
+        self.open.as_ref().map_or(self.tip.time, |open| open.time)
+    }
+
+    /// Goes back to `tip`: what was sealed behind it was never written.
+    ///
+    /// # Panics
+    /// If a batch is open or sealed ones were not cleared.
+    pub fn restart(&mut self, tip: Tip) {
+        assert!(self.bytes.is_empty(), "what is forgotten was cleared");
+        self.tip = tip;
     }
 
     /// What the last sealed batch reached.

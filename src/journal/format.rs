@@ -165,6 +165,12 @@ pub const FLAGS: &[(u8, &str)] = &[
     (FLAG_POSSIBLE_DUPLICATE, "possible-duplicate"),
 ];
 
+/// Flag of a batch of an event log: more events of the same journal batch follow in the next batch,
+/// which begins with the same sequence. It takes no step in the order; only the last part does.
+pub const BATCH_PARTIAL: u32 = 1;
+/// Flag of a segment of an event log: its first batch goes on with a partial one.
+pub const SEGMENT_CONTINUES: u16 = 1;
+
 /// One field of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldLayout {
@@ -232,8 +238,8 @@ layout! {
         header_size: U16,
         /// [`LogKind`].
         kind: U16,
-        /// Zero.
-        reserved: U16,
+        /// [`SEGMENT_CONTINUES`].
+        flags: U16,
         /// The number in the file's name.
         index: U64,
         /// [`JournalId`].
@@ -251,9 +257,9 @@ layout! {
         /// Application version that was in force.
         application_version: U32,
         /// Zero.
-        reserved_2: U32,
+        reserved: U32,
         /// Zero.
-        reserved_3: U64,
+        reserved_2: U64,
         /// CRC-64/XZ of all bytes before it.
         crc: U64,
     }
@@ -281,8 +287,8 @@ layout! {
         version: U16,
         /// [`BATCH_HEADER_SIZE`].
         header_size: U16,
-        /// Zero.
-        reserved: U32,
+        /// [`BATCH_PARTIAL`].
+        flags: U32,
         /// Highest sequence known to be durable when this was written. Not part of the hash: it is
         /// the one thing that a standby writes differently.
         synced_to: U64,
@@ -495,6 +501,23 @@ impl BatchHeader {
     /// Computes the CRC; every other field is final.
     pub fn seal(&mut self) {
         self.crc = self.expected_crc().into();
+    }
+
+    /// True for a part of an event log's batch that is not the last.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.flags.get() & BATCH_PARTIAL != 0
+    }
+
+    /// What the log has reached with this batch, whose last record has this time.
+    #[must_use]
+    pub fn reached(&self, time: TimeNs) -> Tip {
+        let sequence = match self.is_partial() {
+            true => self.first_sequence.get() - 1,
+            false => self.last_sequence.get(),
+        };
+        let epoch = Epoch(self.epoch.get());
+        Tip { sequence: Sequence(sequence), time, epoch, hash: self.hash }
     }
 
     fn expected_crc(&self) -> u64 {

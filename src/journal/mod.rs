@@ -6,10 +6,12 @@
 //! [`crate::sys::storage`].
 
 pub mod batch;
+pub mod event_log;
 pub mod format;
 pub mod payload;
 pub mod reader;
 pub mod recovery;
+pub mod reject_log;
 mod scan;
 pub mod segment;
 pub mod view;

@@ -4,11 +4,13 @@
 //! out; sequences come without a gap; what cannot be read as it must is an error with its place,
 //! never an early end.
 
-use super::format::{SEGMENT_HEADER_SIZE, SegmentHeader, Tip};
+use super::format::{
+    BATCH_HEADER_SIZE, LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip,
+};
 use super::segment::LogDir;
 use super::view::{Batch, Flaw, Flawed, Record, Verify};
 use crate::sys::storage::Mapping;
-use crate::types::{Sequence, TimeNs};
+use crate::types::{Epoch, Sequence, TimeNs};
 use std::io;
 use std::path::Path;
 
@@ -126,7 +128,8 @@ impl Reader {
                     }
                     let at = cursor.start + cursor.at;
                     cursor.at += record.bytes().len();
-                    if record.sequence() < self.from {
+                    // An event log's block may begin before what is asked for and reach it.
+                    if self.log.kind() != LogKind::Events && record.sequence() < self.from {
                         continue;
                     }
                     break at;
@@ -134,10 +137,44 @@ impl Reader {
                 self.cursor = None;
             }
             let Some((start, length)) = self.advance(limit, false)? else { return Ok(None) };
-            self.cursor = Some(Cursor { start, length, at: super::format::BATCH_HEADER_SIZE });
+            self.cursor = Some(Cursor { start, length, at: BATCH_HEADER_SIZE });
         };
         let place = self.place.as_ref().expect("the record was found in it");
         Ok(Record::parse(&place.map.bytes()[at..]))
+    }
+
+    /// Steps over batches that end before `sequence`, by their headers alone, in the segment that the
+    /// reader is in.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn skip_to(&mut self, sequence: Sequence) -> Result<(), ReadError> {
+        self.cursor = None;
+        if self.place.is_none() {
+            self.from = self.from.max(sequence);
+            return self.seek();
+        }
+        self.skip(sequence);
+        Ok(())
+    }
+
+    /// True where a batch stands next in the segment that the reader is in.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.place
+            .as_ref()
+            .is_some_and(|place| Batch::parse(&place.map.bytes()[place.offset..]).is_ok())
+    }
+
+    fn skip(&mut self, sequence: Sequence) {
+        let Some(place) = self.place.as_mut() else { return };
+        while let Ok(batch) = Batch::parse(&place.map.bytes()[place.offset..]) {
+            let follows = batch.follows(&self.tip, place.header.id()).is_ok();
+            if !follows || batch.last() >= sequence {
+                return;
+            }
+            self.tip = batch.header().reached(TimeNs(0));
+            place.offset += batch.length();
+        }
     }
 
     /// Finds and checks the next batch; its place in the mapped segment.
@@ -214,25 +251,16 @@ impl Reader {
 
     /// Maps the segment that holds `from` and steps to the batch that does.
     fn seek(&mut self) -> Result<(), ReadError> {
-        let mut place = locate(&self.log, self.from)?;
+        let place = locate(&self.log, self.from)?;
         let header = place.header;
         self.tip = Tip {
             sequence: Sequence(header.first_sequence.get() - 1),
             hash: header.previous_hash,
             time: TimeNs(0),
-            epoch: crate::types::Epoch(header.epoch.get()),
+            epoch: Epoch(header.epoch.get()),
         };
-        loop {
-            let Ok(batch) = Batch::parse(&place.map.bytes()[place.offset..]) else { break };
-            if batch.last() >= self.from || batch.follows(&self.tip, header.id()).is_err() {
-                break;
-            }
-            self.tip.sequence = batch.last();
-            self.tip.hash = batch.header().hash;
-            self.tip.epoch.0 = batch.header().epoch.get();
-            place.offset += batch.length();
-        }
         self.place = Some(place);
+        self.skip(self.from);
         Ok(())
     }
 }
@@ -240,7 +268,7 @@ impl Reader {
 fn read_batch(
     place: &Place,
     tip: &Tip,
-    kind: super::format::LogKind,
+    kind: LogKind,
     verify: Verify,
 ) -> Result<(Tip, usize), Flawed> {
     let batch = Batch::parse(&place.map.bytes()[place.offset..])?;
@@ -280,7 +308,13 @@ fn locate(log: &LogDir, sequence: Sequence) -> Result<Place, ReadError> {
             _ => high = middle,
         }
     }
-    if let Some(place) = best {
+    if let Some(mut place) = best {
+        // The batch that holds it may have begun in the segment before.
+        while place.header.flags.get() & SEGMENT_CONTINUES != 0 && place.index > segments[0].0 {
+            let index = place.index - 1;
+            place = open_segment(log, &log.segment_path(index), index)?
+                .ok_or(missing(index, Flaw::SegmentHeader))?;
+        }
         return Ok(place);
     }
     let Some((index, path)) = segments.first() else {

@@ -135,6 +135,8 @@ pub(crate) fn scan(
         log,
         options,
         pending: VecDeque::new(),
+        tip: Tip::START,
+        parts: (0, 0),
         scan: Scan {
             files,
             id: options.id,
@@ -172,6 +174,10 @@ struct Walk<'a> {
     options: ScanOptions,
     /// Batches that no later batch says are durable: last sequence and place.
     pending: VecDeque<(Sequence, Place)>,
+    /// What the last batch reached. `scan.tip` stays behind it while that is a part.
+    tip: Tip,
+    /// Batches and records of parts that are not complete yet.
+    parts: (u64, u64),
     scan: Scan,
 }
 
@@ -201,7 +207,13 @@ impl Walk<'_> {
             }
             Ended::Segment | Ended::Unused | Ended::Limit => None,
         };
-        if let Some((place, flawed)) = found {
+        if self.scan.end.is_none() && self.scan.files.first().is_some_and(|file| file.index > 0) {
+            // Older segments were retired, and what they led to is gone: sequences must not start
+            // again at 1.
+            let (segment, offset) = (self.scan.files[0].index, 0);
+            let (sequence, flaw) = (self.tip.sequence.next(), Flaw::MissingSegment);
+            self.scan.found = Some(Found { segment, offset, sequence, flaw, damage: true });
+        } else if let Some((place, flawed)) = found {
             let next = self.scan.tip.sequence.next();
             let damage = flawed.flaw.is_disorder()
                 || flawed.flaw == Flaw::NotZero
@@ -244,16 +256,17 @@ impl Walk<'_> {
         if let Some(flaw) = self.segment_flaw(file, &header) {
             return Ok(Ended::Flawed(start, here(flaw)));
         }
-        if self.scan.first == Sequence::NONE {
-            self.scan.tip = Tip {
+        if file == 0 {
+            self.tip = Tip {
                 sequence: Sequence(header.first_sequence.get() - 1),
                 time: TimeNs(0),
                 epoch: Epoch(0),
                 hash: header.previous_hash,
             };
-        } else if header.first_sequence.get() > self.scan.tip.sequence.0 + 1 {
+        } else if header.first_sequence.get() > self.tip.sequence.0 + 1 {
             // The batches before it are lost: a power cut may keep the later of two writes.
-            return Ok(Ended::Flawed(start, here(Flaw::Zeros)));
+            let end = self.scan.end.unwrap_or(start);
+            return Ok(Ended::Flawed(end, here(Flaw::Zeros)));
         }
         self.scan.id = Some(header.id());
         self.batches(file, bytes, &header)
@@ -269,14 +282,14 @@ impl Walk<'_> {
         if foreign {
             return Some(Flaw::ForeignSegment);
         }
-        if self.scan.first == Sequence::NONE {
+        if file == 0 {
             return None;
         }
-        let (expected, found) = (self.scan.tip.sequence.0 + 1, header.first_sequence.get());
+        let (expected, found) = (self.tip.sequence.0 + 1, header.first_sequence.get());
         if found < expected {
             return Some(Flaw::Gap { expected, found });
         }
-        (found == expected && header.previous_hash != self.scan.tip.hash).then_some(Flaw::Chain)
+        (found == expected && header.previous_hash != self.tip.hash).then_some(Flaw::Chain)
     }
 
     fn batches(&mut self, file: usize, bytes: &[u8], header: &SegmentHeader) -> io::Result<Ended> {
@@ -299,8 +312,8 @@ impl Walk<'_> {
                 }
                 Err(flawed) => return Ok(Ended::Flawed(place, flawed)),
             };
-            let checked = batch.follows(&self.scan.tip, header.id()).and_then(|()| {
-                batch.check(self.log.kind(), self.options.verify, self.scan.tip.time)
+            let checked = batch.follows(&self.tip, header.id()).and_then(|()| {
+                batch.check(self.log.kind(), self.options.verify, self.tip.time)
             });
             let tip = match checked {
                 Ok(_) if batch.last() > self.options.limit => return Ok(Ended::Limit),
@@ -309,12 +322,17 @@ impl Walk<'_> {
             };
             at += batch.length();
             self.take(&batch, tip, place);
-            self.scan.end = Some(Place { file, offset: at as u64 });
-            self.scan.end_size = header.segment_size.get();
+            if !batch.header().is_partial() {
+                self.scan.end = Some(Place { file, offset: at as u64 });
+                self.scan.end_size = header.segment_size.get();
+            }
         }
     }
 
     fn take(&mut self, batch: &Batch<'_>, tip: Tip, place: Place) {
+        self.tip = tip;
+        self.parts.0 += 1;
+        self.parts.1 += u64::from(batch.header().count.get());
         let scan = &mut self.scan;
         if scan.first == Sequence::NONE {
             scan.first = batch.first();
@@ -322,9 +340,13 @@ impl Walk<'_> {
         if place.offset == SEGMENT_HEADER_SIZE as u64 {
             scan.segments += 1;
         }
+        if batch.header().is_partial() {
+            return;
+        }
+        let (batches, records) = std::mem::take(&mut self.parts);
         scan.tip = tip;
-        scan.batches += 1;
-        scan.records += u64::from(batch.header().count.get());
+        scan.batches += batches;
+        scan.records += records;
         scan.synced_to = scan.synced_to.max(Sequence(batch.header().synced_to.get()));
         while self.pending.front().is_some_and(|(last, _)| *last <= scan.synced_to) {
             self.pending.pop_front();
@@ -339,8 +361,8 @@ impl Walk<'_> {
         }
         let map = self.map(file)?;
         Ok(SegmentHeader::parse(map.bytes()).is_some_and(|header| {
-            header.first_sequence.get() == self.scan.tip.sequence.0 + 1
-                && header.previous_hash == self.scan.tip.hash
+            header.first_sequence.get() == self.tip.sequence.0 + 1
+                && header.previous_hash == self.tip.hash
                 && self.scan.id == Some(header.id())
         }))
     }

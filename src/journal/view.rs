@@ -218,6 +218,9 @@ impl<'a> Batch<'a> {
     /// says what cannot be with a sound CRC is no torn write.
     pub fn check(&self, kind: LogKind, verify: Verify, after: TimeNs) -> Result<Tip, Flawed> {
         let header = self.header;
+        if header.is_partial() && kind != LogKind::Events {
+            return Err(Flawed::batch(Flaw::Envelope));
+        }
         let mut hash = Sha256::new();
         if verify == Verify::Chain {
             hash.update(&self.bytes[HASH_HEAD]);
@@ -264,7 +267,7 @@ impl<'a> Batch<'a> {
                 return Err(Flawed::batch(Flaw::Hash));
             }
         }
-        Ok(Tip { sequence: self.last(), time, epoch: Epoch(header.epoch.get()), hash: header.hash })
+        Ok(header.reached(time))
     }
 
     fn check_end(&self, kind: LogKind, at: usize, last: u64) -> Result<(), Flawed> {

@@ -6,7 +6,7 @@
 //! cache may then show what the disk does not hold, so both objects refuse to go on, and recovery
 //! reads what is really there.
 
-use super::format::{JournalId, SegmentHeader, Tip};
+use super::format::{Hash, JournalId, SEGMENT_CONTINUES, SegmentHeader, Tip};
 use super::recovery::Recovered;
 use super::segment::{LogDir, Prepared, PreparedSegments};
 use super::view::Batch;
@@ -77,6 +77,8 @@ pub struct Writer {
     id: JournalId,
     application_version: u32,
     tip: Tip,
+    /// The last batch was a part, the rest of which is still to come.
+    tip_is_partial: bool,
     current: Option<Current>,
     prepared: PreparedSegments,
     /// Segments left behind by a roll and not yet handed out for a sync.
@@ -115,8 +117,17 @@ impl Writer {
                 Some(Current { file, path, index, offset, size, dirty_from: None })
             }
         };
-        let (tip, rolled) = (recovered.tip, VecDeque::with_capacity(8));
-        Ok(Writer { log, id, application_version, tip, current, prepared, rolled, failed: false })
+        Ok(Writer {
+            log,
+            id,
+            application_version,
+            tip: recovered.tip,
+            tip_is_partial: false,
+            current,
+            prepared,
+            rolled: VecDeque::with_capacity(8),
+            failed: false,
+        })
     }
 
     /// Sets the application version that later segments carry (after an activation).
@@ -132,8 +143,8 @@ impl Writer {
 
     /// Hash of the last batch that was written.
     #[must_use]
-    pub fn tip(&self) -> &Tip {
-        &self.tip
+    pub fn chain_hash(&self) -> &Hash {
+        &self.tip.hash
     }
 
     /// The prepared segments.
@@ -155,21 +166,21 @@ impl Writer {
             return Err(self.fault("append to", io::Error::other("the log failed before")));
         }
         let room = self.current.as_ref().map_or(0, |current| current.size - current.offset);
-        let (stays, tip_between) = self.split(batches, room);
+        let (stays, between) = self.split(batches, room);
         let (here, beyond) = batches.split_at(stays);
         if !beyond.is_empty() && self.prepared.count() == 0 {
             return Ok(Appended::NotReady);
         }
         self.write(here)?;
-        self.tip = tip_between;
+        (self.tip, self.tip_is_partial) = between;
         if !beyond.is_empty() {
             let prepared = self.prepared.take().expect("the only taker saw one");
             self.roll(prepared, beyond)?;
             let room = self.current.as_ref().map_or(0, |current| current.size - current.offset);
-            let (fits, tip) = self.split(beyond, room);
+            let (fits, reached) = self.split(beyond, room);
             assert_eq!(fits, beyond.len(), "what is appended at once fits into one segment");
             self.write(beyond)?;
-            self.tip = tip;
+            (self.tip, self.tip_is_partial) = reached;
         }
         Ok(Appended::Written)
     }
@@ -181,9 +192,10 @@ impl Writer {
         self.rolled.pop_front().or_else(|| self.current.as_mut()?.take_dirty(last))
     }
 
-    /// Bytes of the leading batches that fit into `room`, and the tip they reach.
-    fn split(&self, batches: &[u8], room: u64) -> (usize, Tip) {
-        let (mut at, mut tip) = (0, self.tip);
+    /// Bytes of the leading batches that fit into `room`, the tip they reach, and whether the last of
+    /// them is a part.
+    fn split(&self, batches: &[u8], room: u64) -> (usize, (Tip, bool)) {
+        let (mut at, mut tip, mut partial) = (0, self.tip, self.tip_is_partial);
         while at < batches.len() {
             let batch = Batch::parse(&batches[at..]).expect("only sealed batches are appended");
             batch.follows(&tip, self.id).expect("batches continue the log");
@@ -191,11 +203,10 @@ impl Writer {
                 break;
             }
             at += batch.length();
-            tip.sequence = batch.last();
-            tip.hash = batch.header().hash;
-            tip.epoch.0 = batch.header().epoch.get();
+            tip = batch.header().reached(tip.time);
+            partial = batch.header().is_partial();
         }
-        (at, tip)
+        (at, (tip, partial))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
@@ -222,6 +233,7 @@ impl Writer {
         let mut header =
             SegmentHeader::new(self.log.kind(), self.id, prepared.index, prepared.size);
         header.first_sequence = first.header().first_sequence;
+        header.flags = if self.tip_is_partial { SEGMENT_CONTINUES } else { 0 }.into();
         header.first_time_ns = first.records().next().map_or(0, |record| record.time().0).into();
         header.epoch = first.header().epoch;
         header.previous_hash = first.header().previous_hash;
