@@ -62,10 +62,11 @@ fn recovered(disk: &SimDisk, log: &LogDir, random: &mut Random) -> Recovered {
         if random.percent(40) {
             disk.fail_in(random.below(8), io::ErrorKind::Other);
         }
-        match recover(log, &mut |_| ()) {
+        match recover(log, Sequence(1), &mut |_| ()) {
             Ok(recovered) => {
                 disk.kill();
-                let again = recover(log, &mut |_| ()).expect("what was recovered is sound");
+                let again =
+                    recover(log, Sequence(1), &mut |_| ()).expect("what was recovered is sound");
                 assert_eq!(again.tip, recovered.tip);
                 assert_eq!(again.end, recovered.end);
                 assert!(again.cut.is_empty(), "nothing is cut twice");
@@ -209,8 +210,8 @@ fn replay_events(disk: &SimDisk, end: usize, random: &mut Random) -> io::Result<
     let recovered = recover_derived(&log, ID, journal_end, &mut |_| ()).map_err(failed)?;
     assert!(recovered.tip.sequence <= journal_end);
     let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
-    let mut events = EventLogWriter::new(log.clone(), ID, 1, &recovered, prepared)
-        .map_err(io::Error::other)?;
+    let mut events =
+        EventLogWriter::new(log.clone(), ID, 1, &recovered, prepared).map_err(io::Error::other)?;
     let mut syncer = Syncer::new(recovered.tip.sequence);
     for (first, last) in &batches[..end] {
         if events.begin_batch(*first, Epoch(1)) {

@@ -30,7 +30,7 @@ fn log(disk: &SimDisk) -> LogDir {
 fn journal() -> Files {
     let disk = SimDisk::new();
     let log = log(&disk);
-    let recovered = recover(&log, &mut |_| ()).expect("it is empty");
+    let recovered = recover(&log, Sequence(1), &mut |_| ()).expect("it is empty");
     let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
     let mut writer = Writer::new(log, ID, 1, &recovered, prepared).expect("it is empty");
     let mut builder = BatchBuilder::new(LogKind::Commands, ID, recovered.tip);
@@ -118,7 +118,7 @@ fn check(original: &Files, batches: &[Written], damaged: Files, what: &str) {
     let expected = expected(original, &damaged, batches);
     let disk = SimDisk::with_files(damaged.clone());
     let log = log(&disk);
-    match (recover(&log, &mut |_| ()), expected) {
+    match (recover(&log, Sequence(1), &mut |_| ()), expected) {
         (Err(RecoveryError::Damage { .. }), Expected::Damage) => {
             assert!(disk.files() == damaged, "{what}: a refusal changes nothing");
         }
@@ -147,7 +147,8 @@ fn check(original: &Files, batches: &[Written], damaged: Files, what: &str) {
                     .expect("it was cut from a segment");
                 assert!(before[cut.offset as usize..].starts_with(kept), "{what}");
             }
-            let again = recover(&log, &mut |_| ()).expect("what was recovered is sound");
+            let again =
+                recover(&log, Sequence(1), &mut |_| ()).expect("what was recovered is sound");
             assert_eq!(again.tip, recovered.tip, "{what}");
             assert!(again.cut.is_empty(), "{what}");
         }
@@ -164,7 +165,10 @@ fn places(files: &Files) -> Vec<(usize, usize)> {
     for (file, (_, bytes)) in files.iter().enumerate() {
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let all = 0..bytes.len();
-        places.extend(all.filter(|at| *at < 136 || (4090..used + 20).contains(at) || at % 499 == 0).map(|at| (file, at)));
+        places.extend(
+            all.filter(|at| *at < 136 || (4090..used + 20).contains(at) || at % 499 == 0)
+                .map(|at| (file, at)),
+        );
     }
     places
 }
@@ -219,18 +223,13 @@ fn a_missing_segment_is_damage_where_later_records_were_durable() {
         let mut files = original.clone();
         files.remove(missing);
         let disk = SimDisk::with_files(files);
-        let result = recover(&log(&disk), &mut |_| ());
-        match missing {
-            // The oldest segments may have been retired: the first sequence tells.
-            0 => assert_eq!(result.expect("a later start").first, first_of(&original, 1)),
-            _ => assert!(matches!(result, Err(RecoveryError::Damage { .. }))),
-        }
+        let result = recover(&log(&disk), Sequence(1), &mut |_| ());
+        assert!(matches!(result, Err(RecoveryError::Damage { .. })), "segment {missing}");
     }
-}
-
-fn first_of(files: &Files, file: usize) -> Sequence {
-    let batch = Batch::parse(&files[file].1[SEGMENT_HEADER_SIZE..]).expect("it is used");
-    batch.first()
+    let without_oldest = SimDisk::with_files(original[1..].to_vec());
+    let needed = Batch::parse(&original[1].1[SEGMENT_HEADER_SIZE..]).expect("it is used").first();
+    let recovered = recover(&log(&without_oldest), needed, &mut |_| ());
+    assert_eq!(recovered.expect("older segments were retired").first, needed);
 }
 
 #[test]
@@ -240,8 +239,8 @@ fn bytes_that_a_client_made_up_do_not_pass_for_a_later_batch() {
         let original = journal();
         let (file, start) = batches(&original).last().map(|b| (b.file, b.start)).expect("nine");
         let mut bytes = original[file].1[start..start + BATCH_HEADER_SIZE].to_vec();
-        let (header, _) = zerocopy::Ref::<_, BatchHeader>::from_prefix(&mut bytes[..])
-            .expect("it is a header");
+        let (header, _) =
+            zerocopy::Ref::<_, BatchHeader>::from_prefix(&mut bytes[..]).expect("it is a header");
         let header = zerocopy::Ref::into_mut(header);
         header.journal_id = id;
         header.synced_to = 1_000_000.into();
@@ -251,7 +250,7 @@ fn bytes_that_a_client_made_up_do_not_pass_for_a_later_batch() {
         let mut files = original;
         files[file].1[start..].fill(0);
         files[file].1[start + 800..start + 800 + bytes.len()].copy_from_slice(&bytes);
-        recover(&log(&SimDisk::with_files(files)), &mut |_| ())
+        recover(&log(&SimDisk::with_files(files)), Sequence(1), &mut |_| ())
     };
     assert!(forge([0; 16]).is_ok(), "a client does not know the journal's id");
     assert!(matches!(forge(ID.0), Err(RecoveryError::Damage { .. })), "the journal does");

@@ -6,8 +6,8 @@
 //! a byte reaches a disk, and checked again whenever one is read.
 
 use super::format::{
-    ALIGN, BATCH_HEADER_SIZE, BATCH_MAGIC, BATCH_PARTIAL, BatchHeader, ENVELOPE_SIZE, Envelope, HASH_HEAD,
-    HASH_SIZE, HASH_TAIL, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind,
+    ALIGN, BATCH_HEADER_SIZE, BATCH_MAGIC, BATCH_PARTIAL, BatchHeader, ENVELOPE_SIZE, Envelope,
+    HASH_HEAD, HASH_SIZE, HASH_TAIL, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind,
     SEGMENT_HEADER_SIZE, Tip, VERSION, aligned, crc64,
 };
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};

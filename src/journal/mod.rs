@@ -6,6 +6,7 @@
 //! [`crate::sys::storage`].
 
 pub mod batch;
+pub mod dump;
 pub mod event_log;
 pub mod format;
 pub mod payload;
@@ -14,6 +15,7 @@ pub mod recovery;
 pub mod reject_log;
 mod scan;
 pub mod segment;
+pub mod verify;
 pub mod view;
 pub mod writer;
 

@@ -5,7 +5,7 @@
 //! never an early end.
 
 use super::format::{
-    BATCH_HEADER_SIZE, LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip,
+    BATCH_HEADER_SIZE, LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip, is_zero,
 };
 use super::segment::LogDir;
 use super::view::{Batch, Flaw, Flawed, Record, Verify};
@@ -45,6 +45,14 @@ pub enum ReadError {
         /// What the operating system says.
         source: io::Error,
     },
+}
+
+impl ReadError {
+    /// True where no segment was ever begun.
+    #[must_use]
+    pub fn is_empty_log(&self) -> bool {
+        matches!(self, ReadError::Damaged { flaw: Flaw::MissingSegment, .. })
+    }
 }
 
 /// A mapped segment and the place in it.
@@ -163,6 +171,12 @@ impl Reader {
         self.place
             .as_ref()
             .is_some_and(|place| Batch::parse(&place.map.bytes()[place.offset..]).is_ok())
+    }
+
+    /// True where nothing but zeros stands next in the segment: the log is not written further.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| is_zero(&place.map.bytes()[place.offset..]))
     }
 
     fn skip(&mut self, sequence: Sequence) {
@@ -325,6 +339,14 @@ fn locate(log: &LogDir, sequence: Sequence) -> Result<Place, ReadError> {
             let first = Sequence(place.header.first_sequence.get());
             Err(ReadError::Retired { asked: sequence, first })
         }
-        None => Err(missing(*index, Flaw::SegmentHeader)),
+        None => {
+            let failed = |source| ReadError::Io { segment: *index, source };
+            let file = log.open(path).map_err(failed)?;
+            let mut page = vec![0; SEGMENT_HEADER_SIZE];
+            file.read_at(&mut page, 0).map_err(failed)?;
+            let unused = is_zero(&page);
+            let flaw = if unused { Flaw::MissingSegment } else { Flaw::SegmentHeader };
+            Err(missing(*index, flaw))
+        }
     }
 }

@@ -108,12 +108,14 @@ impl Recovered {
     }
 }
 
-/// Recovers the journal.
+/// Recovers the journal, which must hold everything from `needed` on: 1, or what follows the
+/// snapshot that is loaded.
 ///
 /// # Errors
 /// [`RecoveryError::Damage`] where durable records are not whole; nothing is changed then.
 pub fn recover(
     log: &LogDir,
+    needed: Sequence,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Recovered, RecoveryError> {
     let limit = Sequence(u64::MAX);
@@ -121,6 +123,10 @@ pub fn recover(
     let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
     if let Some(Found { segment, offset, sequence, flaw, damage: true }) = scan.found {
         return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
+    }
+    if scan.first > needed {
+        let (segment, flaw) = (scan.files[0].index, Flaw::MissingSegment);
+        return Err(RecoveryError::Damage { segment, offset: 0, sequence: needed, flaw });
     }
     repair(log, scan, true)
 }

@@ -62,14 +62,10 @@ impl RejectLog {
     ) -> Result<RejectLog, RecoveryError> {
         assert!(log.kind() == LogKind::Rejects);
         assert!(segments_max >= 2, "one segment is written while the other is kept");
-        let failed = |source| RecoveryError::Io {
-            action: "create",
-            path: log.dir().to_owned(),
-            source,
-        };
+        let failed =
+            |source| RecoveryError::Io { action: "create", path: log.dir().to_owned(), source };
         log.create().map_err(failed)?;
-        let recovered: Recovered =
-            recover_derived(&log, id, Sequence(u64::MAX), &mut |_: &_| ())?;
+        let recovered: Recovered = recover_derived(&log, id, Sequence(u64::MAX), &mut |_: &_| ())?;
         let (preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
         let builder = BatchBuilder::new(LogKind::Rejects, id, recovered.tip);
         let writer = Writer::new(log.clone(), id, APPLICATION_VERSION, &recovered, prepared)

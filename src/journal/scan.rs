@@ -13,11 +13,12 @@
 //! ```
 //!
 //! A header counts as sound where its CRC matches and it carries the journal's id, which clients
-//! do not know: bytes that a client sent cannot pass for one.
+//! do not know: bytes that a client sent cannot pass for one. Derived logs (events, rejects) carry no
+//! `synced_to`: for them any later sound header makes it damage, which only `verify` reports.
 
 use super::format::{
-    ALIGN, BATCH_HEADER_SIZE, BatchHeader, JournalId, SEGMENT_HEADER_SIZE, SegmentHeader, Tip,
-    is_zero, used_length,
+    ALIGN, BATCH_HEADER_SIZE, BatchHeader, JournalId, LogKind, SEGMENT_HEADER_SIZE, SegmentHeader,
+    Tip, is_zero, used_length,
 };
 use super::segment::LogDir;
 use super::view::{Batch, Flaw, Flawed, Verify};
@@ -312,9 +313,9 @@ impl Walk<'_> {
                 }
                 Err(flawed) => return Ok(Ended::Flawed(place, flawed)),
             };
-            let checked = batch.follows(&self.tip, header.id()).and_then(|()| {
-                batch.check(self.log.kind(), self.options.verify, self.tip.time)
-            });
+            let checked = batch
+                .follows(&self.tip, header.id())
+                .and_then(|()| batch.check(self.log.kind(), self.options.verify, self.tip.time));
             let tip = match checked {
                 Ok(_) if batch.last() > self.options.limit => return Ok(Ended::Limit),
                 Ok(tip) => tip,
@@ -374,9 +375,16 @@ impl Walk<'_> {
             let from = if file == place.file { place.offset as usize } else { 0 };
             let bytes = map.bytes().get(from..).unwrap_or_default();
             let covers = |header: &BatchHeader| {
-                header.synced_to.get() >= next.0
-                    && header.first_sequence.get() > header.synced_to.get()
-                    && self.scan.id.is_none_or(|id| id.0 == header.journal_id)
+                let ours = self.scan.id.is_none_or(|id| id.0 == header.journal_id);
+                let later = match self.log.kind() {
+                    LogKind::Commands => {
+                        header.synced_to.get() >= next.0
+                            && header.first_sequence.get() > header.synced_to.get()
+                    }
+                    // Derived logs do not say what was durable; they are made again either way.
+                    LogKind::Events | LogKind::Rejects => header.first_sequence.get() > next.0,
+                };
+                ours && later
             };
             if headers(bytes).any(covers) {
                 return Ok(true);

@@ -177,9 +177,8 @@ impl SimDisk {
     /// Every file as a reader sees it.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let state = self.lock();
-        let read = |(path, inode): (&PathBuf, &u64)| {
-            (path.clone(), state.inodes[inode].current.clone())
-        };
+        let read =
+            |(path, inode): (&PathBuf, &u64)| (path.clone(), state.inodes[inode].current.clone());
         state.names.iter().map(read).collect()
     }
 
