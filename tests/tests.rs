@@ -4,3 +4,6 @@ mod cli;
 mod config;
 mod stop;
 mod tidy;
+mod journal_crash;
+mod journal_damage;
+mod sim;

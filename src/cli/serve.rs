@@ -3,7 +3,7 @@
 use super::{Failure, Global, Outcome};
 use crate::config::{Config, Loaded};
 use crate::endpoint::Endpoint;
-use crate::journal::scan::Progress;
+use crate::journal::Progress;
 use crate::keys::KeyPair;
 use crate::logging;
 use crate::node::{Ended, Node, Report, StartError};

@@ -15,7 +15,7 @@ use crate::journal::payload::EpochStart;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
 use crate::journal::reject_log::RejectLog;
-use crate::journal::scan::Progress;
+use crate::journal::Progress;
 use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::Verify;
 use crate::journal::writer::{Appended, Fault, Syncer, Writer};
@@ -170,10 +170,10 @@ pub fn boot(
 ) -> Result<Booted, BootError> {
     create(&logs.commands)?;
     create(&logs.events)?;
-    let mut recovered = recover(&logs.commands, progress)?;
+    let mut recovered = recover(&logs.commands, Sequence(1), progress)?;
     if recovered.is_empty() {
         begin(logs, &recovered, &genesis())?;
-        recovered = recover(&logs.commands, progress)?;
+        recovered = recover(&logs.commands, Sequence(1), progress)?;
     }
     let id = recovered.id.expect("a journal with a batch has an id");
     let (mut preparer, prepared) = ahead(&logs.commands, &recovered, logs.segments_ahead)?;

@@ -11,7 +11,7 @@ use crate::fatal::StopReason;
 use crate::gateway::listener::Listener;
 use crate::gateway::verify::Worker;
 use crate::gateway;
-use crate::journal::scan::Progress;
+use crate::journal::Progress;
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
 use crate::sequencer::clock::{ClockRefused, SequencerClock};

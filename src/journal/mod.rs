@@ -1,0 +1,23 @@
+//! The journal: the total order, made durable; event logs and the reject log in the same format.
+//!
+//! `format` and `payload` are the bytes, `batch` writes them, `view` reads them in place. `segment`
+//! prepares files, `writer` fills them, `reader` follows them; `scan` and `recovery` decide at start
+//! what is there. No clock, no thread, no randomness: storage comes in through
+//! [`crate::sys::storage`].
+
+pub mod agent;
+pub mod batch;
+pub mod dump;
+pub mod event_log;
+pub mod format;
+pub mod payload;
+pub mod reader;
+pub mod recovery;
+pub mod reject_log;
+mod scan;
+pub mod segment;
+pub mod verify;
+pub mod view;
+pub mod writer;
+
+pub use scan::Progress;

@@ -1,0 +1,327 @@
+//! Decides at start what a log holds, and makes it true on the disk before anything builds on it.
+//!
+//! What is damage and what is a tail is decided in [`super::scan`]. Here a tail is cut: its bytes go
+//! to the archive, then zeros take their place; what was written after the last `synced_to` is
+//! written again and synced, because after a failed sync the page cache may show what the disk does
+//! not hold. Every step may be interrupted and done again: until the cut is synced, a later
+//! recovery finds the same tail or less of it, and an archived part is not archived twice.
+
+use super::format::{JournalId, LogKind, SEGMENT_HEADER_SIZE, Tip};
+use super::scan::{Extent, Found, Place, Progress, Scan, ScanOptions, scan};
+use super::segment::LogDir;
+use super::view::{Flaw, Verify};
+use crate::sys::storage::{Append, File};
+use crate::types::Sequence;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are read, archived or written again at a time.
+const COPY_BYTES: usize = 1024 * 1024;
+
+/// Why a log is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// Records that were durable are not there as they were written.
+    #[error(
+        "damage in segment {segment}, offset {offset}, sequence {sequence}: {flaw}; nothing was changed, repair it from a copy"
+    )]
+    Damage {
+        /// The segment.
+        segment: u64,
+        /// Byte in its file.
+        offset: u64,
+        /// The first sequence that is not there.
+        sequence: Sequence,
+        /// What is wrong.
+        flaw: Flaw,
+    },
+    /// The disk failed.
+    #[error("recovery cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was done.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// Where the last segment that is used ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The segment.
+    pub segment: u64,
+    /// Where the next batch goes.
+    pub offset: u64,
+    /// Bytes of the segment.
+    pub size: u64,
+}
+
+/// Bytes that were cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment.
+    pub segment: u64,
+    /// Byte in its file.
+    pub offset: u64,
+    /// How many, up to the last that was not zero.
+    pub bytes: u64,
+    /// Where they are now.
+    pub archived: PathBuf,
+}
+
+/// What a log holds; all of it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The journal; `None` where the log is empty.
+    pub id: Option<JournalId>,
+    /// First sequence, 0 where the log is empty.
+    pub first: Sequence,
+    /// What the last batch reached.
+    pub tip: Tip,
+    /// Where the next batch goes; `None` where no segment is used.
+    pub end: Option<End>,
+    /// Segments behind it that are there and zero.
+    pub unused: Vec<u64>,
+    /// Index of the next segment that is not there.
+    pub next_index: u64,
+    /// Segments used.
+    pub segments: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Records.
+    pub records: u64,
+    /// What was cut.
+    pub cut: Vec<Cut>,
+    /// What was found at the cut, with its segment and offset.
+    pub cut_reason: Option<(u64, u64, Flaw)>,
+    /// Bytes that were written again because nothing said they were durable.
+    pub rewritten_bytes: u64,
+}
+
+impl Recovered {
+    /// True where the log holds no batch: genesis is still to be sequenced.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tip.sequence == Sequence::NONE
+    }
+}
+
+/// Recovers the journal, which must hold everything from `needed` on: 1, or what follows the
+/// snapshot that is loaded.
+///
+/// # Errors
+/// [`RecoveryError::Damage`] where durable records are not whole; nothing is changed then.
+pub fn recover(
+    log: &LogDir,
+    needed: Sequence,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Recovered, RecoveryError> {
+    let limit = Sequence(u64::MAX);
+    let options = ScanOptions { id: None, limit, verify: Verify::Chain };
+    let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
+    if let Some(Found { segment, offset, sequence, flaw, damage: true }) = scan.found {
+        return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
+    }
+    if scan.first > needed {
+        let (segment, flaw) = (scan.files[0].index, Flaw::MissingSegment);
+        return Err(RecoveryError::Damage { segment, offset: 0, sequence: needed, flaw });
+    }
+    repair(log, scan, true)
+}
+
+/// Recovers a log that is derived from the journal (an event log) or bounded by nature (rejects):
+/// whatever is not sound, or lies beyond the journal's end, is cut, and archived all the same.
+///
+/// # Errors
+/// [`RecoveryError::Io`].
+pub fn recover_derived(
+    log: &LogDir,
+    id: JournalId,
+    journal_end: Sequence,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Recovered, RecoveryError> {
+    assert!(log.kind() != LogKind::Commands, "the journal is derived from nothing");
+    let options = ScanOptions { id: Some(id), limit: journal_end, verify: Verify::Chain };
+    let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
+    repair(log, scan, false)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> RecoveryError {
+    let path = path.to_owned();
+    move |source| RecoveryError::Io { action, path: path.clone(), source }
+}
+
+/// Cuts, writes again, syncs, and tidies away what cannot be used.
+fn repair(log: &LogDir, scan: Scan, rewrite: bool) -> Result<Recovered, RecoveryError> {
+    let mut cut = Vec::new();
+    if !scan.beyond.is_empty() {
+        let archive = log.archive_dir();
+        log.storage().create_dir(&archive).map_err(failed("create", &archive))?;
+        for extent in &scan.beyond {
+            cut.push(archive_extent(log, &scan, extent)?);
+        }
+        log.storage().sync_dir(&archive).map_err(failed("sync", &archive))?;
+    }
+    let rewritten_bytes = if rewrite { rewrite_unsynced(log, &scan)? } else { 0 };
+    for extent in &scan.beyond {
+        let segment = &scan.files[extent.file];
+        let file = log.open(&segment.path).map_err(failed("open", &segment.path))?;
+        file.allocate(extent.offset, extent.length).map_err(failed("zero", &segment.path))?;
+        file.sync_data().map_err(failed("sync", &segment.path))?;
+    }
+    let end = scan.end.map(|place| End {
+        segment: scan.files[place.file].index,
+        offset: place.offset,
+        size: scan.end_size.max(scan.files[place.file].length),
+    });
+    if let (Some(place), Some(end)) = (scan.end, end) {
+        extend(log, &scan, place, end.size)?;
+    }
+    let (unused, next_index) = tidy(log, &scan)?;
+    log.storage().sync_dir(log.dir()).map_err(failed("sync", log.dir()))?;
+    Ok(Recovered {
+        id: scan.end.and(scan.id),
+        first: scan.first,
+        tip: if scan.end.is_some() { scan.tip } else { Tip::START },
+        end,
+        unused,
+        next_index,
+        segments: scan.segments,
+        batches: scan.batches,
+        records: scan.records,
+        cut,
+        cut_reason: scan.found.map(|found| (found.segment, found.offset, found.flaw)),
+        rewritten_bytes,
+    })
+}
+
+/// Copies cut bytes to a file of the archive whose name tells where they stood.
+fn archive_extent(log: &LogDir, scan: &Scan, extent: &Extent) -> Result<Cut, RecoveryError> {
+    let segment = &scan.files[extent.file];
+    let source = log.open(&segment.path).map_err(failed("open", &segment.path))?;
+    let (storage, archive) = (log.storage(), log.archive_dir());
+    let name = format!("{}-{:010}-{:012}", log.kind().as_str(), segment.index, extent.offset);
+    let scratch = archive.join(format!("{name}.tmp"));
+    match storage.remove(&scratch) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("remove", &scratch)(error));
+        }
+        _ => {}
+    }
+    let mut attempt = 0;
+    let path = loop {
+        attempt += 1;
+        let path = archive.join(match attempt {
+            1 => format!("{name}.cut"),
+            _ => format!("{name}-{attempt}.cut"),
+        });
+        match storage.open(&path, Append::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break path,
+            Err(error) => return Err(failed("open", &path)(error)),
+            // An earlier recovery got as far as this and was interrupted.
+            Ok(file) if same_bytes(&*source, extent, &*file).map_err(failed("read", &path))? => {
+                let (segment, offset, bytes) = (segment.index, extent.offset, extent.length);
+                return Ok(Cut { segment, offset, bytes, archived: path });
+            }
+            Ok(_) => {}
+        }
+    };
+    let target = storage.create(&scratch, Append::Write).map_err(failed("create", &scratch))?;
+    target.allocate(0, extent.length).map_err(failed("allocate", &scratch))?;
+    copy(&*source, extent.offset, &*target, 0, extent.length).map_err(failed("write", &scratch))?;
+    target.sync_data().map_err(failed("sync", &scratch))?;
+    storage.rename(&scratch, &path).map_err(failed("rename", &scratch))?;
+    let (segment, offset, bytes) = (segment.index, extent.offset, extent.length);
+    Ok(Cut { segment, offset, bytes, archived: path })
+}
+
+fn same_bytes(source: &dyn File, extent: &Extent, archived: &dyn File) -> io::Result<bool> {
+    if archived.len()? != extent.length {
+        return Ok(false);
+    }
+    let (mut left, mut right) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
+    let mut at = 0;
+    while at < extent.length {
+        let size = COPY_BYTES.min(usize::try_from(extent.length - at).unwrap_or(COPY_BYTES));
+        source.read_at(&mut left[..size], extent.offset + at)?;
+        archived.read_at(&mut right[..size], at)?;
+        if left[..size] != right[..size] {
+            return Ok(false);
+        }
+        at += size as u64;
+    }
+    Ok(true)
+}
+
+fn copy(
+    source: &dyn File,
+    source_offset: u64,
+    target: &dyn File,
+    target_offset: u64,
+    length: u64,
+) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = 0;
+    while at < length {
+        let size = COPY_BYTES.min(usize::try_from(length - at).unwrap_or(COPY_BYTES));
+        if source.read_at(&mut buffer[..size], source_offset + at)? != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        target.write_at(&buffer[..size], target_offset + at)?;
+        at += size as u64;
+    }
+    Ok(())
+}
+
+/// Writes the same bytes again from the first batch on that nothing says is durable, and syncs.
+fn rewrite_unsynced(log: &LogDir, scan: &Scan) -> Result<u64, RecoveryError> {
+    let (Some(from), Some(end)) = (scan.unsynced, scan.end) else { return Ok(0) };
+    let mut bytes = 0;
+    for file in from.file..=end.file {
+        let segment = &scan.files[file];
+        let start = match file == from.file {
+            // With a segment's first batch, its header too.
+            true if from.offset > SEGMENT_HEADER_SIZE as u64 => from.offset,
+            _ => 0,
+        };
+        let stop = if file == end.file { end.offset } else { segment.length };
+        let open = log.open(&segment.path).map_err(failed("open", &segment.path))?;
+        copy(&*open, start, &*open, start, stop - start)
+            .map_err(failed("write again", &segment.path))?;
+        open.sync_data().map_err(failed("sync", &segment.path))?;
+        bytes += stop - start;
+    }
+    Ok(bytes)
+}
+
+/// A segment that someone cut short gets its allocated zeros back.
+fn extend(log: &LogDir, scan: &Scan, place: Place, size: u64) -> Result<(), RecoveryError> {
+    let segment = &scan.files[place.file];
+    if segment.length >= size {
+        return Ok(());
+    }
+    let file = log.open(&segment.path).map_err(failed("open", &segment.path))?;
+    file.allocate(segment.length, size - segment.length)
+        .map_err(failed("allocate", &segment.path))?;
+    file.sync_data().map_err(failed("sync", &segment.path))
+}
+
+/// Unused segments that follow without a gap, and the index after them; others are removed.
+fn tidy(log: &LogDir, scan: &Scan) -> Result<(Vec<u64>, u64), RecoveryError> {
+    let (start, mut next) = match scan.end {
+        Some(place) => (place.file + 1, scan.files[place.file].index + 1),
+        None => (0, 0),
+    };
+    let mut unused = Vec::new();
+    for segment in &scan.files[start..] {
+        if segment.index == next {
+            unused.push(next);
+            next += 1;
+        } else {
+            log.storage().remove(&segment.path).map_err(failed("remove", &segment.path))?;
+        }
+    }
+    Ok((unused, next))
+}

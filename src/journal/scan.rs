@@ -1,0 +1,425 @@
+//! Walks a whole log and says what is there: the sound prefix, and what stands behind it.
+//!
+//! Read-only, so that recovery and `verify` judge by the same rules. The decision table:
+//!
+//! ```text
+//! what stands behind the last sound batch (next sequence n)               verdict
+//! ----------------------------------------------------------------------  --------------
+//! zeros to the end of all segments                                        clean
+//! anything, and no sound batch header behind it says synced_to >= n       tail
+//! anything, and a sound batch header behind it says synced_to >= n        damage
+//! sound checksums and content that does not continue what stands before   damage
+//! zeros are missing, and the next segment continues at n                  damage
+//! ```
+//!
+//! A header counts as sound where its CRC matches and it carries the journal's id, which clients
+//! do not know: bytes that a client sent cannot pass for one. Derived logs (events, rejects) carry no
+//! `synced_to`: for them any later sound header makes it damage, which only `verify` reports.
+
+use super::format::{
+    ALIGN, BATCH_HEADER_SIZE, BatchHeader, JournalId, LogKind, SEGMENT_HEADER_SIZE, SegmentHeader,
+    Tip, is_zero, used_length,
+};
+use super::segment::LogDir;
+use super::view::{Batch, Flaw, Flawed, Verify};
+use crate::types::{Epoch, Sequence, TimeNs};
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+
+/// How far a walk has come; shown by whoever waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Segments done.
+    pub segments_done: usize,
+    /// Segments in all, those prepared ahead included.
+    pub segments: usize,
+    /// Last sequence that is sound so far.
+    pub sequence: Sequence,
+}
+
+/// What a walk is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScanOptions {
+    /// The journal it must be of, where that is known.
+    pub(crate) id: Option<JournalId>,
+    /// Batches beyond this sequence are not taken: what stands there is cut.
+    pub(crate) limit: Sequence,
+    /// How much of each batch is checked.
+    pub(crate) verify: Verify,
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Position in [`Scan::files`].
+    pub(crate) file: usize,
+    /// Byte.
+    pub(crate) offset: u64,
+}
+
+/// A segment file.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentFile {
+    pub(crate) index: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) length: u64,
+}
+
+/// Why the walk ended before the zeros did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) sequence: Sequence,
+    pub(crate) flaw: Flaw,
+    /// True where a crash cannot have left this.
+    pub(crate) damage: bool,
+}
+
+/// Bytes that are not zero behind the last sound batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) file: usize,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// What is there.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) files: Vec<SegmentFile>,
+    pub(crate) id: Option<JournalId>,
+    /// What the last sound batch reached.
+    pub(crate) tip: Tip,
+    /// First sequence that is there; 0 for none.
+    pub(crate) first: Sequence,
+    pub(crate) batches: u64,
+    pub(crate) records: u64,
+    /// Segments that hold a sound batch.
+    pub(crate) segments: u64,
+    /// The highest `synced_to` of a sound batch.
+    pub(crate) synced_to: Sequence,
+    /// Where the first batch begins that no later batch says is durable.
+    pub(crate) unsynced: Option<Place>,
+    /// End of the last sound batch; `None` where there is none.
+    pub(crate) end: Option<Place>,
+    /// Size of the segment that it is in.
+    pub(crate) end_size: u64,
+    pub(crate) found: Option<Found>,
+    /// What is cut when the log is taken as it is.
+    pub(crate) beyond: Vec<Extent>,
+}
+
+impl Scan {
+    /// Bytes behind the last sound batch, up to the last that is not zero, segment by segment.
+    pub(crate) fn beyond_bytes(&self) -> u64 {
+        self.beyond.iter().map(|extent| extent.length).sum()
+    }
+}
+
+/// Walks a log.
+pub(crate) fn scan(
+    log: &LogDir,
+    options: ScanOptions,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Scan> {
+    let files = log
+        .segments()?
+        .into_iter()
+        .map(|(index, path)| {
+            let length = log.open(&path)?.len()?;
+            Ok(SegmentFile { index, path, length })
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    let mut walk = Walk {
+        log,
+        options,
+        pending: VecDeque::new(),
+        tip: Tip::START,
+        parts: (0, 0),
+        scan: Scan {
+            files,
+            id: options.id,
+            tip: Tip::START,
+            first: Sequence::NONE,
+            batches: 0,
+            records: 0,
+            segments: 0,
+            synced_to: Sequence::NONE,
+            unsynced: None,
+            end: None,
+            end_size: 0,
+            found: None,
+            beyond: Vec::new(),
+        },
+    };
+    walk.run(progress)?;
+    Ok(walk.scan)
+}
+
+/// How the walk through one segment ended.
+enum Ended {
+    /// At its zeros: the next segment may go on.
+    Segment,
+    /// The segment, and with it the log, has not begun.
+    Unused,
+    /// At something that is not what belongs there.
+    Flawed(Place, Flawed),
+    /// At the limit.
+    Limit,
+}
+
+struct Walk<'a> {
+    log: &'a LogDir,
+    options: ScanOptions,
+    /// Batches that no later batch says are durable: last sequence and place.
+    pending: VecDeque<(Sequence, Place)>,
+    /// What the last batch reached. `scan.tip` stays behind it while that is a part.
+    tip: Tip,
+    /// Batches and records of parts that are not complete yet.
+    parts: (u64, u64),
+    scan: Scan,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, progress: &mut dyn FnMut(&Progress)) -> io::Result<()> {
+        let segments = self.scan.files.len();
+        let mut ended = Ended::Segment;
+        for file in 0..segments {
+            ended = self.segment(file)?;
+            let sequence = self.scan.tip.sequence;
+            progress(&Progress { segments_done: file + 1, segments, sequence });
+            if !matches!(ended, Ended::Segment) {
+                break;
+            }
+        }
+        self.scan.unsynced = self.pending.front().map(|(_, place)| *place);
+        self.scan.beyond = self.beyond()?;
+        let found = match ended {
+            Ended::Flawed(place, flawed) => Some((place, flawed)),
+            // All is zero where a segment that has not begun ends the log. Otherwise bytes are there
+            // that no segment header leads to.
+            Ended::Segment | Ended::Unused if !self.scan.beyond.is_empty() => {
+                let extent = self.scan.beyond[0];
+                let place = Place { file: extent.file, offset: extent.offset };
+                let flaw = if extent.offset == 0 { Flaw::SegmentHeader } else { Flaw::Zeros };
+                Some((place, Flawed { at: 0, sequence: None, flaw }))
+            }
+            Ended::Segment | Ended::Unused | Ended::Limit => None,
+        };
+        if self.scan.end.is_none() && self.scan.files.first().is_some_and(|file| file.index > 0) {
+            // Older segments were retired, and what they led to is gone: sequences must not start
+            // again at 1.
+            let (segment, offset) = (self.scan.files[0].index, 0);
+            let (sequence, flaw) = (self.tip.sequence.next(), Flaw::MissingSegment);
+            self.scan.found = Some(Found { segment, offset, sequence, flaw, damage: true });
+        } else if let Some((place, flawed)) = found {
+            let next = self.scan.tip.sequence.next();
+            let damage = flawed.flaw.is_disorder()
+                || flawed.flaw == Flaw::NotZero
+                || self.is_covered(place, next)?;
+            self.scan.found = Some(Found {
+                segment: self.scan.files[place.file].index,
+                offset: place.offset + flawed.at as u64,
+                sequence: flawed.sequence.unwrap_or(next),
+                flaw: flawed.flaw,
+                damage,
+            });
+        }
+        Ok(())
+    }
+
+    fn map(&self, file: usize) -> io::Result<Box<dyn crate::sys::storage::Mapping>> {
+        let file = &self.scan.files[file];
+        self.log.open(&file.path)?.map(file.length)
+    }
+
+    fn segment(&mut self, file: usize) -> io::Result<Ended> {
+        let map = self.map(file)?;
+        let bytes = map.bytes();
+        let here = |flaw| Flawed { at: 0, sequence: None, flaw };
+        let start = Place { file, offset: 0 };
+        if file > 0 && self.scan.files[file].index != self.scan.files[file - 1].index + 1 {
+            return Ok(if is_zero(bytes) {
+                Ended::Unused
+            } else {
+                Ended::Flawed(start, here(Flaw::MissingSegment))
+            });
+        }
+        let Some(header) = SegmentHeader::parse(bytes) else {
+            return Ok(if is_zero(bytes) {
+                Ended::Unused
+            } else {
+                Ended::Flawed(start, here(Flaw::SegmentHeader))
+            });
+        };
+        if let Some(flaw) = self.segment_flaw(file, &header) {
+            return Ok(Ended::Flawed(start, here(flaw)));
+        }
+        if file == 0 {
+            self.tip = Tip {
+                sequence: Sequence(header.first_sequence.get() - 1),
+                time: TimeNs(0),
+                epoch: Epoch(0),
+                hash: header.previous_hash,
+            };
+        } else if header.first_sequence.get() > self.tip.sequence.0 + 1 {
+            // The batches before it are lost: a power cut may keep the later of two writes.
+            let end = self.scan.end.unwrap_or(start);
+            return Ok(Ended::Flawed(end, here(Flaw::Zeros)));
+        }
+        self.scan.id = Some(header.id());
+        self.batches(file, bytes, &header)
+    }
+
+    /// What is wrong with a segment header whose checksum is right.
+    fn segment_flaw(&self, file: usize, header: &SegmentHeader) -> Option<Flaw> {
+        let foreign = header.kind.get() != self.log.kind() as u16
+            || header.index.get() != self.scan.files[file].index
+            || self.scan.id.is_some_and(|id| id != header.id())
+            || header.first_sequence.get() == 0
+            || (header.index.get() == 0 && header.first_sequence.get() != 1);
+        if foreign {
+            return Some(Flaw::ForeignSegment);
+        }
+        if file == 0 {
+            return None;
+        }
+        let (expected, found) = (self.tip.sequence.0 + 1, header.first_sequence.get());
+        if found < expected {
+            return Some(Flaw::Gap { expected, found });
+        }
+        (found == expected && header.previous_hash != self.tip.hash).then_some(Flaw::Chain)
+    }
+
+    fn batches(&mut self, file: usize, bytes: &[u8], header: &SegmentHeader) -> io::Result<Ended> {
+        let mut at = SEGMENT_HEADER_SIZE;
+        loop {
+            let rest = &bytes[at..];
+            let place = Place { file, offset: at as u64 };
+            let flawed = |flaw| Flawed { at: 0, sequence: None, flaw };
+            if rest.iter().take(ALIGN).all(|byte| *byte == 0) {
+                if is_zero(rest) {
+                    return Ok(Ended::Segment);
+                }
+                let flaw = if self.continues(file + 1)? { Flaw::NotZero } else { Flaw::Zeros };
+                return Ok(Ended::Flawed(place, flawed(flaw)));
+            }
+            let batch = match Batch::parse(rest) {
+                Ok(batch) => batch,
+                Err(_) if self.continues(file + 1)? => {
+                    return Ok(Ended::Flawed(place, flawed(Flaw::NotZero)));
+                }
+                Err(flawed) => return Ok(Ended::Flawed(place, flawed)),
+            };
+            let checked = batch
+                .follows(&self.tip, header.id())
+                .and_then(|()| batch.check(self.log.kind(), self.options.verify, self.tip.time));
+            let tip = match checked {
+                Ok(_) if batch.last() > self.options.limit => return Ok(Ended::Limit),
+                Ok(tip) => tip,
+                Err(flawed) => return Ok(Ended::Flawed(place, flawed)),
+            };
+            at += batch.length();
+            self.take(&batch, tip, place);
+            if !batch.header().is_partial() {
+                self.scan.end = Some(Place { file, offset: at as u64 });
+                self.scan.end_size = header.segment_size.get();
+            }
+        }
+    }
+
+    fn take(&mut self, batch: &Batch<'_>, tip: Tip, place: Place) {
+        self.tip = tip;
+        self.parts.0 += 1;
+        self.parts.1 += u64::from(batch.header().count.get());
+        let scan = &mut self.scan;
+        if scan.first == Sequence::NONE {
+            scan.first = batch.first();
+        }
+        if place.offset == SEGMENT_HEADER_SIZE as u64 {
+            scan.segments += 1;
+        }
+        if batch.header().is_partial() {
+            return;
+        }
+        let (batches, records) = std::mem::take(&mut self.parts);
+        scan.tip = tip;
+        scan.batches += batches;
+        scan.records += records;
+        scan.synced_to = scan.synced_to.max(Sequence(batch.header().synced_to.get()));
+        while self.pending.front().is_some_and(|(last, _)| *last <= scan.synced_to) {
+            self.pending.pop_front();
+        }
+        self.pending.push_back((tip.sequence, place));
+    }
+
+    /// Whether a segment continues the sound prefix exactly.
+    fn continues(&self, file: usize) -> io::Result<bool> {
+        if file >= self.scan.files.len() {
+            return Ok(false);
+        }
+        let map = self.map(file)?;
+        Ok(SegmentHeader::parse(map.bytes()).is_some_and(|header| {
+            header.first_sequence.get() == self.tip.sequence.0 + 1
+                && header.previous_hash == self.tip.hash
+                && self.scan.id == Some(header.id())
+        }))
+    }
+
+    /// Whether a sound batch header behind `place` says that `next` was durable when it was written.
+    fn is_covered(&self, place: Place, next: Sequence) -> io::Result<bool> {
+        for file in place.file..self.scan.files.len() {
+            let map = self.map(file)?;
+            let from = if file == place.file { place.offset as usize } else { 0 };
+            let bytes = map.bytes().get(from..).unwrap_or_default();
+            let covers = |header: &BatchHeader| {
+                let ours = self.scan.id.is_none_or(|id| id.0 == header.journal_id);
+                let later = match self.log.kind() {
+                    LogKind::Commands => {
+                        header.synced_to.get() >= next.0
+                            && header.first_sequence.get() > header.synced_to.get()
+                    }
+                    // Derived logs do not say what was durable; they are made again either way.
+                    LogKind::Events | LogKind::Rejects => header.first_sequence.get() > next.0,
+                };
+                ours && later
+            };
+            if headers(bytes).any(covers) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Everything that is not zero behind the sound prefix. A segment whose header stands without a
+    /// sound batch goes back to unused, header and all.
+    fn beyond(&self) -> io::Result<Vec<Extent>> {
+        let (first_file, first_offset) = self.scan.end.map_or((0, 0), |end| (end.file, end.offset));
+        let mut beyond = Vec::new();
+        for file in first_file..self.scan.files.len() {
+            let map = self.map(file)?;
+            let offset = if file == first_file { first_offset } else { 0 };
+            let bytes = map.bytes().get(offset as usize..).unwrap_or_default();
+            let length = used_length(bytes) as u64;
+            if length > 0 {
+                beyond.push(Extent { file, offset, length });
+            }
+        }
+        Ok(beyond)
+    }
+}
+
+/// Every sound batch header in `bytes`, which start at a multiple of [`ALIGN`] in their segment.
+fn headers(bytes: &[u8]) -> impl Iterator<Item = &BatchHeader> {
+    const PAGE: usize = 4096;
+    bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).flat_map(
+        move |(index, page)| {
+            (0..page.len()).step_by(ALIGN).filter_map(move |at| {
+                let rest = &bytes[index * PAGE + at..];
+                (rest.len() >= BATCH_HEADER_SIZE).then(|| BatchHeader::parse(rest))?
+            })
+        },
+    )
+}

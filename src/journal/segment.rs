@@ -1,0 +1,322 @@
+//! Segment files: where they lie, and preparing them ahead of need.
+//!
+//! Invariants: a prepared segment is allocated, zeroed and synced, its directory entry too, before
+//! the writer gets it, so that an append never extends a file and rolling needs no rename. Preparing
+//! happens in small synced steps, so that a journal's own syncs never wait behind a whole segment
+//! of zeros. No space is a state, not a failure: preparing goes on where it stopped.
+
+use super::format::{LogKind, SEGMENT_HEADER_SIZE};
+use super::recovery::Recovered;
+use crate::sys::storage::{Append, File, Storage};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes that one step of preparing allocates, zeroes and syncs.
+pub const PREPARE_STEP_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Where a log lies and how it is written.
+#[derive(Clone)]
+pub struct LogDir {
+    storage: Arc<dyn Storage>,
+    data_dir: PathBuf,
+    dir: PathBuf,
+    kind: LogKind,
+    append: Append,
+    segment_size: u64,
+}
+
+impl LogDir {
+    /// The log of a kind below a data directory.
+    ///
+    /// # Panics
+    /// If `segment_size` is no multiple of the header page, or holds nothing behind it.
+    #[must_use]
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        data_dir: &Path,
+        kind: LogKind,
+        append: Append,
+        segment_size: u64,
+    ) -> LogDir {
+        assert!(segment_size.is_multiple_of(SEGMENT_HEADER_SIZE as u64));
+        assert!(segment_size > SEGMENT_HEADER_SIZE as u64);
+        let dir = data_dir.join(kind.as_str());
+        LogDir { storage, data_dir: data_dir.to_owned(), dir, kind, append, segment_size }
+    }
+
+    /// Creates the directory, durably.
+    ///
+    /// # Errors
+    /// As the storage tells.
+    pub fn create(&self) -> io::Result<()> {
+        self.storage.create_dir(&self.dir)
+    }
+
+    /// The segments' directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where bytes go that recovery cuts.
+    #[must_use]
+    pub fn archive_dir(&self) -> PathBuf {
+        self.data_dir.join("archive")
+    }
+
+    /// What the log holds.
+    #[must_use]
+    pub fn kind(&self) -> LogKind {
+        self.kind
+    }
+
+    /// Bytes of a new segment.
+    #[must_use]
+    pub fn segment_size(&self) -> u64 {
+        self.segment_size
+    }
+
+    /// The storage below.
+    #[must_use]
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Bytes free for new segments.
+    ///
+    /// # Errors
+    /// As the storage tells.
+    pub fn available_bytes(&self) -> io::Result<u64> {
+        self.storage.available_bytes(&self.dir)
+    }
+
+    /// The file of a segment.
+    #[must_use]
+    pub fn segment_path(&self, index: u64) -> PathBuf {
+        self.dir.join(format!("{index:010}.seg"))
+    }
+
+    /// Every segment's index and file, by index. Files with other names are not ours.
+    ///
+    /// # Errors
+    /// As the storage tells.
+    pub fn segments(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut segments: Vec<_> = self
+            .storage
+            .list(&self.dir)?
+            .into_iter()
+            .filter_map(|path| Some((segment_index(&path)?, path)))
+            .collect();
+        segments.sort_unstable();
+        Ok(segments)
+    }
+
+    pub(crate) fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.storage.open(path, self.append)
+    }
+
+    fn create_segment(&self, index: u64) -> io::Result<Arc<dyn File>> {
+        self.storage.create(&self.segment_path(index), self.append)
+    }
+}
+
+/// The number in a segment's name.
+fn segment_index(path: &Path) -> Option<u64> {
+    let digits = path.file_name()?.to_str()?.strip_suffix(".seg")?;
+    (digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse().ok())?
+}
+
+/// A segment that is allocated, zeroed and synced.
+pub struct Prepared {
+    pub(crate) index: u64,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) size: u64,
+}
+
+/// The writer's end of the prepared segments.
+pub struct PreparedSegments {
+    receiver: Receiver<Prepared>,
+    space: Arc<Space>,
+}
+
+impl PreparedSegments {
+    /// Segments that are ready.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// What is known of the space left.
+    #[must_use]
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    pub(crate) fn take(&self) -> Option<Prepared> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// Whether there is space for further segments; told by the preparer, read by who admits orders.
+#[derive(Debug, Default)]
+pub struct Space {
+    exhausted: AtomicBool,
+}
+
+impl Space {
+    /// True since a segment could not be prepared for want of space, until one could.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        // Relaxed: a flag that nothing else hangs on.
+        self.exhausted.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, exhausted: bool) {
+        self.exhausted.store(exhausted, Ordering::Relaxed);
+    }
+}
+
+/// A segment being prepared.
+struct InWork {
+    index: u64,
+    file: Arc<dyn File>,
+    done: u64,
+}
+
+/// Keeps segments prepared ahead of the writer. A helper thread's agent.
+pub struct Preparer {
+    log: LogDir,
+    sender: Sender<Prepared>,
+    space: Arc<Space>,
+    /// Segments that recovery found unused, by index.
+    found: VecDeque<u64>,
+    next_index: u64,
+    in_work: Option<InWork>,
+}
+
+impl Preparer {
+    /// A preparer that keeps `ahead` segments ready, and the writer's end of it.
+    ///
+    /// # Panics
+    /// If `ahead` is 0.
+    #[must_use]
+    pub fn new(log: LogDir, recovered: &Recovered, ahead: usize) -> (Preparer, PreparedSegments) {
+        assert!(ahead > 0, "the writer needs a segment to roll to");
+        let (sender, receiver) = bounded(ahead);
+        let space = Arc::new(Space::default());
+        let preparer = Preparer {
+            log,
+            sender,
+            space: space.clone(),
+            found: recovered.unused.iter().copied().collect(),
+            next_index: recovered.next_index,
+            in_work: None,
+        };
+        (preparer, PreparedSegments { receiver, space })
+    }
+
+    /// Does one step; 0 where enough is prepared, or there is no space now.
+    ///
+    /// # Errors
+    /// Any failure but want of space. It is final: a failed sync may not be tried again.
+    pub fn do_work(&mut self) -> io::Result<usize> {
+        if self.sender.is_full() {
+            return Ok(0);
+        }
+        match self.step() {
+            Ok(()) => {
+                self.space.set(false);
+                Ok(1)
+            }
+            Err(error) if is_no_space(&error) => {
+                self.space.set(true);
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True where as many segments are ready as are to be kept ahead.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.sender.is_full()
+    }
+
+    /// Segments that are ready.
+    #[must_use]
+    pub fn ready_count(&self) -> usize {
+        self.sender.len()
+    }
+
+    /// Works until enough is prepared or there is no space.
+    ///
+    /// # Errors
+    /// As [`Preparer::do_work`].
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.do_work()? > 0 {}
+        Ok(())
+    }
+
+    fn step(&mut self) -> io::Result<()> {
+        if self.in_work.is_none() {
+            self.in_work = Some(self.begin()?);
+        }
+        let work = self.in_work.as_mut().expect("it was begun above");
+        let size = self.log.segment_size;
+        if work.done < size {
+            let step = PREPARE_STEP_BYTES.min(size - work.done);
+            work.file.allocate(work.done, step)?;
+            work.done += step;
+        }
+        work.file.sync_data()?;
+        if work.done >= size {
+            self.log.storage.sync_dir(&self.log.dir)?;
+            let work = self.in_work.take().expect("it was in work above");
+            let prepared = Prepared { index: work.index, file: work.file, size: work.done };
+            // The only sender saw room; a writer that is gone needs no segment.
+            let _ = self.sender.try_send(prepared);
+        }
+        Ok(())
+    }
+
+    /// Takes the next unused segment, or creates one.
+    fn begin(&mut self) -> io::Result<InWork> {
+        if let Some(index) = self.found.front().copied() {
+            let file = self.log.open(&self.log.segment_path(index))?;
+            self.found.pop_front();
+            // What is there is zeros (recovery looked); what is missing is allocated step by step.
+            let done = file.len()?;
+            return Ok(InWork { index, file, done });
+        }
+        let index = self.next_index;
+        let file = self.log.create_segment(index)?;
+        self.next_index += 1;
+        Ok(InWork { index, file, done: 0 })
+    }
+}
+
+/// True for want of space or quota.
+#[must_use]
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_names_are_segments() {
+        let index = |name: &str| segment_index(Path::new(name));
+        assert_eq!(index("a/0000000012.seg"), Some(12));
+        assert_eq!(index("a/12.seg"), None);
+        assert_eq!(index("a/+000000012.seg"), None);
+        assert_eq!(index("a/0000000012.tmp"), None);
+        assert_eq!(index("a/99999999999999999999999.seg"), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Checks a log from end to end without writing: offline, or beside the node that writes it.
+//!
+//! Beside a running node the end is in motion: what looks like damage is looked at again before it is
+//! reported, because a batch half written may stand before one that is whole by the time it is
+//! read. Behind the last `synced_to` nothing counts as damage, exactly as in recovery.
+
+use super::scan::{Progress, ScanOptions, scan};
+use super::segment::LogDir;
+use super::view::Verify;
+use crate::types::Sequence;
+use serde::Serialize;
+use std::io;
+
+/// How often damage is looked at before it is reported.
+const LOOKS: usize = 3;
+
+/// Where durable records are not as they were written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The segment.
+    pub segment: u64,
+    /// Byte in its file.
+    pub offset: u64,
+    /// The first sequence that is not there.
+    pub sequence: Sequence,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a check found; the fields are those of `journal verify --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// No damage.
+    pub ok: bool,
+    /// Segments used.
+    pub segments: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Records.
+    pub records: u64,
+    /// First sequence, 0 where the log is empty.
+    pub first_sequence: Sequence,
+    /// Last sequence that is sound.
+    pub last_sequence: Sequence,
+    /// The highest sequence that a batch says was durable.
+    pub synced_to: Sequence,
+    /// Bytes behind the last sound batch, which a recovery would cut.
+    pub torn_tail_bytes: u64,
+    /// The chain hash at `last_sequence`.
+    pub chain_hash: String,
+    /// The journal's id; empty where the log is.
+    pub journal_id: String,
+    /// Damage, if there is any; the counts are those of what stands before it.
+    pub damage: Option<Damage>,
+}
+
+/// Checks a log: every CRC, every frame hash, the hash chain, the order.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn verify(log: &LogDir, progress: &mut dyn FnMut(&Progress)) -> io::Result<Report> {
+    let limit = Sequence(u64::MAX);
+    let options = ScanOptions { id: None, limit, verify: Verify::Chain };
+    let mut found = scan(log, options, progress)?;
+    for _ in 1..LOOKS {
+        if !found.found.is_some_and(|found| found.damage) {
+            break;
+        }
+        found = scan(log, options, progress)?;
+    }
+    let damage = found.found.filter(|found| found.damage).map(|found| Damage {
+        segment: found.segment,
+        offset: found.offset,
+        sequence: found.sequence,
+        what: found.flaw.to_string(),
+    });
+    let torn_tail_bytes = if damage.is_none() { found.beyond_bytes() } else { 0 };
+    Ok(Report {
+        ok: damage.is_none(),
+        segments: found.segments,
+        batches: found.batches,
+        records: found.records,
+        first_sequence: found.first,
+        last_sequence: found.tip.sequence,
+        synced_to: found.synced_to,
+        torn_tail_bytes,
+        chain_hash: hex(&found.tip.hash),
+        journal_id: found.id.map(|id| id.to_string()).unwrap_or_default(),
+        damage,
+    })
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

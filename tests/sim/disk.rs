@@ -1,0 +1,416 @@
+//! A disk under the test's control: it keeps what was synced, and of the rest what a seed says.
+//!
+//! The model: a file is sectors of 512 bytes. What was synced survives a power cut; of the sectors
+//! written since, any subset does, some torn in the middle. Names (creations, renames, removals)
+//! survive once their directory is synced; of the later ones, the first few. A killed process loses
+//! nothing. A failed sync leaves its pages looking clean: the next sync says done, the disk never gets
+//! them (fsyncgate). After a crash or kill every open file of the life before refuses to work.
+
+use super::random::Random;
+use openoutcry::sys::storage::{Append, File, Mapping, Storage};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+const SECTOR: usize = 512;
+
+#[derive(Clone, Default)]
+struct Inode {
+    /// What a reader sees.
+    current: Vec<u8>,
+    /// What a power cut leaves for sure.
+    durable: Vec<u8>,
+    /// Sectors written since the last sync.
+    dirty: BTreeSet<usize>,
+    /// Every range written, for mappings to catch up with.
+    writes: Vec<(usize, usize)>,
+}
+
+impl Inode {
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        self.current[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.touch(offset, bytes.len());
+    }
+
+    fn touch(&mut self, offset: usize, length: usize) {
+        if length > 0 {
+            self.dirty.extend(offset / SECTOR..=(offset + length - 1) / SECTOR);
+            self.writes.push((offset, length));
+        }
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.current.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let start = sector * SECTOR;
+            let end = (start + SECTOR).min(self.current.len());
+            if start < end {
+                self.durable[start..end].copy_from_slice(&self.current[start..end]);
+            }
+        }
+    }
+
+    /// Keeps of what was not synced what `random` says.
+    fn lose_power(&mut self, random: &mut Random) {
+        let keep = [0, 10, 50, 90, 100][random.below(5) as usize];
+        if self.durable.len() != self.current.len() && random.percent(50) {
+            self.durable.resize(self.current.len(), 0);
+        }
+        for sector in std::mem::take(&mut self.dirty) {
+            let start = sector * SECTOR;
+            let end = (start + SECTOR).min(self.current.len()).min(self.durable.len());
+            if start >= end || !random.percent(keep) {
+                continue;
+            }
+            // A torn sector: only its beginning, or only its end, is new.
+            let middle = start + random.below((end - start) as u64 + 1) as usize;
+            let (from, to) = match random.below(10) {
+                0 => (start, middle),
+                1 => (middle, end),
+                _ => (start, end),
+            };
+            self.durable[from..to].copy_from_slice(&self.current[from..to]);
+        }
+        self.current = self.durable.clone();
+        self.writes.clear();
+    }
+}
+
+#[derive(Clone)]
+enum NameOp {
+    Set(PathBuf, u64),
+    Remove(PathBuf),
+}
+
+#[derive(Default)]
+struct State {
+    inodes: BTreeMap<u64, Inode>,
+    next_inode: u64,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    /// Changes of names since their directory was synced.
+    pending: Vec<NameOp>,
+    generation: u64,
+    capacity: Option<u64>,
+    /// Writes, syncs and allocations until one fails.
+    fail_in: Option<(u64, io::ErrorKind)>,
+    syncs: u64,
+}
+
+impl State {
+    fn inode(&mut self, inode: u64) -> &mut Inode {
+        self.inodes.get_mut(&inode).expect("an open file has an inode")
+    }
+
+    /// Counts down to the failure that was asked for.
+    fn step(&mut self) -> io::Result<()> {
+        match self.fail_in.as_mut() {
+            Some((0, kind)) => {
+                let kind = *kind;
+                self.fail_in = None;
+                Err(kind.into())
+            }
+            Some((count, _)) => {
+                *count -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn rename_op(&mut self, op: NameOp) {
+        apply(&mut self.names, &op);
+        self.pending.push(op);
+    }
+
+    fn begin_life(&mut self) {
+        self.generation += 1;
+        self.fail_in = None;
+        let used: BTreeSet<u64> =
+            self.names.values().chain(self.durable_names.values()).copied().collect();
+        self.inodes.retain(|inode, _| used.contains(inode));
+    }
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, u64>, op: &NameOp) {
+    match op {
+        NameOp::Set(path, inode) => names.insert(path.clone(), *inode),
+        NameOp::Remove(path) => names.remove(path),
+    };
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+impl SimDisk {
+    pub(crate) fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// A disk that durably holds these files.
+    pub(crate) fn with_files(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> SimDisk {
+        let disk = SimDisk::new();
+        for (path, bytes) in files {
+            let mut state = disk.lock();
+            let inode = state.next_inode;
+            state.next_inode += 1;
+            let current = bytes.clone();
+            state.inodes.insert(inode, Inode { current, durable: bytes, ..Inode::default() });
+            state.names.insert(path.clone(), inode);
+            state.durable_names.insert(path, inode);
+        }
+        disk
+    }
+
+    pub(crate) fn shared(&self) -> Arc<dyn Storage> {
+        Arc::new(self.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a test that panics is over")
+    }
+
+    /// Every file as a reader sees it.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let state = self.lock();
+        let read =
+            |(path, inode): (&PathBuf, &u64)| (path.clone(), state.inodes[inode].current.clone());
+        state.names.iter().map(read).collect()
+    }
+
+    /// The process is gone; the machine goes on.
+    pub(crate) fn kill(&self) {
+        self.lock().begin_life();
+    }
+
+    /// The machine stops and starts again.
+    pub(crate) fn lose_power(&self, random: &mut Random) {
+        let mut state = self.lock();
+        for inode in state.inodes.values_mut() {
+            inode.lose_power(random);
+        }
+        let pending = std::mem::take(&mut state.pending);
+        let kept = random.below(pending.len() as u64 + 1) as usize;
+        for op in &pending[..kept] {
+            apply(&mut state.durable_names, op);
+        }
+        state.names = state.durable_names.clone();
+        state.begin_life();
+    }
+
+    /// The write, allocation or sync after `count` more of them fails; a write then has happened in
+    /// part, a sync not at all.
+    pub(crate) fn fail_in(&self, count: u64, kind: io::ErrorKind) {
+        self.lock().fail_in = Some((count, kind));
+    }
+
+    /// Bytes that all files together may have.
+    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes;
+    }
+
+    /// Syncs of files so far.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.lock().syncs
+    }
+}
+
+impl Storage for SimDisk {
+    fn open(&self, path: &Path, _append: Append) -> io::Result<Arc<dyn File>> {
+        let state = self.lock();
+        let inode = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let generation = state.generation;
+        Ok(Arc::new(SimFile { state: self.state.clone(), inode, generation }))
+    }
+
+    fn create(&self, path: &Path, _append: Append) -> io::Result<Arc<dyn File>> {
+        let mut state = self.lock();
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let inode = state.next_inode;
+        state.next_inode += 1;
+        state.inodes.insert(inode, Inode::default());
+        state.rename_op(NameOp::Set(path.to_owned(), inode));
+        let generation = state.generation;
+        Ok(Arc::new(SimFile { state: self.state.clone(), inode, generation }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let state = self.lock();
+        Ok(state.names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
+    }
+
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        state.rename_op(NameOp::Set(to.to_owned(), inode));
+        state.rename_op(NameOp::Remove(from.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.rename_op(NameOp::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.step()?;
+        let (mine, rest) = std::mem::take(&mut state.pending).into_iter().partition(|op| {
+            let (NameOp::Set(path, _) | NameOp::Remove(path)) = op;
+            path.parent() == Some(dir)
+        });
+        state.pending = rest;
+        let mine: Vec<NameOp> = mine;
+        for op in &mine {
+            apply(&mut state.durable_names, op);
+        }
+        Ok(())
+    }
+
+    fn available_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.lock();
+        Ok(state.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(used(&state))))
+    }
+}
+
+fn used(state: &State) -> u64 {
+    state.names.values().map(|inode| state.inodes[inode].current.len() as u64).sum()
+}
+
+struct SimFile {
+    state: Arc<Mutex<State>>,
+    inode: u64,
+    generation: u64,
+}
+
+impl SimFile {
+    fn lock(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().expect("a test that panics is over");
+        if state.generation == self.generation {
+            Ok(state)
+        } else {
+            Err(io::Error::other("the process that opened this file is gone"))
+        }
+    }
+}
+
+impl File for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.lock()?.inode(self.inode).current.len() as u64)
+    }
+
+    fn allocate(&self, offset: u64, size: u64) -> io::Result<()> {
+        let mut state = self.lock()?;
+        state.step()?;
+        let (start, end) = (offset as usize, (offset + size) as usize);
+        let grown = end.saturating_sub(state.inode(self.inode).current.len()) as u64;
+        if state.capacity.is_some_and(|capacity| used(&state) + grown > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let inode = state.inode(self.inode);
+        let end_before = inode.current.len();
+        inode.current.resize(end.max(end_before), 0);
+        inode.current[start..end].fill(0);
+        inode.touch(start, end - start);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.lock()?;
+        let failed = state.step();
+        let inode = state.inode(self.inode);
+        let offset = offset as usize;
+        assert!(offset + bytes.len() <= inode.current.len(), "a write within what is allocated");
+        match failed {
+            Ok(()) => inode.write(bytes, offset),
+            Err(error) => {
+                inode.write(&bytes[..bytes.len() / 2], offset);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.lock()?;
+        let rest = state.inode(self.inode).current.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.lock()?;
+        state.syncs += 1;
+        let failed = state.step();
+        let inode = state.inode(self.inode);
+        match failed {
+            Ok(()) => inode.sync(),
+            Err(error) => {
+                // The pages look clean from now on, and the disk does not have them.
+                inode.dirty.clear();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        let mut state = self.lock()?;
+        state.inode(self.inode).current.truncate(size as usize);
+        Ok(())
+    }
+
+    fn map(&self, len: u64) -> io::Result<Box<dyn Mapping>> {
+        let mut state = self.lock()?;
+        let inode = state.inode(self.inode);
+        let bytes = inode.current.get(..len as usize).ok_or(io::ErrorKind::InvalidInput)?.to_vec();
+        let seen = inode.writes.len();
+        let (inode, generation) = (self.inode, self.generation);
+        Ok(Box::new(SimMapping { state: self.state.clone(), inode, generation, bytes, seen }))
+    }
+}
+
+struct SimMapping {
+    state: Arc<Mutex<State>>,
+    inode: u64,
+    generation: u64,
+    bytes: Vec<u8>,
+    seen: usize,
+}
+
+impl Mapping for SimMapping {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn refresh(&mut self) -> io::Result<()> {
+        let mut state = self.state.lock().expect("a test that panics is over");
+        if state.generation != self.generation {
+            return Err(io::Error::other("the process that mapped this file is gone"));
+        }
+        let inode = state.inode(self.inode);
+        for (offset, length) in &inode.writes[self.seen..] {
+            let end = (offset + length).min(self.bytes.len()).min(inode.current.len());
+            if *offset < end {
+                self.bytes[*offset..end].copy_from_slice(&inode.current[*offset..end]);
+            }
+        }
+        self.seen = inode.writes.len();
+        Ok(())
+    }
+}
