@@ -51,7 +51,7 @@ commands! {
 #[command(
     name = "outcry",
     version,
-    before_help = "Examples:\n  outcry serve\n  outcry config show\n  outcry keygen --role trade --account 2 trader.key\n  \
+    before_help = "Examples:\n  outcry serve\n  outcry config show\n  \
                    outcry explain 11",
     subcommand_required = true,
     arg_required_else_help = true,
