@@ -77,7 +77,7 @@ reasons! {
         "Start a release at least as new as the one that wrote it.";
     /// The clock is too far off.
     ClockRefused = 19,
-        "The wall clock differs from the journal's last record by more than time.refuse_difference_ms.",
+        "The wall clock is more than 10 seconds behind the journal's last record.",
         "Correct the clock. If it is right as it is, start with --accept-clock.";
     /// The venue of the configuration cannot be defined.
     GenesisRefused = 20,

@@ -79,7 +79,7 @@ pub enum ConfigError {
         /// What to write instead.
         fix: String,
     },
-    /// A value that is known and does not exist in this release.
+    /// A key or value that is known and does not exist in this release.
     #[error("{key}: {what} does not exist in this release; {fix} (from {origin})")]
     NotInRelease {
         /// The key.

@@ -5,7 +5,7 @@
 //! unless it names one entry (`genesis.instruments.0.tick`).
 
 use super::error::{ConfigError, Origin};
-use super::rule::{Key, Rule, nearest, quoted};
+use super::rule::{Key, Rule, nearest};
 use super::{Config, keys};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,8 +71,8 @@ pub struct Alias {
     pub name: &'static str,
     /// What the environment says.
     pub value: String,
-    /// What that means.
-    pub effect: String,
+    /// What that does.
+    pub effect: &'static str,
 }
 
 /// Loads the configuration from all its sources.
@@ -86,7 +86,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     if let Some(path) = &file {
         layers.file(path)?;
     }
-    let aliases = layers.aliases(&sources.env)?;
+    let aliases = aliases(&sources.env)?;
     layers.environment(&sources.env)?;
     for text in &sources.set {
         let (key, value) =
@@ -126,6 +126,77 @@ fn file_of(sources: &Sources) -> Option<PathBuf> {
     let beside = Path::new(&data_dir).parent()?.join("config.toml");
     beside.is_file().then_some(beside)
 }
+
+/// Sections and keys of later releases: whoever tries one is told so, not that it is misspelled.
+const LATER: &[(&str, &str)] = &[
+    ("overload", "section [overload], which slows and refuses clients under load,"),
+    ("lanes", "section [lanes], which bounds the turns of a lane,"),
+    ("limits.pending_max", "key limits.pending_max, which bounds a session's waiting commands,"),
+    ("replication", "section [replication], which keeps standbys,"),
+    ("snapshot", "section [snapshot], which shortens recovery,"),
+    ("kafka", "section [kafka], which publishes events to Kafka,"),
+    ("gateway.tls", "section [gateway.tls], which encrypts connections,"),
+];
+
+/// The variables of the source document (row S1.101) that are set. There they tell a process which
+/// part of the work is its own; here one process does all of it, so each is checked, shown, and said
+/// to have no effect.
+fn aliases(env: &[(String, String)]) -> Result<Vec<Alias>, ConfigError> {
+    let mut aliases = Vec::new();
+    for AliasRule { name, holds, expected, fix, effect } in ALIASES {
+        let Some((_, value)) = env.iter().find(|(set, _)| set == name) else { continue };
+        if !holds(value) {
+            let origin = Origin::Env(name.to_owned());
+            let value = Value::String(value.clone()).to_string();
+            return Err(ConfigError::wrong(name, &value, expected, &origin, fix));
+        }
+        aliases.push(Alias { name, value: value.clone(), effect });
+    }
+    Ok(aliases)
+}
+
+/// What is known of a variable of the source document.
+struct AliasRule {
+    name: &'static str,
+    holds: fn(&str) -> bool,
+    expected: &'static str,
+    fix: &'static str,
+    effect: &'static str,
+}
+
+const ALIASES: [AliasRule; 4] = [
+    AliasRule {
+        name: "CONSUMER_GROUP",
+        holds: |value| matches!(value.rsplit('-').next(), Some("critical" | "normal" | "batch")),
+        expected: "a group whose name ends in critical, normal or batch",
+        fix: "write order-processor-critical",
+        effect: "no effect in this release: one process runs every lane, each a single-writer thread",
+    },
+    AliasRule {
+        name: "PARTITIONS",
+        holds: |value| {
+            value.split(',').all(|part| part.trim().parse::<u8>().is_ok_and(|number| number < 32))
+        },
+        expected: "partition numbers from 0 to 31 with commas between them",
+        fix: "write 0,1",
+        effect: "no effect in this release: one process serves every partition, and its lanes are \
+                 single-writer threads",
+    },
+    AliasRule {
+        name: "MAX_THREADS",
+        holds: |value| value.parse::<u32>().is_ok_and(|number| number > 0),
+        expected: "a whole number, 1 or more",
+        fix: "write 16",
+        effect: "no effect in this release: a lane is one single-writer thread, never a pool",
+    },
+    AliasRule {
+        name: "PRIORITY_LEVEL",
+        holds: |value| matches!(value, "critical" | "high" | "normal" | "low" | "batch"),
+        expected: "one of \"critical\", \"high\", \"normal\", \"low\" or \"batch\"",
+        fix: "write critical",
+        effect: "no effect in this release: one process runs every lane, each a single-writer thread",
+    },
+];
 
 /// The values so far and who set them.
 struct Layers {
@@ -174,66 +245,6 @@ impl Layers {
             self.text(&path, value, &Origin::Env(name.to_owned()))?;
         }
         Ok(())
-    }
-
-    /// The names of the source document (row S1.101), weaker than `OUTCRY_…`.
-    ///
-    /// One process runs every lane and every partition, so what chose a process there chooses a
-    /// lane's settings here, and what cannot be chosen is shown as such.
-    fn aliases(&mut self, env: &[(String, String)]) -> Result<Vec<Alias>, ConfigError> {
-        let get = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        let wrong = |name: &str, value: &str, expected: &str, fix: &str| {
-            let origin = Origin::Env(name.to_owned());
-            ConfigError::wrong(name, &format!("\"{value}\""), expected, &origin, fix)
-        };
-        let mut aliases = Vec::new();
-        let mut lane: Option<&'static str> = None;
-        if let Some(value) = get("CONSUMER_GROUP") {
-            let word = value.rsplit('-').next().unwrap_or("");
-            let expected = "a group whose name ends in critical, normal or batch";
-            let found = ["critical", "normal", "batch"].into_iter().find(|lane| *lane == word);
-            lane = Some(found.ok_or_else(|| {
-                wrong("CONSUMER_GROUP", value, expected, "write order-processor-critical")
-            })?);
-            let effect = format!("MAX_THREADS speaks of the lane {word}; every lane runs here");
-            aliases.push(Alias { name: "CONSUMER_GROUP", value: value.to_owned(), effect });
-        }
-        if let Some(value) = get("PARTITIONS") {
-            let number = |part: &str| part.trim().parse::<u8>().is_ok_and(|number| number < 32);
-            if !value.split(',').all(number) {
-                let expected = "partition numbers from 0 to 31 with commas between them";
-                return Err(wrong("PARTITIONS", value, expected, "write 0,1"));
-            }
-            let effect = "none: one process serves every partition".to_owned();
-            aliases.push(Alias { name: "PARTITIONS", value: value.to_owned(), effect });
-        }
-        if let Some(value) = get("PRIORITY_LEVEL") {
-            let by_level = match value {
-                "critical" | "high" => "critical",
-                "normal" => "normal",
-                "low" | "batch" => "batch",
-                _ => {
-                    let levels = quoted(&["critical", "high", "normal", "low", "batch"]);
-                    let expected = format!("one of {levels}");
-                    return Err(wrong("PRIORITY_LEVEL", value, &expected, "write critical"));
-                }
-            };
-            if let Some(lane) = lane.filter(|lane| *lane != by_level) {
-                let problem =
-                    format!("it means the lane {by_level}, CONSUMER_GROUP the lane {lane}");
-                return Err(ConfigError::relation("PRIORITY_LEVEL", problem, "unset one of them"));
-            }
-            lane = Some(by_level);
-            let effect = format!("MAX_THREADS speaks of the lane {by_level}; every lane runs here");
-            aliases.push(Alias { name: "PRIORITY_LEVEL", value: value.to_owned(), effect });
-        }
-        if let Some(value) = get("MAX_THREADS") {
-            let path = format!("lanes.{}.max_batch", lane.unwrap_or("critical"));
-            self.text(&path, value, &Origin::Env("MAX_THREADS".to_owned()))?;
-            let effect = format!("sets {path}: a lane has one thread, its pool size bounds a turn");
-            aliases.push(Alias { name: "MAX_THREADS", value: value.to_owned(), effect });
-        }
-        Ok(aliases)
     }
 
     /// A value given as text.
@@ -319,6 +330,17 @@ fn env_name(path: &str) -> String {
 }
 
 fn unknown(path: &str, origin: &Origin) -> ConfigError {
+    let stands_in = |above: &str| {
+        path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if let Some((_, what)) = LATER.iter().find(|(above, _)| stands_in(above)) {
+        return ConfigError::NotInRelease {
+            key: path.to_owned(),
+            what: format!("the {what}"),
+            fix: "remove it".to_owned(),
+            origin: origin.clone(),
+        };
+    }
     let sections = keys().filter_map(|key| Some(key.path.rsplit_once('.')?.0));
     let hint = if is_section(path) {
         format!("it is a section, set one of its keys: {}", below(path))
@@ -390,7 +412,7 @@ impl Loaded {
             key: alias.name.to_owned(),
             value: Value::String(alias.value.clone()),
             origin: Origin::Env(alias.name.to_owned()).to_string(),
-            note: Some(alias.effect.clone()),
+            note: Some(alias.effect.to_owned()),
         }));
         rows
     }

@@ -163,35 +163,12 @@ section! {
     Limits, "limits" {
         /// Open connections of all listeners.
         connections_max: u32 = 16_384, integer(1, 1 << 20);
-        /// Sessions logged on at the same time.
-        sessions_max: u32 = 16_384, integer(1, 1 << 20);
         /// Largest frame, header included.
         frame_max_bytes: u32 = FRAME_DEFAULT_BYTES as u32, integer(256, FRAME_MAX_BYTES as i64);
-        /// Commands of one session that are received and have no sequence yet; its socket is not
-        /// read beyond them.
-        pending_max: u32 = 256, integer(1, 65_536);
         /// Bytes that wait to be sent on one connection.
-        pending_output_max_bytes: u64 = MIB as u64, integer(FRAME_MAX_BYTES as i64, GIB);
+        pending_output_max_bytes: u64 = 4 * MIB as u64, integer(FRAME_MAX_BYTES as i64, GIB);
         /// How long a connection's waiting bytes may stay above their bound before it ends.
         slow_reader_timeout_ms: u64 = 5_000, integer(10, 600_000);
-    }
-}
-
-section! {
-    /// `[overload]`: when admission slows and refuses (rows S1.85 to S1.89). Strictly greater trips.
-    Overload, "overload" {
-        /// Queued messages of all priorities.
-        queued_total_max: u32 = 10_000, integer(1, 1 << 24);
-        /// Queued CRITICAL messages.
-        queued_critical_max: u32 = 100, integer(1, 1 << 24);
-        /// Queued HIGH messages.
-        queued_high_max: u32 = 1_000, integer(1, 1 << 24);
-        /// Sequenced messages that a lane still has to execute.
-        lag_max: u32 = 5_000, integer(1, 1 << 24);
-        /// How long a session with NORMAL messages is not read.
-        slow_ms: u64 = 500, integer(1, 60_000);
-        /// What a refused LOW or BATCH message is told to wait.
-        retry_after_s: u64 = 10, integer(1, 3600);
     }
 }
 
@@ -200,47 +177,18 @@ section! {
     Sequencer, "sequencer" {
         /// Slots of the ring from each gateway thread.
         input_ring_slots: u32 = 16_384, ring(2, 1 << 20);
+        /// Messages that wait in each priority's queue.
+        queue_slots: u32 = 16_384, integer(1, 1 << 20);
+        /// Those of them, over all queues, that are larger than 256 bytes.
+        queue_slots_large: u32 = 1_024, integer(1, 1 << 16);
         /// Slots of the ring of sequenced commands, which journal and `critical` read.
         ring_slots: u32 = 16_384, ring(2, 1 << 20);
         /// Commands in one journal batch.
         batch_count_max: u32 = BATCH_COUNT_MAX as u32, integer(1, BATCH_COUNT_MAX as i64);
-    } {
-        /// Slots of frames up to 256 bytes.
-        queue_slots_small: QueueSlotsSmall;
-        /// Slots of larger frames.
-        queue_slots_large: QueueSlotsLarge;
-    }
-}
-
-section! {
-    /// `[sequencer.queue_slots_small]`: places of frames up to 256 bytes, for each priority.
-    QueueSlotsSmall, "sequencer.queue_slots_small" {
-        /// CRITICAL.
-        critical: u32 = 1_024, integer(1, 1 << 20);
-        /// HIGH.
-        high: u32 = 2_048, integer(1, 1 << 20);
-        /// NORMAL.
-        normal: u32 = 16_384, integer(1, 1 << 20);
-        /// LOW.
-        low: u32 = 4_096, integer(1, 1 << 20);
-        /// BATCH.
-        batch: u32 = 4_096, integer(1, 1 << 20);
-    }
-}
-
-section! {
-    /// `[sequencer.queue_slots_large]`: places of larger frames, for each priority.
-    QueueSlotsLarge, "sequencer.queue_slots_large" {
-        /// CRITICAL.
-        critical: u32 = 64, integer(1, 1 << 16);
-        /// HIGH.
-        high: u32 = 128, integer(1, 1 << 16);
-        /// NORMAL.
-        normal: u32 = 1_024, integer(1, 1 << 16);
-        /// LOW.
-        low: u32 = 256, integer(1, 1 << 16);
-        /// BATCH.
-        batch: u32 = 256, integer(1, 1 << 16);
+        /// Slots of the ring of answers on their way to the gateway.
+        answer_ring_slots: u32 = 16_384, ring(2, 1 << 20);
+        /// Slots of the ring of events on their way to the event log.
+        event_ring_slots: u32 = 65_536, ring(2, 1 << 20);
     }
 }
 
@@ -250,14 +198,12 @@ section! {
         /// How bytes are appended; the format is the same.
         append: Append = Append::Write, words(&["write", "map"]);
         /// Size of a segment.
-        segment_size_bytes: u64 = 64 * MIB as u64,
+        segment_size_bytes: u64 = 256 * MIB as u64,
             Rule::Multiple { step: 4096, min: SEGMENT_MIN_BYTES as i64, max: 16 * GIB };
         /// Segments kept prepared ahead of need.
         segments_ahead: u32 = 2, integer(1, 16);
         /// Time between two syncs under the policy `memory`.
         sync_interval_ms: u64 = 100, integer(1, 60_000);
-        /// Free bytes below which new orders are refused, while cancels still work.
-        low_space_bytes: u64 = 256 * MIB as u64, integer(0, 1024 * GIB);
     }
 }
 
@@ -267,42 +213,6 @@ section! {
         /// The policy.
         policy: AckPolicy = AckPolicy::Disk,
             Rule::Words { now: &["disk", "memory"], later: &["standby", "disk+standby", "two-disks"] };
-    }
-}
-
-section! {
-    /// `[lanes]`: the owning thread applies the order.
-    Lanes, "lanes" {} {
-        /// Books and balances.
-        critical: CriticalLane;
-        /// Projections and urgent tasks.
-        normal: NormalLane;
-        /// Bulk work.
-        batch: BatchLane;
-    }
-}
-
-section! {
-    /// `[lanes.critical]`: every command that touches a book or a balance.
-    CriticalLane, "lanes.critical" {
-        /// Messages executed in one turn (row S1.63).
-        max_batch: u32 = 16, integer(1, 65_536);
-    }
-}
-
-section! {
-    /// `[lanes.normal]`: tasks up to NORMAL, projections.
-    NormalLane, "lanes.normal" {
-        /// Messages executed in one turn (row S1.63).
-        max_batch: u32 = 32, integer(1, 65_536);
-    }
-}
-
-section! {
-    /// `[lanes.batch]`: LOW and BATCH tasks, reports.
-    BatchLane, "lanes.batch" {
-        /// Messages executed in one turn (row S1.63).
-        max_batch: u32 = 8, integer(1, 65_536);
     }
 }
 
@@ -351,14 +261,8 @@ section! {
 section! {
     /// `[time]`: how the sequencer's clock follows the wall clock.
     Time, "time" {
-        /// Starts although the clock is further off than `refuse_difference_ms`.
+        /// Starts although the wall clock is more than 10 s behind the journal's last record.
         accept_clock: bool = false, Rule::Bool;
-        /// Fastest correction, in millionths.
-        slew_max_ppm: u32 = 500, integer(1, 500);
-        /// Difference to the wall clock that alarms.
-        alarm_difference_ms: u64 = 250, integer(1, 3_600_000);
-        /// Difference to the last record, at start, that refuses.
-        refuse_difference_ms: u64 = 10_000, integer(1, 86_400_000);
     }
 }
 
@@ -492,16 +396,12 @@ pub struct Config {
     pub gateway: Gateway,
     /// Bounds per client.
     pub limits: Limits,
-    /// Admission under load.
-    pub overload: Overload,
     /// The total order.
     pub sequencer: Sequencer,
     /// Durability.
     pub journal: Journal,
     /// Acknowledgement.
     pub ack: Ack,
-    /// Execution.
-    pub lanes: Lanes,
     /// Threads and cores.
     pub threads: Threads,
     /// The sequencer's clock.
@@ -522,16 +422,9 @@ const SECTIONS: &[&[Key]] = &[
     RpcGateway::KEYS,
     FixGateway::KEYS,
     Limits::KEYS,
-    Overload::KEYS,
     Sequencer::KEYS,
-    QueueSlotsSmall::KEYS,
-    QueueSlotsLarge::KEYS,
     Journal::KEYS,
     Ack::KEYS,
-    Lanes::KEYS,
-    CriticalLane::KEYS,
-    NormalLane::KEYS,
-    BatchLane::KEYS,
     Threads::KEYS,
     ThreadCores::KEYS,
     ThreadIdle::KEYS,
@@ -565,31 +458,6 @@ impl Config {
                     self.gateway.read_budget_bytes
                 ),
                 format!("set it to {frame} or more"),
-            ));
-        }
-        let (small, large) = (&self.sequencer.queue_slots_small, &self.sequencer.queue_slots_large);
-        let bulk = small.low + small.batch + large.low + large.batch;
-        if bulk >= self.overload.queued_total_max {
-            return Err(ConfigError::relation(
-                "overload.queued_total_max",
-                format!(
-                    "{} is not above the {bulk} slots of the LOW and BATCH queues together, so \
-                     that bulk work alone would slow orders",
-                    self.overload.queued_total_max
-                ),
-                format!(
-                    "set it above {bulk}, or give sequencer.queue_slots_* fewer low and batch slots"
-                ),
-            ));
-        }
-        if self.time.alarm_difference_ms > self.time.refuse_difference_ms {
-            return Err(ConfigError::relation(
-                "time.alarm_difference_ms",
-                format!(
-                    "{} is above time.refuse_difference_ms = {}",
-                    self.time.alarm_difference_ms, self.time.refuse_difference_ms
-                ),
-                "alarm before refusing: set it lower",
             ));
         }
         // Whoever cannot be a venue is told before anything starts.

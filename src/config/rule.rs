@@ -294,7 +294,7 @@ fn is_word(text: &str, max_bytes: usize) -> bool {
 }
 
 /// `"a", "b" or "c"`.
-pub(super) fn quoted(words: &[&str]) -> String {
+fn quoted(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
