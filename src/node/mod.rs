@@ -249,11 +249,11 @@ fn sizes(config: &Config) -> Sizes {
     Sizes {
         input: sequencer.input_ring_slots as usize,
         sequenced: sequencer.ring_slots as usize,
-        events: 65536,
-        answers: 16384,
+        events: sequencer.event_ring_slots as usize,
+        answers: sequencer.answer_ring_slots as usize,
         rejects: 1024,
-        queue: 16384,
-        queue_large: 1024,
+        queue: sequencer.queue_slots as usize,
+        queue_large: sequencer.queue_slots_large as usize,
         batch: sequencer.batch_count_max as usize,
     }
 }
