@@ -426,7 +426,7 @@ fn no_bytes_whatsoever_make_it_panic() {
         for _ in 0..64 {
             rounds += 1;
             let mut frame = samples[rng.next_u32() as usize % samples.len()].clone();
-            if rng.next_u32() % 4 == 0 {
+            if rng.next_u32().is_multiple_of(4) {
                 let schema = schemas[rng.next_u32() as usize % schemas.len()];
                 frame[4..8].copy_from_slice(&schema.to_be_bytes());
             }
@@ -438,10 +438,10 @@ fn no_bytes_whatsoever_make_it_panic() {
                     _ => frame[at].wrapping_add(1),
                 };
             }
-            if rng.next_u32() % 8 == 0 {
+            if rng.next_u32().is_multiple_of(8) {
                 frame.truncate(rng.next_u32() as usize % (frame.len() + 1));
             }
-            if frame.len() >= 16 && rng.next_u32() % 4 != 0 {
+            if frame.len() >= 16 && !rng.next_u32().is_multiple_of(4) {
                 let length = frame.len() as u32;
                 frame[8..12].copy_from_slice(&length.to_be_bytes());
                 repair(&mut frame);
