@@ -1,6 +1,7 @@
 //! What a frame costs: `cargo bench --bench wire`.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use openoutcry::client::{Conversation, Options, Reply};
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::{CommandResult, Trade};
 use openoutcry::types::{
@@ -8,7 +9,7 @@ use openoutcry::types::{
     Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
 };
 use openoutcry::wire::answer::send_answer;
-use openoutcry::wire::message::ServerMessage;
+use openoutcry::wire::message::{Challenge, LogonAccepted, ServerMessage, send};
 use openoutcry::wire::payload::{COMMAND_SIZE_MAX, encode_command};
 use openoutcry::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, integrity,
@@ -155,5 +156,92 @@ fn answers(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, orders, answers);
+/// A conversation that is open, and the bytes that opened it are forgotten.
+fn conversation(window: usize) -> Conversation {
+    let key = KeyPair::from_secret(&[7; 32]);
+    let mut conversation =
+        Conversation::new(key, "load-15", window, 0, [1, 2, 3, 4]).expect("a good name");
+    let mut bytes = Vec::new();
+    let challenge = Challenge { nonce: [0; 32], time_ns: TimeNs(1), frame_max: 4096 };
+    send(&challenge, 0, &mut bytes);
+    let accepted = LogonAccepted {
+        session: SessionId(1),
+        key: KeyId(1),
+        role: Role::Trade,
+        outbound: 0,
+        sequence: Sequence(0),
+        heartbeat_interval_ms: 5000,
+    };
+    send(&accepted, 0, &mut bytes);
+    conversation.receive(&bytes, &mut |_| ()).expect("good frames");
+    conversation.out().clear();
+    conversation
+}
+
+/// One core's whole share in one order of a load generator, without the socket.
+fn client(c: &mut Criterion) {
+    const WINDOW: usize = 256;
+    let mut conversation = conversation(WINDOW);
+    let mut group = c.benchmark_group("client");
+    group.throughput(Throughput::Elements(WINDOW as u64));
+    let mut answers = Vec::new();
+    let options = Options::default();
+    let mut outbound = 0;
+    group.bench_function("256 submitted", |b| {
+        b.iter_batched_ref(
+            || {
+                // What the last round left is answered here, off the clock.
+                answers.clear();
+                let next = conversation.next_request().0;
+                let left = conversation.in_flight() as u64;
+                for client_sequence in next - left..next {
+                    outbound += 1;
+                    let result = CommandResult { client_sequence, outbound, ..result(0) };
+                    send_answer(Sequence(1), &result, [], false, &mut answers);
+                }
+                conversation.receive(&answers, &mut |_| ()).expect("good frames");
+                conversation.out().clear();
+                0
+            },
+            |_| {
+                for number in 0..WINDOW as u64 {
+                    conversation.submit(&new_order(number), &options).expect("room");
+                }
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("256 answers received", |b| {
+        b.iter_batched_ref(
+            || {
+                answers.clear();
+                while conversation.has_room() {
+                    conversation.submit(&new_order(1), &options).expect("room");
+                }
+                conversation.out().clear();
+                let next = conversation.next_request().0;
+                for client_sequence in next - WINDOW as u64..next {
+                    outbound += 1;
+                    let result = CommandResult { client_sequence, outbound, ..result(0) };
+                    send_answer(Sequence(1), &result, [], false, &mut answers);
+                }
+                0
+            },
+            |_| {
+                let mut sum = 0;
+                let mut each = |reply: Reply<'_>| {
+                    if let Reply::Answer { view, .. } = reply {
+                        sum += view.answer.leaves.0;
+                    }
+                };
+                conversation.receive(&answers, &mut each).expect("good frames");
+                sum
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, orders, answers, client);
 criterion_main!(benches);

@@ -7,7 +7,11 @@ pub mod event;
 pub mod genesis;
 pub mod wire;
 
+// Around it.
+pub mod client;
+
 // Ground.
+pub mod keys;
 pub mod limits;
 pub mod sys;
 pub mod types;

@@ -1,5 +1,6 @@
 //! Hot paths allocate nothing: a counting allocator for this test binary, and what it holds to it.
 
+use openoutcry::client::{Conversation, Options, Reply};
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::CommandResult;
 use openoutcry::types::{
@@ -7,7 +8,7 @@ use openoutcry::types::{
     Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
 };
 use openoutcry::wire::answer::send_answer;
-use openoutcry::wire::message::ServerMessage;
+use openoutcry::wire::message::{LogonAccepted, ServerMessage, send};
 use openoutcry::wire::payload::{COMMAND_SIZE_MAX, encode_command};
 use openoutcry::wire::{BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -61,11 +62,8 @@ fn the_counter_counts() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))), 1);
 }
 
-fn seal(out: &mut Vec<u8>) {
-    let flags = Flags::new(Priority::Normal);
-    let head = FrameHead { schema: 1, flags, bit_mode: BitMode::Bits16, client_sequence: 1 };
-    let metadata = Metadata::new("message-1", 1_700_000_000_000, Priority::Normal);
-    let command: Command = NewOrder {
+fn new_order() -> Command {
+    NewOrder {
         account: AccountId(2),
         instrument: InstrumentId(1),
         side: Side::Buy,
@@ -76,9 +74,31 @@ fn seal(out: &mut Vec<u8>) {
         quantity: Quantity(5),
         client_order_id: ClientOrderId(6),
     }
-    .into();
+    .into()
+}
+
+fn result() -> CommandResult {
+    CommandResult {
+        status: Status::Pending,
+        reason: None,
+        session: SessionId(1),
+        fill_count: 0,
+        outbound: 3,
+        client_sequence: 4,
+        order_id: OrderId(5),
+        filled: Quantity(6),
+        leaves: Quantity(7),
+        time: TimeNs(8),
+        account: AccountId(9),
+    }
+}
+
+fn seal(out: &mut Vec<u8>) {
+    let flags = Flags::new(Priority::Normal);
+    let head = FrameHead { schema: 1, flags, bit_mode: BitMode::Bits16, client_sequence: 1 };
+    let metadata = Metadata::new("message-1", 1_700_000_000_000, Priority::Normal);
     let mut writer = FrameWriter::begin_with(out, head, &metadata).expect("within the limits");
-    encode_command(&command, BitMode::Bits16, writer.payload()).expect("6 fits");
+    encode_command(&new_order(), BitMode::Bits16, writer.payload()).expect("6 fits");
     writer.seal();
 }
 
@@ -120,27 +140,51 @@ fn refusing_a_damaged_frame_allocates_nothing() {
 #[test]
 fn sealing_and_reading_an_answer_allocate_nothing() {
     let limits = OpenLimits::default();
-    let result = CommandResult {
-        status: Status::Pending,
-        reason: None,
-        session: SessionId(1),
-        fill_count: 0,
-        outbound: 3,
-        client_sequence: 4,
-        order_id: OrderId(5),
-        filled: Quantity(6),
-        leaves: Quantity(7),
-        time: TimeNs(8),
-        account: AccountId(9),
-    };
     let mut out = Vec::with_capacity(1024);
     let count = allocations(|| {
         for _ in 0..100 {
             out.clear();
-            send_answer(Sequence(1), &result, [], false, &mut out);
+            send_answer(Sequence(1), &result(), [], false, &mut out);
             let frame = Frame::open(&out, &limits).expect("just sealed");
             std::hint::black_box(ServerMessage::decode(&frame).expect("an answer"));
         }
     });
     assert_eq!(count, 0);
+}
+
+#[test]
+fn a_client_in_its_steady_state_allocates_nothing() {
+    let key = KeyPair::from_secret(&[7; 32]);
+    let mut client = Conversation::new(key, "desk", 16, 0, [0; 4]).expect("a good name");
+    let mut bytes = Vec::with_capacity(1 << 16);
+    let accepted = LogonAccepted {
+        session: SessionId(1),
+        key: KeyId(1),
+        role: Role::Trade,
+        outbound: 0,
+        sequence: Sequence(0),
+        heartbeat_interval_ms: 0,
+    };
+    send(&accepted, 0, &mut bytes);
+    client.receive(&bytes, &mut |_| ()).expect("good frames");
+    let order = new_order();
+    let mut answered = 0;
+    let mut round = |client: &mut Conversation| {
+        bytes.clear();
+        client.out().clear();
+        while client.has_room() {
+            let id = client.submit(&order, &Options::default()).expect("room");
+            let result = CommandResult { client_sequence: id.0, ..result() };
+            send_answer(Sequence(1), &result, [], false, &mut bytes);
+        }
+        let mut each =
+            |reply: Reply<'_>| answered += u32::from(matches!(reply, Reply::Answer { .. }));
+        client.receive(&bytes, &mut each).expect("good frames");
+    };
+    // Every place of the window keeps its buffer once it was used.
+    for _ in 0..4 {
+        round(&mut client);
+    }
+    assert_eq!(allocations(|| (0..100).for_each(|_| round(&mut client))), 0);
+    assert_eq!(answered, 104 * 16);
 }

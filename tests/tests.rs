@@ -1,5 +1,6 @@
 //! All integration tests in one binary.
 
 mod allocation;
+mod native_client;
 mod native_document;
 mod native_golden;
