@@ -4,9 +4,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use openoutcry::client::{Conversation, Options, Reply};
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::{CommandResult, Trade};
+use openoutcry::keys::KeyPair;
 use openoutcry::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Priority, Quantity,
-    Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
+    AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price, Priority, Quantity,
+    Role, Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
 };
 use openoutcry::wire::answer::send_answer;
 use openoutcry::wire::message::{Challenge, LogonAccepted, ServerMessage, send};
@@ -15,6 +16,7 @@ use openoutcry::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, integrity,
 };
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 fn new_order(number: u64) -> Command {
     NewOrder {
@@ -178,68 +180,54 @@ fn conversation(window: usize) -> Conversation {
     conversation
 }
 
-/// One core's whole share in one order of a load generator, without the socket.
+/// Answers to all requests that wait; they are the last ones given.
+fn answer_all(conversation: &Conversation, outbound: &mut u64, answers: &mut Vec<u8>) {
+    answers.clear();
+    let next = conversation.next_request().0;
+    for client_sequence in next - conversation.in_flight() as u64..next {
+        *outbound += 1;
+        let result = CommandResult { client_sequence, outbound: *outbound, ..result(0) };
+        send_answer(Sequence(1), &result, [], false, answers);
+    }
+}
+
+/// What one order costs a load generator, without the socket: a window is filled and answered.
 fn client(c: &mut Criterion) {
-    const WINDOW: usize = 256;
-    let mut conversation = conversation(WINDOW);
+    const WINDOW: u64 = 256;
     let mut group = c.benchmark_group("client");
-    group.throughput(Throughput::Elements(WINDOW as u64));
-    let mut answers = Vec::new();
+    group.throughput(Throughput::Elements(1));
     let options = Options::default();
-    let mut outbound = 0;
-    group.bench_function("256 submitted", |b| {
-        b.iter_batched_ref(
-            || {
-                // What the last round left is answered here, off the clock.
-                answers.clear();
-                let next = conversation.next_request().0;
-                let left = conversation.in_flight() as u64;
-                for client_sequence in next - left..next {
-                    outbound += 1;
-                    let result = CommandResult { client_sequence, outbound, ..result(0) };
-                    send_answer(Sequence(1), &result, [], false, &mut answers);
-                }
-                conversation.receive(&answers, &mut |_| ()).expect("good frames");
-                conversation.out().clear();
-                0
-            },
-            |_| {
-                for number in 0..WINDOW as u64 {
-                    conversation.submit(&new_order(number), &options).expect("room");
-                }
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    group.bench_function("256 answers received", |b| {
-        b.iter_batched_ref(
-            || {
-                answers.clear();
-                while conversation.has_room() {
-                    conversation.submit(&new_order(1), &options).expect("room");
-                }
-                conversation.out().clear();
-                let next = conversation.next_request().0;
-                for client_sequence in next - WINDOW as u64..next {
-                    outbound += 1;
-                    let result = CommandResult { client_sequence, outbound, ..result(0) };
-                    send_answer(Sequence(1), &result, [], false, &mut answers);
-                }
-                0
-            },
-            |_| {
-                let mut sum = 0;
-                let mut each = |reply: Reply<'_>| {
-                    if let Reply::Answer { view, .. } = reply {
-                        sum += view.answer.leaves.0;
+    for what in ["submit", "receive an answer"] {
+        let mut conversation = conversation(WINDOW as usize);
+        let (mut answers, mut outbound, mut sum) = (Vec::new(), 0, 0);
+        group.bench_function(what, |b| {
+            b.iter_custom(|count| {
+                let rounds = count.div_ceil(WINDOW);
+                let (mut submitting, mut receiving) = (Duration::ZERO, Duration::ZERO);
+                for _ in 0..rounds {
+                    conversation.out().clear();
+                    let start = Instant::now();
+                    for number in 0..WINDOW {
+                        conversation.submit(&new_order(number), &options).expect("room");
                     }
-                };
-                conversation.receive(&answers, &mut each).expect("good frames");
-                sum
-            },
-            BatchSize::PerIteration,
-        );
-    });
+                    submitting += start.elapsed();
+                    answer_all(&conversation, &mut outbound, &mut answers);
+                    let start = Instant::now();
+                    let mut each = |reply: Reply<'_>| {
+                        if let Reply::Answer { view, .. } = reply {
+                            sum += view.answer.leaves.0;
+                        }
+                    };
+                    conversation.receive(&answers, &mut each).expect("good frames");
+                    receiving += start.elapsed();
+                }
+                let spent = if what == "submit" { submitting } else { receiving };
+                // Whole windows were measured; the share of what was asked for is told.
+                spent.mul_f64(count as f64 / (rounds * WINDOW) as f64)
+            });
+        });
+        black_box(sum);
+    }
     group.finish();
 }
 

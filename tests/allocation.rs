@@ -3,9 +3,10 @@
 use openoutcry::client::{Conversation, Options, Reply};
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::CommandResult;
+use openoutcry::keys::KeyPair;
 use openoutcry::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Priority, Quantity,
-    Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
+    AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price, Priority, Quantity,
+    Role, Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
 };
 use openoutcry::wire::answer::send_answer;
 use openoutcry::wire::message::{LogonAccepted, ServerMessage, send};
