@@ -1,19 +1,22 @@
 //! What a frame costs: `cargo bench --bench wire`.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use openoutcry::client::{Conversation, Options, Reply};
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::{CommandResult, Trade};
+use openoutcry::keys::KeyPair;
 use openoutcry::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Priority, Quantity,
-    Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
+    AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price, Priority, Quantity,
+    Role, Sequence, SessionId, Side, Status, TimeInForce, TimeNs,
 };
 use openoutcry::wire::answer::send_answer;
-use openoutcry::wire::message::ServerMessage;
+use openoutcry::wire::message::{Challenge, LogonAccepted, ServerMessage, send};
 use openoutcry::wire::payload::{COMMAND_SIZE_MAX, encode_command};
 use openoutcry::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, integrity,
 };
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 fn new_order(number: u64) -> Command {
     NewOrder {
@@ -155,5 +158,78 @@ fn answers(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, orders, answers);
+/// A conversation that is open, and the bytes that opened it are forgotten.
+fn conversation(window: usize) -> Conversation {
+    let key = KeyPair::from_seed(&[7; 32]);
+    let mut conversation =
+        Conversation::new(key, "load-15", window, 0, [1, 2, 3, 4]).expect("a good name");
+    let mut bytes = Vec::new();
+    let challenge = Challenge { nonce: [0; 32], time_ns: TimeNs(1), frame_max: 4096 };
+    send(&challenge, 0, &mut bytes);
+    let accepted = LogonAccepted {
+        session: SessionId(1),
+        key: KeyId(1),
+        role: Role::Trade,
+        outbound: 0,
+        sequence: Sequence(0),
+        heartbeat_interval_ms: 5000,
+    };
+    send(&accepted, 0, &mut bytes);
+    conversation.receive(&bytes, &mut |_| ()).expect("good frames");
+    conversation.out().clear();
+    conversation
+}
+
+/// Answers to all requests that wait; they are the last ones given.
+fn answer_all(conversation: &Conversation, outbound: &mut u64, answers: &mut Vec<u8>) {
+    answers.clear();
+    let next = conversation.next_request().0;
+    for client_sequence in next - conversation.in_flight() as u64..next {
+        *outbound += 1;
+        let result = CommandResult { client_sequence, outbound: *outbound, ..result(0) };
+        send_answer(Sequence(1), &result, [], false, answers);
+    }
+}
+
+/// What one order costs a load generator, without the socket: a window is filled and answered.
+fn client(c: &mut Criterion) {
+    const WINDOW: u64 = 256;
+    let mut group = c.benchmark_group("client");
+    group.throughput(Throughput::Elements(1));
+    let options = Options::default();
+    for what in ["submit", "receive an answer"] {
+        let mut conversation = conversation(WINDOW as usize);
+        let (mut answers, mut outbound, mut sum) = (Vec::new(), 0, 0);
+        group.bench_function(what, |b| {
+            b.iter_custom(|count| {
+                let rounds = count.div_ceil(WINDOW);
+                let (mut submitting, mut receiving) = (Duration::ZERO, Duration::ZERO);
+                for _ in 0..rounds {
+                    conversation.out().clear();
+                    let start = Instant::now();
+                    for number in 0..WINDOW {
+                        conversation.submit(&new_order(number), &options).expect("room");
+                    }
+                    submitting += start.elapsed();
+                    answer_all(&conversation, &mut outbound, &mut answers);
+                    let start = Instant::now();
+                    let mut each = |reply: Reply<'_>| {
+                        if let Reply::Answer { view, .. } = reply {
+                            sum += view.answer.leaves.0;
+                        }
+                    };
+                    conversation.receive(&answers, &mut each).expect("good frames");
+                    receiving += start.elapsed();
+                }
+                let spent = if what == "submit" { submitting } else { receiving };
+                // Whole windows were measured; the share of what was asked for is told.
+                spent.mul_f64(count as f64 / (rounds * WINDOW) as f64)
+            });
+        });
+        black_box(sum);
+    }
+    group.finish();
+}
+
+criterion_group!(benches, orders, answers, client);
 criterion_main!(benches);

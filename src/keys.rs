@@ -56,6 +56,7 @@ pub enum KeyError {
 }
 
 /// A secret key and its public half.
+#[derive(Clone)]
 pub struct KeyPair {
     signing: SigningKey,
 }
@@ -93,6 +94,12 @@ impl KeyPair {
     #[must_use]
     pub fn public_hex(&self) -> String {
         hex(&self.public())
+    }
+
+    /// The pair in the form that seals frames.
+    #[must_use]
+    pub fn signing(&self) -> &SigningKey {
+        &self.signing
     }
 
     /// Signs a message.

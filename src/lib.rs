@@ -22,6 +22,7 @@ pub mod wire;
 
 // Around it.
 pub mod cli;
+pub mod client;
 pub mod keys;
 
 // Ground.

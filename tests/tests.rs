@@ -7,3 +7,7 @@ mod tidy;
 mod journal_crash;
 mod journal_damage;
 mod sim;
+mod allocation;
+mod native_client;
+mod native_document;
+mod native_golden;

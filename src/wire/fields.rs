@@ -228,7 +228,7 @@ macro_rules! messages {
         $(#[$tdoc])*
         pub const $table: &[$crate::wire::message::Layout] = &[$(
             ($schema, $text, || {
-                #[allow(unused_mut, unused_assignments, reason = "a message without fields")]
+                #[allow(unused, reason = "a message without fields counts nothing")]
                 let mut offset = 0;
                 vec![$({
                     let size = <$ty as $crate::wire::fields::Field>::SIZE;

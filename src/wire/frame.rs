@@ -412,5 +412,27 @@ impl Drop for FrameWriter<'_> {
     }
 }
 
+/// Marks a frame that this program sealed as a possible duplicate and seals it anew, in place; all
+/// else in it stays as it is. A signed frame is signed again with `key`.
+///
+/// # Panics
+/// If the bytes are not one whole frame.
+pub fn mark_duplicate(frame: &mut [u8], key: &SigningKey) {
+    let length = frame_length(frame, frame.len()).expect("a frame of our own").unwrap_or(0);
+    assert_eq!(length, frame.len(), "one whole frame");
+    let flags = u16::from_be_bytes([frame[2], frame[3]]) | Flags::POSSIBLE_DUPLICATE;
+    frame[2..4].copy_from_slice(&flags.to_be_bytes());
+    let signed = flags & Flags::SIGNED != 0;
+    let (covered, block) = frame.split_at_mut(length - integrity::size(signed));
+    block[..8].copy_from_slice(&integrity::crc64(covered).to_be_bytes());
+    let hash_at = covered.len() + 8;
+    let hash = integrity::sha256(&frame[..hash_at]);
+    frame[hash_at..hash_at + integrity::HASH_SIZE].copy_from_slice(&hash);
+    if signed {
+        let signature = key.sign(&hash).to_bytes();
+        frame[length - integrity::SIGNATURE_SIZE..].copy_from_slice(&signature);
+    }
+}
+
 #[cfg(test)]
 mod tests;

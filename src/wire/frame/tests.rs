@@ -352,6 +352,25 @@ fn a_writer_that_is_not_sealed_takes_its_bytes_back() {
 }
 
 #[test]
+fn a_frame_marked_as_duplicate_differs_in_the_flag_alone() {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    for (original, block) in [(unsigned(), 40), (signed(), 107)] {
+        let mut again = original.clone();
+        mark_duplicate(&mut again, &key);
+        let frame = Frame::open(&again, &LIMITS).expect("sealed anew");
+        assert!(frame.header().flags.has(Flags::POSSIBLE_DUPLICATE));
+        if let Some(signature) = frame.integrity().signature {
+            let signature = ed25519_dalek::Signature::from_bytes(signature);
+            let public = key.verifying_key();
+            assert!(public.verify_strict(frame.integrity().hash, &signature).is_ok());
+        }
+        let end = original.len() - block;
+        let changed: Vec<usize> = (0..end).filter(|at| original[*at] != again[*at]).collect();
+        assert_eq!(changed, [3]);
+    }
+}
+
+#[test]
 fn a_frame_out_of_the_journal_is_read_without_hashing_it_again() {
     let bytes = unsigned();
     let frame = Frame::reopen(&bytes, &LIMITS).expect("was verified before");
@@ -426,7 +445,7 @@ fn no_bytes_whatsoever_make_it_panic() {
         for _ in 0..64 {
             rounds += 1;
             let mut frame = samples[rng.next_u32() as usize % samples.len()].clone();
-            if rng.next_u32() % 4 == 0 {
+            if rng.next_u32().is_multiple_of(4) {
                 let schema = schemas[rng.next_u32() as usize % schemas.len()];
                 frame[4..8].copy_from_slice(&schema.to_be_bytes());
             }
@@ -438,10 +457,10 @@ fn no_bytes_whatsoever_make_it_panic() {
                     _ => frame[at].wrapping_add(1),
                 };
             }
-            if rng.next_u32() % 8 == 0 {
+            if rng.next_u32().is_multiple_of(8) {
                 frame.truncate(rng.next_u32() as usize % (frame.len() + 1));
             }
-            if frame.len() >= 16 && rng.next_u32() % 4 != 0 {
+            if frame.len() >= 16 && !rng.next_u32().is_multiple_of(4) {
                 let length = frame.len() as u32;
                 frame[8..12].copy_from_slice(&length.to_be_bytes());
                 repair(&mut frame);
