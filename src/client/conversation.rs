@@ -89,6 +89,10 @@ pub struct Conversation {
     frame_max: usize,
     /// The last outbound number received; 0 for none yet.
     received: u64,
+    /// What the next logon says it has received; 0 for from now on.
+    resume_from: u64,
+    /// The logon in force asked for what came after a number.
+    resumes: bool,
     accepted: Option<LogonAccepted>,
     quiet: Quiet,
     /// Times of messages are told in milliseconds; asked for once a flush, not once a message.
@@ -131,6 +135,8 @@ impl Conversation {
             message_ids: MessageIds::new(session, random),
             frame_max: FRAME_DEFAULT_BYTES,
             received: last_received,
+            resume_from: last_received,
+            resumes: false,
             accepted: None,
             quiet: Quiet {
                 sent: false,
@@ -423,6 +429,7 @@ impl Conversation {
             ServerMessage::LogonAccepted(accepted) => {
                 self.accepted = Some(accepted);
                 self.state = State::Open;
+                self.go_on_behind(accepted.outbound, each);
                 each(Reply::LoggedOn(accepted));
             }
             ServerMessage::Reject(reject) => {
@@ -464,11 +471,12 @@ impl Conversation {
     /// Answers the challenge.
     fn log_on(&mut self, challenge: &Challenge) {
         self.frame_max = challenge.frame_max as usize;
+        self.resumes = self.resume_from != 0;
         let logon = Logon {
             nonce: challenge.nonce,
             public_key: self.key.public(),
             session_name: self.session_name,
-            last_received: self.received,
+            last_received: std::mem::take(&mut self.resume_from),
             cancel_on_disconnect: false,
         };
         logon.send(OWN_SEQUENCE, self.key.signing(), &mut self.out);
@@ -499,6 +507,18 @@ impl Conversation {
     fn fill(&mut self, fill: Fill, each: &mut impl FnMut(Reply<'_>)) {
         self.number(fill.outbound, each);
         each(Reply::Fill(fill));
+    }
+
+    /// What the session was sent while this client was away does not come again unless it asked for
+    /// it: that is a gap.
+    fn go_on_behind(&mut self, last: u64, each: &mut impl FnMut(Reply<'_>)) {
+        if self.resumes {
+            return;
+        }
+        if self.received != 0 && last > self.received {
+            each(Reply::Gap { expected: self.received + 1, found: last + 1 });
+        }
+        self.received = last;
     }
 
     /// Follows the session's outbound numbers and tells of a gap.
