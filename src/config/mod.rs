@@ -122,7 +122,7 @@ section! {
         read_budget_bytes: u64 = 64 * KIB as u64, integer(KIB, 16 * MIB);
         /// Time from connecting to a complete logon.
         logon_timeout_ms: u64 = 5_000, integer(50, 600_000);
-        /// Silence after which the peer is pinged; the connection ends after as much again.
+        /// A client sends something at least this often; after twice as long it is closed.
         idle_timeout_ms: u64 = 30_000, integer(100, 3_600_000);
     } {
         /// The native binary protocol.

@@ -83,13 +83,14 @@ impl<D: Door> Gateway<D> {
         if let Body::LoggedOn { session, .. } = slot.body {
             self.begin_session(session, slot.to);
         }
+        let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
         let mut pool = std::mem::take(&mut self.pool);
         let wanted = self.connection(slot.to).and_then(|connection| {
             connection.lend_buffer(&mut pool);
             if completes(&slot.body) {
                 connection.in_flight -= 1;
             }
-            write(connection, slot)
+            write(connection, slot, heartbeat_ms)
         });
         self.pool = pool;
         if let Some(original) = wanted {
@@ -154,7 +155,11 @@ fn completes(body: &Body) -> bool {
 }
 
 /// Writes a slot's frame, where it makes one whole. Returns the original that a duplicate asks for.
-fn write<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound) -> Option<Sequence> {
+fn write<S: Read + Write>(
+    connection: &mut Connection<S>,
+    slot: &Outbound,
+    heartbeat_ms: u32,
+) -> Option<Sequence> {
     let client_sequence = slot.client_sequence;
     match &slot.body {
         Body::Event(event) => write_event(connection, event),
@@ -170,7 +175,7 @@ fn write<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound) -> Op
                 role: connection.role,
                 outbound: *outbound,
                 sequence: slot.gate,
-                heartbeat_interval_ms: connection.heartbeat_interval_ms,
+                heartbeat_interval_ms: heartbeat_ms,
             };
             send(&message, client_sequence, connection.outbound());
         }

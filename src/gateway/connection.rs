@@ -65,8 +65,6 @@ pub struct Connection<S> {
     pub public_key: [u8; 32],
     /// The key's role.
     pub role: Role,
-    /// The client is to send something at least this often.
-    pub heartbeat_interval_ms: u32,
     /// Messages handed on whose answer is still to come.
     pub in_flight: u32,
     /// Received bytes that are not handled yet: a part of a frame, or what waits for a ring or a
@@ -117,7 +115,6 @@ impl<S: Read + Write> Connection<S> {
             key: KeyId(0),
             public_key: [0; 32],
             role: Role::ReadOnly,
-            heartbeat_interval_ms: 0,
             in_flight: 0,
             inbound: Vec::new(),
             backlog: false,

@@ -59,7 +59,7 @@ pub struct Limits {
     pub read_budget: usize,
     /// A connection that has not logged on by then is closed.
     pub logon_timeout_ms: u64,
-    /// A session that sends nothing for so long is closed.
+    /// A session is to send something at least this often; after twice as long it is closed.
     pub idle_timeout_ms: u64,
     /// A client that takes no bytes for so long is closed.
     pub slow_reader_timeout_ms: u64,
@@ -573,7 +573,7 @@ impl<D: Door> Gateway<D> {
             let quiet_ms = self.now_ms.saturating_sub(connection.received_ms);
             let allowed_ms = match connection.state {
                 State::AwaitLogon | State::LoggingOn => self.limits.logon_timeout_ms,
-                State::Live | State::Closing => self.limits.idle_timeout_ms,
+                State::Live | State::Closing => 2 * self.limits.idle_timeout_ms,
             };
             let blocked_ms =
                 connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
