@@ -11,6 +11,7 @@ mod completions;
 mod config_show;
 mod explain;
 mod keygen;
+mod load;
 mod man;
 mod serve;
 pub mod output;
@@ -39,6 +40,7 @@ macro_rules! commands {
 
 commands! {
     Serve => serve,
+    Load => load,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

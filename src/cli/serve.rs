@@ -83,6 +83,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         node: config.node.name.clone(),
         pid: std::process::id(),
         native: node.report.native.to_string(),
+        policy: config.ack.policy.to_string(),
         key,
     };
     if let Err(error) = endpoint.write(&data_dir) {
