@@ -13,8 +13,8 @@ mod explain;
 mod keygen;
 mod load;
 mod man;
-mod serve;
 pub mod output;
+mod serve;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -38,7 +38,8 @@ pub(super) fn refuse(out: &mut Vec<u8>, client_sequence: u64, reason: RejectReas
         RejectReason::Busy | RejectReason::NoSpace => RETRY_AFTER_MS,
         _ => 0,
     };
-    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }.send(client_sequence, out);
+    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }
+        .send(client_sequence, out);
 }
 
 /// Answers a question for assets and instruments.

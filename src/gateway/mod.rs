@@ -637,4 +637,3 @@ impl<D: Door> Agent for Gateway<D> {
         self.stopping = true;
     }
 }
-

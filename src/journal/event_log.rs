@@ -209,11 +209,7 @@ impl EventLogWriter {
 }
 
 /// Appends sealed batches from `written` on, as many at once as surely fit behind one roll.
-fn append_all(
-    writer: &mut Writer,
-    sealed: &[u8],
-    written: &mut usize,
-) -> Result<Appended, Fault> {
+fn append_all(writer: &mut Writer, sealed: &[u8], written: &mut usize) -> Result<Appended, Fault> {
     while *written < sealed.len() {
         let (start, mut end) = (*written, *written);
         while end < sealed.len() {

@@ -4,6 +4,8 @@
 //! little-endian, everything starts at a multiple of [`ALIGN`], nothing in a segment belongs to one
 //! node except a batch's `synced_to`, which therefore stays out of the hash chain.
 
+pub use crate::checksum::crc64;
+
 use crate::types::{Epoch, Sequence, TimeNs};
 use sha2::{Digest, Sha256};
 use zerocopy::little_endian::{I64, U16, U32, U64};
@@ -370,15 +372,6 @@ const _: () = assert!(
     crate::limits::EVENT_BLOCK_MAX_BYTES / crate::event::EVENT_SIZE * crate::event::EVENT_SIZE
         <= u16::MAX as usize
 );
-
-/// CRC-64/XZ.
-#[must_use]
-#[inline]
-pub fn crc64(bytes: &[u8]) -> u64 {
-    let mut digest = crc64fast::Digest::new();
-    digest.write(bytes);
-    digest.sum64()
-}
 
 /// `size` rounded up to [`ALIGN`].
 #[must_use]

@@ -16,8 +16,8 @@ use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::sequencer::{Entry, Sequenced};
 use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::message::{AccountQuery, BookQuery};
-use crossbeam::channel::Sender;
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
+use crossbeam::channel::Sender;
 
 /// Slots taken from the sequenced ring in one round.
 const ROUND_MAX: usize = 512;
@@ -124,10 +124,8 @@ impl Lane {
                 self.applied = slot.sequence;
             }
             Entry::BatchEnd => {
-                self.staged.batch_end = Some(Derived::BatchEnd {
-                    last: slot.sequence,
-                    epoch: slot.epoch,
-                });
+                self.staged.batch_end =
+                    Some(Derived::BatchEnd { last: slot.sequence, epoch: slot.epoch });
             }
         }
     }
@@ -320,7 +318,9 @@ impl Lane {
         let events: &[Event] = self.outbox.events();
         let time = staged.time;
         for event in &events[staged.events_done..] {
-            self.outputs.events.try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
+            self.outputs
+                .events
+                .try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
             staged.events_done += 1;
         }
         for answer in &staged.answers[staged.answers_done..] {

@@ -8,6 +8,7 @@ use crate::command::Command;
 use crate::exchange::{Exchange, Outbox};
 use crate::fatal::StopReason;
 use crate::genesis::GenesisItem;
+use crate::journal::Progress;
 use crate::journal::batch::{BatchBuilder, BatchLimits, RecordFields};
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
 use crate::journal::format::{APPLICATION_VERSION, JournalId, LogKind, RecordKind, Tip};
@@ -15,7 +16,6 @@ use crate::journal::payload::EpochStart;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
 use crate::journal::reject_log::RejectLog;
-use crate::journal::Progress;
 use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::Verify;
 use crate::journal::writer::{Appended, Fault, Syncer, Writer};
@@ -71,7 +71,9 @@ pub enum BootError {
         reason: String,
     },
     /// Replay gave other events than the event log holds.
-    #[error("replaying the journal up to sequence {sequence} gave other events than the event log holds")]
+    #[error(
+        "replaying the journal up to sequence {sequence} gave other events than the event log holds"
+    )]
     Diverged {
         /// Up to where they were compared.
         sequence: Sequence,
@@ -182,8 +184,7 @@ pub fn boot(
     }
     let batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip)
         .with_capacity(crate::limits::WRITE_MAX_BYTES);
-    let writer =
-        Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
+    let writer = Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
     let (event_log, event_preparer, state) = rebuild(logs, id, &recovered)?;
     let reject_log = RejectLog::open(logs.rejects.clone(), id, REJECT_SEGMENTS_MAX)?;
     let cut_bytes = recovered.cut.iter().map(|cut| cut.bytes).sum();

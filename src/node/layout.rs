@@ -125,7 +125,12 @@ fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
     let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay, Stage::Prepare];
     vec![
         hot_thread(config, "gateway", vec![Stage::Gateway, Stage::Gate], &["sequencer", "helper"]),
-        hot_thread(config, "sequencer", vec![Stage::Sequencer], &["journal", "critical", "gateway"]),
+        hot_thread(
+            config,
+            "sequencer",
+            vec![Stage::Sequencer],
+            &["journal", "critical", "gateway"],
+        ),
         hot_thread(config, "journal", journal, &["gateway", "sequencer", "normal", "batch"]),
         hot_thread(config, "critical", vec![Stage::Critical], &["gateway", "helper", "sequencer"]),
         follower(config, "normal", vec![Stage::Normal], &[]),

@@ -166,8 +166,7 @@ impl<D: Door + 'static> Stages<D> {
             Arc::new(Directory::new(&state.genesis, state.exchange.permissions().clone()));
 
         let (input, intake) = ring(sizes.input, Message::default);
-        let (sequenced, to_journal, to_critical) =
-            ring_of_two(sizes.sequenced, Sequenced::default);
+        let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
         let (events, to_event_log) = ring(sizes.events, Derived::default);
         let (answers, to_gateway) = ring(sizes.answers, Outbound::default);
         let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
@@ -242,8 +241,7 @@ impl<D: Door + 'static> Stages<D> {
         let events_written = cursors.events_written.clone();
         let event_log =
             EventLog::new(to_event_log, event_log, epoch, events_written.clone(), stop.clone());
-        let reject_log =
-            RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
+        let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
         let prepare = Prepare {
@@ -257,8 +255,7 @@ impl<D: Door + 'static> Stages<D> {
             events_written: cursors.events_written.clone(),
             done: done.clone(),
         };
-        let commands =
-            || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
+        let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
         let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
         let normal = Normal::new(commands(), follower, bounds(&cursors.normal), stop.clone());
         let batch = Batch::new(commands(), bounds(&cursors.batch), stop);

@@ -3,7 +3,9 @@
 
 use crate::event::{Event, RejectReason};
 use crate::message::Origin;
-use crate::types::{AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs};
+use crate::types::{
+    AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs,
+};
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
 
 /// One slot of an answers ring.

@@ -10,8 +10,10 @@
 //! Invariants: entries are in sequence order; every entry has exactly one index slot, and the index
 //! is at most half full.
 
+use crate::checksum::crc64;
 use crate::event::RejectReason;
 use crate::types::{KeyId, Sequence, TimeNs};
+use crate::wire::payload::COMMAND_SIZE_MAX;
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 use std::collections::{BTreeMap, VecDeque};
@@ -215,10 +217,7 @@ impl Dedupe {
         bytes[8..8 + message.source.len()].copy_from_slice(message.source);
         bytes[8 + message.source.len()..length].copy_from_slice(message.message_id);
         let hash = SipHasher13::new_with_key(&self.seed).hash(&bytes[..length]);
-        let mut content = crc64fast::Digest::new();
-        content.write(&message.schema.to_le_bytes());
-        content.write(message.payload);
-        Fingerprint { identity: [hash.h1, hash.h2], content: content.sum64() }
+        Fingerprint { identity: [hash.h1, hash.h2], content: content(message) }
     }
 
     fn find(&self, identity: [u64; 2]) -> Option<&Entry> {
@@ -286,6 +285,15 @@ impl Dedupe {
         }
         self.index[hole] = 0;
     }
+}
+
+/// Fingerprint of what a message says: schema and canonical payload.
+fn content(message: &Identity<'_>) -> u64 {
+    let mut bytes = [0; 4 + COMMAND_SIZE_MAX];
+    let length = 4 + message.payload.len();
+    bytes[..4].copy_from_slice(&message.schema.to_le_bytes());
+    bytes[4..length].copy_from_slice(message.payload);
+    crc64(&bytes[..length])
 }
 
 /// High half of an index slot: also where the probe starts, so that a slot alone tells its home. The
@@ -377,7 +385,10 @@ mod tests {
     fn a_timestamp_too_far_ahead_is_refused() {
         let dedupe = window(10);
         let ahead = Verdict::Refused(RejectReason::TimestampAhead);
-        assert!(matches!(dedupe.check(&identity(1, b"a", 60_000, b"x"), TimeNs(0)), Verdict::New(_)));
+        assert!(matches!(
+            dedupe.check(&identity(1, b"a", 60_000, b"x"), TimeNs(0)),
+            Verdict::New(_)
+        ));
         assert_eq!(dedupe.check(&identity(1, b"a", 60_001, b"x"), TimeNs(0)), ahead);
     }
 

@@ -20,9 +20,9 @@ use crate::message::{Head, Message, MessageKind};
 use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
+use crossbeam::channel::Sender;
 use dedupe::{Dedupe, Identity, Verdict, Window};
 use queues::{QueueFull, Queues};
-use crossbeam::channel::Sender;
 use std::time::Duration;
 
 /// What stands in a slot of the sequenced ring.
@@ -221,7 +221,8 @@ impl Sequencer {
         }
         let (last, time, epoch) = (self.order.last, self.order.time, self.order.epoch);
         let published = self.ring.try_publish(|slot| {
-            (slot.entry, slot.sequence, slot.epoch, slot.time) = (Entry::BatchEnd, last, epoch, time);
+            (slot.entry, slot.sequence, slot.epoch, slot.time) =
+                (Entry::BatchEnd, last, epoch, time);
         });
         if published.is_err() {
             return 0;
@@ -335,7 +336,8 @@ impl Agent for Sequencer {
 
     fn wake_in(&self) -> Option<Duration> {
         let deadline = self.deadline.get();
-        (deadline != NO_DEADLINE).then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))))
+        (deadline != NO_DEADLINE)
+            .then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))))
     }
 }
 

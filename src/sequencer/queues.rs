@@ -99,7 +99,10 @@ impl Queues {
 
     /// Hands the most urgent message to `handle`, which says whether it took it. `None` where nothing
     /// waits.
-    pub fn take_next(&mut self, handle: impl FnOnce(&Head, Option<&Message>) -> bool) -> Option<bool> {
+    pub fn take_next(
+        &mut self,
+        handle: impl FnOnce(&Head, Option<&Message>) -> bool,
+    ) -> Option<bool> {
         let queue = self.queues.iter_mut().find(|queue| !queue.entries.is_empty())?;
         let entry = *queue.entries.front()?;
         let taken = match &entry {
