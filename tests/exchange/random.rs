@@ -104,19 +104,18 @@ impl Trader {
     }
 
     fn command(&mut self, model: &Model) -> Command {
-        if self.random.one_in(3000) {
-            self.price = self.random.pick(&[1, 50, 5_000, 90_000, 1 << 40, i64::MAX / 4]);
+        if self.random.one_in(2000) {
+            self.price = self.random.pick(&[1, 50, 4_000, 5_000, 6_000, 9_000, 1 << 30, 1 << 60]);
         } else if self.random.one_in(10) {
             self.price = (self.price + self.random.below(11) as i64 - 5).max(1);
         }
         let live = model.orders.len();
-        self.growing = if self.growing { live < 3_600 } else { live < 2_000 };
-        let shape = self.random.below(100);
-        match shape {
+        self.growing = if self.growing { live < 4_000 } else { live < 2_000 };
+        match self.random.below(100) {
             0 => self.money(),
             1..=8 if live > 0 => self.replace(model),
-            9..=43 if live > 0 => self.cancel(model),
-            44..=58 if live > 0 && !self.growing => self.cancel(model),
+            9..=19 if live > 0 => self.cancel(model),
+            20..=65 if live > 0 && !self.growing => self.cancel(model),
             _ => self.order(model),
         }
     }
@@ -129,12 +128,15 @@ impl Trader {
         })
     }
 
-    fn near(&mut self) -> Price {
+    /// Mostly a price that rests, sometimes one that crosses, rarely nonsense.
+    fn near(&mut self, side: Side) -> Price {
         if self.random.one_in(200) {
             return Price(self.random.pick(&[0, -1, 1, 2, 100_001, i64::MAX, i64::MIN, 1 << 50]));
         }
-        let spread = self.random.pick(&[2, 4, 16, 300]);
-        Price(self.price.saturating_add(self.random.below(spread) as i64 - spread as i64 / 2))
+        let spread = self.random.pick(&[2, 8, 300, 5_000]);
+        let away = 1 + self.random.below(spread) as i64;
+        let away = if self.random.one_in(5) { -away } else { away };
+        Price(if side == Side::Buy { self.price - away } else { self.price + away })
     }
 
     fn size(&mut self) -> Quantity {
@@ -162,6 +164,7 @@ impl Trader {
 
     fn order(&mut self, model: &Model) -> Command {
         let one_in = |random: &mut Random| random.one_in(400);
+        let side = self.random.pick(&[Side::Buy, Side::Sell]);
         NewOrder {
             account: self.account(),
             instrument: InstrumentId(if one_in(&mut self.random) {
@@ -169,7 +172,7 @@ impl Trader {
             } else {
                 1 + self.random.below(3) as u32
             }),
-            side: self.random.pick(&[Side::Buy, Side::Sell]),
+            side,
             order_type: OrderType::Limit,
             time_in_force: if self.random.below(100) < 15 {
                 TimeInForce::Ioc
@@ -177,7 +180,7 @@ impl Trader {
                 TimeInForce::Gtc
             },
             flags: u8::from(one_in(&mut self.random)),
-            price: self.near(),
+            price: self.near(side),
             quantity: self.size(),
             client_order_id: ClientOrderId(match self.random.below(10) {
                 0..=3 => 0,
@@ -218,7 +221,7 @@ impl Trader {
         let old = model.orders.iter().find(|order| order.id == order_id.0);
         let price = match old {
             Some(old) if self.random.one_in(2) => Price(old.price),
-            _ => self.near(),
+            _ => self.near(old.map_or(Side::Buy, |old| old.side)),
         };
         let quantity = match old {
             Some(old) if self.random.one_in(2) => {
