@@ -365,7 +365,7 @@ fn random_commands_do_what_the_naive_model_says_and_do_it_again_when_replayed() 
         rejects += u64::from(expected.reason.is_some());
         trades += expected.trades.len();
         live_most = live_most.max(model.orders.len());
-        if stream.len() % 512 == 0 {
+        if stream.len().is_multiple_of(512) {
             exchange.check();
             compare(&exchange, &model);
         }
