@@ -276,20 +276,28 @@ fn workload(swing_percent: i64, crash: bool, interleaved: bool) -> Vec<Command> 
             }
         }
     }
-    let mut rows = Vec::new();
-    for account in (2..ACCOUNTS + 2).map(AccountId) {
-        loop {
-            let more = desk.exchange.account(account, OrderId(0), &mut Vec::new(), &mut rows);
-            for row in &rows {
-                give(&mut desk, cancel(account, row.order_id));
-            }
-            if !more.expect("the account is defined") {
-                break;
-            }
-        }
+    for (account, id) in resting_orders(&desk.exchange) {
+        give(&mut desk, cancel(account, id));
     }
     assert_eq!(desk.exchange.order_count(), 0);
     commands
+}
+
+/// All live orders, account by account.
+fn resting_orders(exchange: &Exchange) -> Vec<(AccountId, OrderId)> {
+    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    for account in (2..ACCOUNTS + 2).map(AccountId) {
+        let mut after = OrderId(0);
+        loop {
+            let more = exchange.account(account, after, &mut Vec::new(), &mut rows);
+            all.extend(rows.iter().map(|row| (account, row.order_id)));
+            if !more.expect("the account is defined") {
+                break;
+            }
+            after = rows.last().expect("no page is empty").order_id;
+        }
+    }
+    all
 }
 
 /// The command, its order ids moved by `base`.
