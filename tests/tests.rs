@@ -11,3 +11,6 @@ mod native_golden;
 mod sim;
 mod stop;
 mod tidy;
+mod allocations;
+mod exchange;
+mod model;
