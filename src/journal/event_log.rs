@@ -33,6 +33,9 @@ pub struct EventLogWriter {
     /// Packed events of the block being filled.
     block: Vec<u8>,
     block_start: (Sequence, TimeNs),
+    /// Sequences of the last event in the block, and in the block before.
+    block_last: Sequence,
+    closed_last: Sequence,
     epoch: Epoch,
     /// Sealed bytes that the writer has taken.
     written: usize,
@@ -66,6 +69,8 @@ impl EventLogWriter {
             writer,
             block: Vec::with_capacity(BLOCK_BYTES),
             block_start: (Sequence::NONE, TimeNs(0)),
+            block_last: Sequence::NONE,
+            closed_last: Sequence::NONE,
             epoch: Epoch(0),
             written: 0,
             batch_max_bytes,
@@ -117,6 +122,7 @@ impl EventLogWriter {
             let mut bytes = [0; EVENT_SIZE];
             event.encode(&mut bytes);
             self.block.extend_from_slice(&bytes);
+            self.block_last = event.sequence;
         }
     }
 
@@ -170,12 +176,13 @@ impl EventLogWriter {
         let added = aligned(ENVELOPE_SIZE + self.block.len()) + RECORD_CRC_SIZE;
         let full = self.builder.open_bytes() + added > self.batch_max_bytes;
         if full {
-            self.builder.seal_part();
+            self.builder.seal_part(self.closed_last);
             self.builder.begin(self.epoch, Sequence::NONE);
         }
         let (sequence, time) = self.block_start;
         let fields = RecordFields::new(RecordKind::EventBlock, sequence, time);
         self.builder.push(&fields, &[], Some(&self.block)).expect("a part holds a block");
+        self.closed_last = self.block_last;
         self.block.clear();
     }
 }
