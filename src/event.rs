@@ -111,6 +111,8 @@ reasons! {
     NotSupported = 27, "not supported by this release";
     /// The disk is full: no new orders until there is space.
     NoSpace = 28, "no space for the journal: orders are refused until there is";
+    /// The message repeats one that was sequenced: it gets that one's answer. Only in the reject log.
+    Duplicate = 29, "the message repeats one that was sequenced before";
 
     /// The instrument does not exist.
     UnknownInstrument = 100, "no such instrument";

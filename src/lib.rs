@@ -1,15 +1,38 @@
 //! OpenOutcry: a single-process, LMAX-style sequencer engine for exchanges and order-management
 //! systems. `ARCHITECTURE.md` is the map; the modules stand here in the order data flows.
 
+// Introduces the stages to each other.
+pub mod node;
+
+// The way of a command.
+pub mod gateway;
+pub mod journal;
+pub mod lanes;
+pub mod publish;
+pub mod sequencer;
+
 // Pure: no thread, no clock, no I/O.
 pub mod command;
+pub mod decimal;
 pub mod event;
+pub mod exchange;
 pub mod genesis;
+pub mod timestamp;
+pub mod wire;
 
-// Durable order.
-pub mod journal;
+// Around it.
+pub mod cli;
+pub mod client;
+pub mod keys;
 
 // Ground.
+pub mod agent;
+pub mod config;
+pub mod endpoint;
+pub mod fatal;
 pub mod limits;
+pub mod logging;
+pub mod message;
+pub mod ring;
 pub mod sys;
 pub mod types;

@@ -39,12 +39,18 @@ pub const ANSWER_FILLS_MAX: usize = 16;
 /// Levels a side, or orders, in one answer to a query.
 pub const QUERY_ROWS_MAX: usize = 256;
 
-/// Assets, instruments, keys and accounts that genesis may define.
+/// Assets, instruments and keys that genesis may define.
 pub const ASSETS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].
 pub const INSTRUMENTS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].
 pub const KEYS_MAX: usize = 1 << 16;
+/// Live orders that `orders_max` of genesis may ask for; handles and links are `u32`.
+pub const ORDERS_MAX: u32 = 1 << 26;
+/// Sessions that there can ever be: (key, name) pairs that once logged on.
+pub const SESSIONS_MAX: usize = 1 << 16;
+/// Accounts that genesis may define.
+pub const ACCOUNTS_MAX: usize = 1 << 16;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Length of an asset's or instrument's symbol in bytes.

@@ -1,2 +1,5 @@
-//! The `outcry` binary.
-fn main() {}
+//! The `outcry` binary: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    openoutcry::cli::main()
+}

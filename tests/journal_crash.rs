@@ -166,11 +166,23 @@ fn no_crash_at_any_point_loses_what_was_durable() {
     });
 }
 
-fn events_of(sequence: Sequence) -> Vec<Event> {
-    // Some commands have none, some have so many that their batch goes on in further parts.
+/// What is replayed into an event log.
+#[derive(Clone, Copy)]
+struct Replay {
+    segment_size: u64,
+    /// Events of one command in the middle.
+    largest: u32,
+}
+
+const SMALL: Replay = Replay { segment_size: 32 * 1024, largest: 150 };
+/// One command has so many events that its batch goes on in further parts, and in other segments.
+const LARGE: Replay = Replay { segment_size: 3 * 1024 * 1024, largest: 60_000 };
+
+fn events_of(sequence: Sequence, replay: Replay) -> Vec<Event> {
     let count = match sequence.0 % 7 {
+        _ if sequence.0 == 20 => replay.largest,
         0 => 0,
-        6 => 1 + sequence.0 as u32 % 3000,
+        6 => 1 + sequence.0 as u32,
         _ => 2,
     };
     let event = |index| Event {
@@ -199,11 +211,14 @@ fn journal_batches() -> Vec<(Sequence, Sequence)> {
     batches
 }
 
-const EVENT_SEGMENT: u64 = 128 * 1024;
-
 /// Replays the journal up to `end` into an event log, with crashes; false where one happened.
-fn replay_events(disk: &SimDisk, end: usize, random: &mut Random) -> io::Result<Hash> {
-    let log = log(disk, LogKind::Events, EVENT_SEGMENT);
+fn replay_events(
+    replay: Replay,
+    disk: &SimDisk,
+    end: usize,
+    random: &mut Random,
+) -> io::Result<Hash> {
+    let log = log(disk, LogKind::Events, replay.segment_size);
     let batches = journal_batches();
     let journal_end = batches[..end].last().map_or(Sequence::NONE, |batch| batch.1);
     let failed = |error: RecoveryError| io::Error::other(error);
@@ -214,11 +229,12 @@ fn replay_events(disk: &SimDisk, end: usize, random: &mut Random) -> io::Result<
         EventLogWriter::new(log.clone(), ID, 1, &recovered, prepared).map_err(io::Error::other)?;
     let mut syncer = Syncer::new(recovered.tip.sequence);
     for (first, last) in &batches[..end] {
-        if events.begin_batch(*first, Epoch(1)) {
+        if *first > events.complete() {
+            events.builder().begin_batch(*first, Epoch(1));
             for sequence in first.0..=last.0 {
-                events.push(TimeNs(sequence), &events_of(Sequence(sequence)));
+                events.builder().push(TimeNs(sequence), &events_of(Sequence(sequence), replay));
             }
-            events.end_batch(*last);
+            events.builder().end_batch(*last);
         }
         while events.flush().map_err(io::Error::other)? == Appended::NotReady {
             preparer.run()?;
@@ -232,7 +248,7 @@ fn replay_events(disk: &SimDisk, end: usize, random: &mut Random) -> io::Result<
     assert_eq!(events.complete(), journal_end);
     let mut follower = EventFollower::new(log, Sequence(1), Verify::Chain);
     for sequence in 1..=journal_end.0 {
-        for expected in events_of(Sequence(sequence)) {
+        for expected in events_of(Sequence(sequence), replay) {
             let event = follower.next_event(journal_end).map_err(io::Error::other)?;
             assert_eq!(event, Some(expected));
         }
@@ -241,28 +257,39 @@ fn replay_events(disk: &SimDisk, end: usize, random: &mut Random) -> io::Result<
     Ok(*events.chain_hash())
 }
 
-#[test]
-fn an_event_log_comes_out_byte_for_byte_the_same_through_any_crashes() {
+fn crash_and_compare(name: &str, replay: Replay) {
     let calm = SimDisk::new();
     let end = journal_batches().len();
-    let hash = replay_events(&calm, end, &mut Random::new(0)).expect("nothing fails");
+    let hash = replay_events(replay, &calm, end, &mut Random::new(0)).expect("nothing fails");
     let used = |disk: &SimDisk| -> Vec<_> {
         let files = disk.files().into_iter();
         // How many segments are prepared ahead is no part of the log.
         files.filter(|(path, bytes)| path.starts_with("data/events") && bytes[0] != 0).collect()
     };
-    seeds("event log crash", |seed| {
+    let files = used(&calm);
+    assert!(files.len() > 1, "it rolls");
+    seeds(name, |seed| {
         let mut random = Random::new(seed);
         let disk = SimDisk::new();
         for _ in 0..1 + random.below(4) {
-            disk.fail_in(random.below(150), io::ErrorKind::Other);
+            disk.fail_in(random.below(100), io::ErrorKind::Other);
             let until = random.below(end as u64 + 1) as usize;
             // Whether it ended well or not, the process is gone now.
-            let _ = replay_events(&disk, until, &mut random);
+            let _ = replay_events(replay, &disk, until, &mut random);
             if random.percent(50) { disk.kill() } else { disk.lose_power(&mut random) }
         }
-        let last = replay_events(&disk, end, &mut random).expect("nothing fails");
+        let last = replay_events(replay, &disk, end, &mut random).expect("nothing fails");
         assert_eq!(last, hash);
-        assert!(used(&disk) == used(&calm), "the files differ");
+        assert!(used(&disk) == files, "the files differ");
     });
+}
+
+#[test]
+fn an_event_log_comes_out_byte_for_byte_the_same_through_any_crashes() {
+    crash_and_compare("event log crash", SMALL);
+}
+
+#[test]
+fn a_batch_of_events_in_several_parts_is_there_whole_or_not_at_all() {
+    crash_and_compare("event log crash in parts", LARGE);
 }

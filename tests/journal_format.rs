@@ -184,12 +184,12 @@ fn write_golden_events(dir: &Path, journal_end: Sequence) {
     let mut writer =
         EventLogWriter::new(log, golden_id(), 1, &recovered, prepared).expect("it opens");
     for first in (1..=journal_end.0).step_by(15) {
-        writer.begin_batch(Sequence(first), Epoch(1 + first / 15 / 6));
+        writer.builder().begin_batch(Sequence(first), Epoch(1 + first / 15 / 6));
         let session = SessionId(first as u32);
         let body = EventBody::Session(SessionChange { session, active: true, outbound: 1 });
         let event = Event { sequence: Sequence(first), index: 0, last: true, body };
-        writer.push(TimeNs(1_700_000_000_000_000_000 + first), &[event]);
-        writer.end_batch(Sequence(first + 14));
+        writer.builder().push(TimeNs(1_700_000_000_000_000_000 + first), &[event]);
+        writer.builder().end_batch(Sequence(first + 14));
     }
     assert_eq!(writer.flush().expect("the disk works"), Appended::Written);
 }

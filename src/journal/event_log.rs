@@ -7,7 +7,7 @@
 
 use super::batch::{BatchBuilder, RecordFields};
 use super::format::{
-    BATCH_HEADER_SIZE, ENVELOPE_SIZE, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind,
+    BATCH_HEADER_SIZE, ENVELOPE_SIZE, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind, Tip,
     aligned,
 };
 use super::reader::{ReadError, Reader};
@@ -26,10 +26,9 @@ const BLOCK_RECORD_BYTES: usize = aligned(ENVELOPE_SIZE + BLOCK_BYTES) + RECORD_
 
 const _: () = assert!(BATCH_HEADER_SIZE + BLOCK_RECORD_BYTES <= BATCH_MAX_BYTES);
 
-/// Writes an event log; a helper thread's agent, and replay's.
-pub struct EventLogWriter {
-    builder: BatchBuilder,
-    writer: Writer,
+/// Builds the batches of an event log in memory: what a writer writes and what a replay compares.
+pub struct EventLogBuilder {
+    batches: BatchBuilder,
     /// Packed events of the block being filled.
     block: Vec<u8>,
     block_start: (Sequence, TimeNs),
@@ -37,77 +36,42 @@ pub struct EventLogWriter {
     block_last: Sequence,
     closed_last: Sequence,
     epoch: Epoch,
-    /// Sealed bytes that the writer has taken.
-    written: usize,
-    batch_max_bytes: usize,
 }
 
-impl EventLogWriter {
-    /// A writer that goes on where [`super::recovery::recover_derived`] ended.
-    ///
-    /// # Errors
-    /// The last segment cannot be opened.
-    ///
-    /// # Panics
-    /// If a segment cannot hold a batch of one full block.
-    pub fn new(
-        log: LogDir,
-        id: JournalId,
-        application_version: u32,
-        recovered: &Recovered,
-        prepared: PreparedSegments,
-    ) -> Result<EventLogWriter, Fault> {
-        assert!(log.kind() == LogKind::Events);
-        let room = usize::try_from(log.segment_size()).unwrap_or(usize::MAX)
-            - super::format::SEGMENT_HEADER_SIZE;
-        let batch_max_bytes = BATCH_MAX_BYTES.min(room);
-        assert!(batch_max_bytes >= BATCH_HEADER_SIZE + BLOCK_RECORD_BYTES);
-        let builder = BatchBuilder::new(LogKind::Events, id, recovered.tip);
-        let writer = Writer::new(log, id, application_version, recovered, prepared)?;
-        Ok(EventLogWriter {
-            builder,
-            writer,
+impl EventLogBuilder {
+    /// A builder that goes on from `tip`.
+    #[must_use]
+    pub fn new(id: JournalId, tip: Tip) -> EventLogBuilder {
+        EventLogBuilder {
+            batches: BatchBuilder::new(LogKind::Events, id, tip),
             block: Vec::with_capacity(BLOCK_BYTES),
             block_start: (Sequence::NONE, TimeNs(0)),
             block_last: Sequence::NONE,
             closed_last: Sequence::NONE,
             epoch: Epoch(0),
-            written: 0,
-            batch_max_bytes,
-        })
+        }
     }
 
-    /// The last sequence whose journal batch is complete in this log, written or about to be.
+    /// The last sequence whose journal batch is complete here.
     #[must_use]
     pub fn complete(&self) -> Sequence {
-        self.builder.tip().sequence
+        self.batches.tip().sequence
     }
 
-    /// The last sequence up to which this log is written: what a reader may be shown.
-    #[must_use]
-    pub fn written(&self) -> Sequence {
-        self.writer.written()
-    }
-
-    /// The chain hash at [`EventLogWriter::complete`].
+    /// The chain hash at [`EventLogBuilder::complete`].
     #[must_use]
     pub fn chain_hash(&self) -> &Hash {
-        &self.builder.tip().hash
+        &self.batches.tip().hash
     }
 
-    /// Begins the batch that belongs to the journal's batch which begins with `first`. False where
-    /// this log has that batch already, as in a replay: then nothing of it is pushed.
+    /// Begins the batch that belongs to the journal's batch which begins with `first`.
     ///
     /// # Panics
-    /// If batches of the journal were left out.
-    pub fn begin_batch(&mut self, first: Sequence, epoch: Epoch) -> bool {
-        if first <= self.complete() {
-            return false;
-        }
+    /// If batches of the journal were left out, or come again.
+    pub fn begin_batch(&mut self, first: Sequence, epoch: Epoch) {
         assert_eq!(first, self.complete().next(), "no batch of the journal is left out");
         self.epoch = epoch;
-        self.builder.begin(epoch, Sequence::NONE);
-        true
+        self.batches.begin(epoch, Sequence::NONE);
     }
 
     /// Appends the events of one record, which has this time.
@@ -131,7 +95,99 @@ impl EventLogWriter {
         if !self.block.is_empty() {
             self.close_block();
         }
-        self.builder.seal_through(last);
+        self.batches.seal_through(last);
+    }
+
+    /// Sealed batches that were not cleared, in order.
+    #[must_use]
+    pub fn sealed(&self) -> &[u8] {
+        self.batches.sealed()
+    }
+
+    /// Forgets the sealed batches.
+    pub fn clear(&mut self) {
+        self.batches.clear();
+    }
+
+    /// Pushes the filled block as a record, in a further part where the batch is full.
+    fn close_block(&mut self) {
+        let added = aligned(ENVELOPE_SIZE + self.block.len()) + RECORD_CRC_SIZE;
+        if self.batches.open_bytes() + added > BATCH_MAX_BYTES {
+            self.batches.seal_part(self.closed_last);
+            self.batches.begin(self.epoch, Sequence::NONE);
+        }
+        let (sequence, time) = self.block_start;
+        let fields = RecordFields::new(RecordKind::EventBlock, sequence, time);
+        self.batches.push(&fields, &[], Some(&self.block)).expect("a part holds a block");
+        self.closed_last = self.block_last;
+        self.block.clear();
+    }
+}
+
+/// Writes an event log to its files; a helper thread's, and recovery's.
+pub struct EventLogWriter {
+    builder: EventLogBuilder,
+    writer: Writer,
+    /// Sealed bytes that the writer has taken.
+    written: usize,
+}
+
+impl EventLogWriter {
+    /// A writer that goes on where [`super::recovery::recover_derived`] ended.
+    ///
+    /// # Errors
+    /// The last segment cannot be opened.
+    pub fn new(
+        log: LogDir,
+        id: JournalId,
+        application_version: u32,
+        recovered: &Recovered,
+        prepared: PreparedSegments,
+    ) -> Result<EventLogWriter, Fault> {
+        assert!(log.kind() == LogKind::Events);
+        let builder = EventLogBuilder::new(id, recovered.tip);
+        let writer = Writer::new(log, id, application_version, recovered, prepared)?;
+        Ok(EventLogWriter { builder, writer, written: 0 })
+    }
+
+    /// The batches in the making. What is sealed there is written by [`EventLogWriter::flush`].
+    pub fn builder(&mut self) -> &mut EventLogBuilder {
+        &mut self.builder
+    }
+
+    /// Writes sealed batches that a replay has built, from its byte `written` on, which moves.
+    ///
+    /// # Errors
+    /// [`Fault`], final.
+    pub fn append(&mut self, sealed: &[u8], written: &mut usize) -> Result<Appended, Fault> {
+        append_all(&mut self.writer, sealed, written)
+    }
+
+    /// Goes on with the builder of a replay whose batches are all written.
+    ///
+    /// # Panics
+    /// If batches are left out.
+    pub fn go_on_from(&mut self, builder: EventLogBuilder) {
+        assert_eq!(builder.complete(), self.written(), "no batch is left out");
+        self.builder = builder;
+    }
+
+    /// The last sequence whose journal batch is complete in this log, written or about to be.
+    #[must_use]
+    pub fn complete(&self) -> Sequence {
+        self.builder.complete()
+    }
+
+    /// The last sequence up to which this log is written: what a reader may be shown.
+    #[must_use]
+    pub fn written(&self) -> Sequence {
+        self.writer.written()
+    }
+
+    /// The chain hash at [`EventLogWriter::complete`].
+    #[must_use]
+    pub fn chain_hash(&self) -> &Hash {
+        self.builder.chain_hash()
     }
 
     /// Appends what is sealed to the log's file.
@@ -139,25 +195,12 @@ impl EventLogWriter {
     /// # Errors
     /// [`Fault`], final.
     pub fn flush(&mut self) -> Result<Appended, Fault> {
-        let sealed = self.builder.sealed();
-        while self.written < sealed.len() {
-            // As many batches at once as surely fit behind one roll.
-            let (start, mut end) = (self.written, self.written);
-            while end < sealed.len() {
-                let batch = Batch::parse(&sealed[end..]).expect("the builder sealed it");
-                if end > start && end - start + batch.length() > self.batch_max_bytes {
-                    break;
-                }
-                end += batch.length();
-            }
-            if self.writer.append(&sealed[start..end])? == Appended::NotReady {
-                return Ok(Appended::NotReady);
-            }
-            self.written = end;
+        let appended = append_all(&mut self.writer, self.builder.sealed(), &mut self.written)?;
+        if appended == Appended::Written {
+            self.builder.clear();
+            self.written = 0;
         }
-        self.builder.clear();
-        self.written = 0;
-        Ok(Appended::Written)
+        Ok(appended)
     }
 
     /// Bytes that are sealed and not written yet.
@@ -170,21 +213,25 @@ impl EventLogWriter {
     pub fn take_sync(&mut self) -> Option<SyncJob> {
         self.writer.take_sync()
     }
+}
 
-    /// Pushes the filled block as a record, in a further part where the batch is full.
-    fn close_block(&mut self) {
-        let added = aligned(ENVELOPE_SIZE + self.block.len()) + RECORD_CRC_SIZE;
-        let full = self.builder.open_bytes() + added > self.batch_max_bytes;
-        if full {
-            self.builder.seal_part(self.closed_last);
-            self.builder.begin(self.epoch, Sequence::NONE);
+/// Appends sealed batches from `written` on, as many at once as surely fit behind one roll.
+fn append_all(writer: &mut Writer, sealed: &[u8], written: &mut usize) -> Result<Appended, Fault> {
+    while *written < sealed.len() {
+        let (start, mut end) = (*written, *written);
+        while end < sealed.len() {
+            let batch = Batch::parse(&sealed[end..]).expect("the builder sealed it");
+            if end > start && end - start + batch.length() > BATCH_MAX_BYTES {
+                break;
+            }
+            end += batch.length();
         }
-        let (sequence, time) = self.block_start;
-        let fields = RecordFields::new(RecordKind::EventBlock, sequence, time);
-        self.builder.push(&fields, &[], Some(&self.block)).expect("a part holds a block");
-        self.closed_last = self.block_last;
-        self.block.clear();
+        if writer.append(&sealed[start..end])? == Appended::NotReady {
+            return Ok(Appended::NotReady);
+        }
+        *written = end;
     }
+    Ok(Appended::Written)
 }
 
 /// The events packed in a block.

@@ -5,6 +5,7 @@
 //! what is there. No clock, no thread, no randomness: storage comes in through
 //! [`crate::sys::storage`].
 
+pub mod agent;
 pub mod batch;
 pub mod dump;
 pub mod event_log;

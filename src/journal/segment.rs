@@ -241,6 +241,18 @@ impl Preparer {
         }
     }
 
+    /// True where as many segments are ready as are to be kept ahead.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.sender.is_full()
+    }
+
+    /// Segments that are ready.
+    #[must_use]
+    pub fn ready_count(&self) -> usize {
+        self.sender.len()
+    }
+
     /// Works until enough is prepared or there is no space.
     ///
     /// # Errors

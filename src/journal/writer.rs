@@ -52,6 +52,14 @@ pub struct SyncJob {
     pub last: Sequence,
 }
 
+impl SyncJob {
+    /// True where syncing this makes `earlier` needless: it is of the same file, and later.
+    #[must_use]
+    pub fn covers(&self, earlier: &SyncJob) -> bool {
+        self.segment == earlier.segment && self.last >= earlier.last
+    }
+}
+
 /// The segment that is written to.
 struct Current {
     file: Arc<dyn File>,

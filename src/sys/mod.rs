@@ -1,5 +1,8 @@
 //! The machine: disk, mappings, clock, cores, sockets. One of the two homes of `unsafe`.
 
+pub mod clock;
 pub mod disk;
 pub mod lock;
+pub mod random;
 pub mod storage;
+pub mod thread;

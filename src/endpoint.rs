@@ -1,0 +1,54 @@
+//! `endpoint.json`: what a running node tells the commands on its machine, so that they need no
+//! options.
+
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Name of the file in the data directory.
+const NAME: &str = "endpoint.json";
+
+/// What a node writes when it accepts orders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Name of the node.
+    pub node: String,
+    /// Process number.
+    pub pid: u32,
+    /// Address of the native listener.
+    pub native: String,
+    /// A key that may log on, where the node made one itself.
+    pub key: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// As the operating system tells.
+    pub fn write(&self, data_dir: &Path) -> io::Result<()> {
+        let scratch = data_dir.join(format!("{NAME}.tmp"));
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        std::fs::write(&scratch, text)?;
+        std::fs::rename(scratch, data_dir.join(NAME))
+    }
+
+    /// Reads the file; `None` where no node has written one.
+    ///
+    /// # Errors
+    /// As the operating system tells, or `InvalidData` where it is no endpoint.
+    pub fn read(data_dir: &Path) -> io::Result<Option<Endpoint>> {
+        match std::fs::read(data_dir.join(NAME)) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the file: the node has ended.
+    pub fn remove(data_dir: &Path) {
+        // A file that stays only makes the next command say that nobody listens there.
+        let _ = std::fs::remove_file(data_dir.join(NAME));
+    }
+}

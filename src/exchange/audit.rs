@@ -1,0 +1,121 @@
+//! The whole state looked at: its invariants, and its fingerprint.
+
+use super::Exchange;
+use super::level::NONE;
+use crate::genesis::{Account, GenesisItem};
+use crate::types::{AccountId, OrderId, Quantity, Side};
+use sha2::{Digest, Sha256};
+
+/// Names the order of what is hashed; a change of that order takes a new name.
+const HASH_FORM: &[u8] = b"openoutcry exchange state 1";
+
+impl Exchange {
+    /// Checks every invariant of the exchange, the conservation law among them. It walks the whole
+    /// state: for tests, simulation and audit.
+    ///
+    /// # Panics
+    /// Where an invariant is broken.
+    pub fn check(&self) {
+        assert!(self.books.len() == self.instruments.len());
+        assert!(self.rules.len() == self.instruments.len());
+        self.orders.check();
+        self.sessions.check();
+        let (mut orders, mut levels, mut forks_max) = (0, 0, 0);
+        let mut held = vec![0i64; self.accounts.cell_count()];
+        for (index, book) in (0..).zip(&self.books) {
+            let counted = book.check(&self.levels, &self.orders, index);
+            orders += counted.orders;
+            levels += counted.levels;
+            forks_max += counted.forks_max;
+        }
+        assert!(orders == self.orders.count(), "every live order is in one queue");
+        assert!(levels == self.levels.count(), "no level is lost");
+        assert!(self.levels.fork_count() <= forks_max, "no fork is lost");
+        for account in 0..self.accounts.ids().count() as u32 {
+            for order in self.orders.of_account(account, OrderId(0)) {
+                let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
+                let rules = &self.rules[cold.instrument() as usize];
+                let price = self.price_of(order);
+                rules.check(price, Quantity(cold.quantity)).expect("checked at entry");
+                let cell = self.accounts.cell(account, rules.held_asset(cold.side()));
+                held[cell as usize] += rules.rest_of_hold(cold.side(), price, hot.leaves);
+            }
+        }
+        self.accounts.check(&held);
+    }
+
+    /// Adds the canonical state to a hash: the same on every node that has applied the same
+    /// commands, whatever slots, tables and history of deletions it has.
+    pub fn hash(&self, sha: &mut Sha256) {
+        sha.update(HASH_FORM);
+        sha.update(self.sequence.0.to_be_bytes());
+        self.hash_definitions(sha);
+        self.hash_balances(sha);
+        for book in &self.books {
+            sha.update(book.last_price.0.to_be_bytes());
+            for side in [Side::Buy, Side::Sell] {
+                for (_, level) in book.levels(&self.levels, side) {
+                    let mut order = level.head;
+                    while order != NONE {
+                        self.hash_order(order, sha);
+                        order = self.orders.hot(order).next;
+                    }
+                }
+                // An id of 0, which no order has, ends a side.
+                sha.update(0u64.to_be_bytes());
+            }
+        }
+        let sessions = self.sessions.all();
+        sha.update((sessions.len() as u64).to_be_bytes());
+        for session in sessions {
+            sha.update(session.key.0.to_be_bytes());
+            sha.update(session.name);
+            sha.update([u8::from(session.active)]);
+            sha.update(session.outbound.to_be_bytes());
+        }
+    }
+
+    fn hash_definitions(&self, sha: &mut Sha256) {
+        let mut item = |item: &GenesisItem| {
+            let bytes = item.encode();
+            sha.update((bytes.len() as u64).to_be_bytes());
+            sha.update(bytes);
+        };
+        self.settings.iter().for_each(|it| item(&GenesisItem::Settings(it.clone())));
+        self.assets.iter().for_each(|it| item(&GenesisItem::Asset(it.clone())));
+        self.instruments.iter().for_each(|it| item(&GenesisItem::Instrument(it.clone())));
+        self.accounts().for_each(|id| item(&GenesisItem::Account(Account { id })));
+        self.keys.iter().for_each(|it| item(&GenesisItem::Key(it.clone())));
+        sha.update(0u64.to_be_bytes());
+    }
+
+    /// Balances that are not zero, in order of account and asset; account 0 ends them.
+    fn hash_balances(&self, sha: &mut Sha256) {
+        let mut ids: Vec<AccountId> = self.accounts.ids().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let account = self.accounts.find(id).expect("the account was listed");
+            for asset in 0..self.accounts.asset_count() as u32 {
+                let balance = self.accounts.balance(self.accounts.cell(account, asset));
+                if balance.available.0 != 0 || balance.frozen.0 != 0 {
+                    sha.update(id.0.to_be_bytes());
+                    sha.update(balance.asset.0.to_be_bytes());
+                    sha.update(balance.available.0.to_be_bytes());
+                    sha.update(balance.frozen.0.to_be_bytes());
+                }
+            }
+        }
+        sha.update(0u64.to_be_bytes());
+    }
+
+    fn hash_order(&self, order: u32, sha: &mut Sha256) {
+        let row = self.row(order);
+        sha.update(row.order_id.0.to_be_bytes());
+        sha.update(row.client_order_id.0.to_be_bytes());
+        sha.update(row.account.0.to_be_bytes());
+        sha.update(row.session.0.to_be_bytes());
+        sha.update(row.price.0.to_be_bytes());
+        sha.update(row.quantity.0.to_be_bytes());
+        sha.update(row.leaves.0.to_be_bytes());
+    }
+}

@@ -1,0 +1,224 @@
+//! Orders: enter, cancel, replace. The order of the checks in each is part of the contract.
+//!
+//! Invariant: everything that can be refused is refused before the first change, so that a refused
+//! command leaves nothing behind.
+
+use super::matcher::{Market, Taker};
+use super::order::NewResting;
+use super::outbox::{Outbox, Outcome};
+use super::{Context, Exchange};
+use crate::command::{CancelOrder, NewOrder, ReplaceOrder};
+use crate::event::RejectReason;
+use crate::types::{
+    AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Side, TimeInForce,
+};
+
+impl Exchange {
+    /// Enters an order: freeze, match, clear, and rest or cancel what is left.
+    ///
+    /// Refused in this order: account, instrument, flags, price, quantity, client's number, room
+    /// to rest, size of the hold, funds.
+    pub(super) fn new_order(
+        &mut self,
+        ctx: &Context,
+        command: &NewOrder,
+        out: &mut Outbox,
+    ) -> Result<Outcome, RejectReason> {
+        let NewOrder { side, price, quantity: Quantity(quantity), .. } = *command;
+        let account = self.account_index(command.account)?;
+        let instrument = self.instrument_index(command.instrument)?;
+        if command.flags != 0 {
+            return Err(RejectReason::UnsupportedOrder);
+        }
+        let rules = &self.rules[instrument as usize];
+        rules.check(price, command.quantity)?;
+        if self.orders.find_by_client(account, command.client_order_id).is_some() {
+            return Err(RejectReason::DuplicateClientOrderId);
+        }
+        let may_rest = command.time_in_force == TimeInForce::Gtc;
+        if may_rest && self.orders.is_full() {
+            return Err(RejectReason::CapacityReached);
+        }
+        let hold = rules.hold(side, price, quantity)?;
+        let cell = self.accounts.cell(account, rules.held_asset(side));
+        self.accounts.hold(cell, 0, hold)?;
+
+        let id = ctx.sequence.0;
+        let taker = Taker {
+            order: OrderId(id),
+            account,
+            account_id: command.account,
+            instrument: command.instrument,
+            side,
+            price,
+            leaves: quantity,
+        };
+        let mut market = self.market(instrument);
+        let leaves = market.sweep(&taker, out);
+        if leaves > 0 && !may_rest {
+            let rest = market.rules.rest_of_hold(side, price, leaves);
+            market.accounts.unfreeze(cell, rest);
+            return Ok(Outcome::canceled(id, quantity - leaves));
+        }
+        if leaves > 0 {
+            let order = market.orders.open(&NewResting {
+                id,
+                account,
+                instrument,
+                side,
+                quantity,
+                leaves,
+                client: command.client_order_id.0,
+                session: ctx.session.0,
+            });
+            market.book.rest(market.levels, market.orders, side, price, order);
+        }
+        Ok(Outcome::live(id, quantity - leaves, leaves))
+    }
+
+    /// Cancels a live order and gives back what it holds.
+    ///
+    /// Refused in this order: account, instrument, order (unknown, done, another account's or
+    /// another instrument's: all the same to who asks).
+    pub(super) fn cancel_order(&mut self, command: &CancelOrder) -> Result<Outcome, RejectReason> {
+        let names = (command.order_id, command.orig_client_order_id);
+        let found = self.locate(command.account, command.instrument, names)?;
+        let Found { order, id, filled, leaves, side, price, .. } = found;
+        let market = self.market(found.instrument);
+        market.book.leave(market.levels, market.orders, side, order);
+        market.orders.close(order);
+        let cell = market.accounts.cell(found.account, market.rules.held_asset(side));
+        market.accounts.unfreeze(cell, market.rules.rest_of_hold(side, price, leaves));
+        Ok(Outcome::canceled(id, filled))
+    }
+
+    /// Gives a live order a new price and a new whole quantity.
+    ///
+    /// It keeps its id, its client's number and what is filled. It keeps its place only where the
+    /// price is the same and the quantity falls; otherwise it is matched like a new order and
+    /// rests last at its price. Refused in this order, with the order as it stays: account,
+    /// instrument, order, price, quantity, too late, size of the hold, funds.
+    pub(super) fn replace_order(
+        &mut self,
+        command: &ReplaceOrder,
+        out: &mut Outbox,
+    ) -> Result<Outcome, Outcome> {
+        let names = (command.order_id, command.orig_client_order_id);
+        let found =
+            self.locate(command.account, command.instrument, names).map_err(Outcome::refused)?;
+        let leaves = self.rehold(&found, command).map_err(|reason| Outcome {
+            order_id: OrderId(found.id),
+            filled: Quantity(found.filled),
+            leaves: Quantity(found.leaves),
+            ..Outcome::refused(reason)
+        })?;
+
+        let Found { order, id, filled, side, price: old_price, .. } = found;
+        let (price, quantity) = (command.price, command.quantity.0);
+        let mut market = self.market(found.instrument);
+        if price == old_price && leaves < found.leaves {
+            let level = market.orders.hot(order).level;
+            market.levels.at_mut(level).open -= found.leaves - leaves;
+            market.orders.resize(order, quantity, leaves);
+            return Ok(Outcome::live(id, filled, leaves));
+        }
+        // Off the book while it is matched: an order never meets itself.
+        market.book.leave(market.levels, market.orders, side, order);
+        let taker = Taker {
+            order: OrderId(id),
+            account: found.account,
+            account_id: command.account,
+            instrument: command.instrument,
+            side,
+            price,
+            leaves,
+        };
+        let leaves = market.sweep(&taker, out);
+        if leaves > 0 {
+            market.orders.resize(order, quantity, leaves);
+            market.book.rest(market.levels, market.orders, side, price, order);
+        } else {
+            market.orders.close(order);
+        }
+        Ok(Outcome::live(id, quantity - leaves, leaves))
+    }
+
+    /// Checks what a replace asks of an order, changes what the order holds to exactly what it
+    /// needs then, and gives its new leaves.
+    fn rehold(&mut self, found: &Found, command: &ReplaceOrder) -> Result<i64, RejectReason> {
+        let rules = &self.rules[found.instrument as usize];
+        rules.check(command.price, command.quantity)?;
+        let leaves = command.quantity.0 - found.filled;
+        if leaves <= 0 {
+            return Err(RejectReason::TooLate);
+        }
+        let holds = rules.hold(found.side, command.price, leaves)?;
+        let held = rules.rest_of_hold(found.side, found.price, found.leaves);
+        let cell = self.accounts.cell(found.account, rules.held_asset(found.side));
+        self.accounts.hold(cell, held, holds)?;
+        Ok(leaves)
+    }
+
+    /// Finds an account's live order by its id or, where that is 0, by the client's number.
+    fn locate(
+        &self,
+        account: AccountId,
+        instrument: InstrumentId,
+        names: (OrderId, ClientOrderId),
+    ) -> Result<Found, RejectReason> {
+        let account = self.account_index(account)?;
+        let instrument = self.instrument_index(instrument)?;
+        let order = match names {
+            (OrderId(0), client) => self.orders.find_by_client(account, client),
+            (id, _) => self.orders.find(id),
+        };
+        let order = order.ok_or(RejectReason::UnknownOrder)?;
+        let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
+        if hot.account != account || cold.instrument() != instrument {
+            return Err(RejectReason::UnknownOrder);
+        }
+        let side = cold.side();
+        Ok(Found {
+            order,
+            account,
+            instrument,
+            id: hot.id,
+            side,
+            price: self.price_of(order),
+            filled: cold.quantity - hot.leaves,
+            leaves: hot.leaves,
+        })
+    }
+
+    /// Limit price of a live order: its level knows it.
+    #[inline]
+    pub(super) fn price_of(&self, order: u32) -> Price {
+        let key = self.levels.at(self.orders.hot(order).level).key;
+        super::level::price_of(self.orders.cold(order).side(), key)
+    }
+
+    /// All that a match in this instrument reads and writes.
+    #[inline]
+    fn market(&mut self, instrument: u32) -> Market<'_> {
+        Market {
+            book: &mut self.books[instrument as usize],
+            levels: &mut self.levels,
+            orders: &mut self.orders,
+            accounts: &mut self.accounts,
+            rules: &self.rules[instrument as usize],
+        }
+    }
+}
+
+/// A live order that a command names.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    order: u32,
+    account: u32,
+    instrument: u32,
+    id: u64,
+    side: Side,
+    price: Price,
+    filled: i64,
+    leaves: i64,
+}

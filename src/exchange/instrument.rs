@@ -1,0 +1,133 @@
+//! What an instrument allows, in the integers that the hot path needs.
+//!
+//! Prices are whole ticks, quantities whole lots, money whole smallest units: every product here
+//! is exact or refused. Invariant: all factors are positive, so a checked `i64` product refuses
+//! exactly where the true result does not fit, and the clearing of what an order holds can never
+//! overflow (any part of a hold is smaller than the hold).
+
+use crate::event::RejectReason;
+use crate::genesis::Instrument;
+use crate::types::{Price, Quantity, Side};
+
+/// An instrument's rules.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    quantity_min: i64,
+    quantity_max: i64,
+    price_max: i64,
+    base_per_lot: i64,
+    quote_per_tick_lot: i64,
+    /// Index of the asset that is bought and sold.
+    pub(super) base: u32,
+    /// Index of the asset that pays.
+    pub(super) quote: u32,
+}
+
+impl Rules {
+    /// The rules of a definition that genesis has accepted.
+    pub(super) const fn new(instrument: &Instrument) -> Rules {
+        Rules {
+            quantity_min: instrument.quantity_min,
+            quantity_max: instrument.quantity_max,
+            price_max: instrument.price_max,
+            base_per_lot: instrument.base_per_lot,
+            quote_per_tick_lot: instrument.quote_per_tick_lot,
+            base: instrument.base.0 - 1,
+            quote: instrument.quote.0 - 1,
+        }
+    }
+
+    /// Refuses a price and then a quantity that is not positive or is out of bounds.
+    #[inline]
+    pub(super) const fn check(&self, price: Price, quantity: Quantity) -> Result<(), RejectReason> {
+        if price.0 < 1 || price.0 > self.price_max {
+            return Err(RejectReason::InvalidPrice);
+        }
+        if quantity.0 < self.quantity_min || quantity.0 > self.quantity_max {
+            return Err(RejectReason::InvalidQuantity);
+        }
+        Ok(())
+    }
+
+    /// Index of the asset that an order of this side holds.
+    #[inline]
+    pub(super) const fn held_asset(&self, side: Side) -> u32 {
+        match side {
+            Side::Buy => self.quote,
+            Side::Sell => self.base,
+        }
+    }
+
+    /// What an order with these leaves holds: a buy its price in quote units, a sell its quantity
+    /// in base units.
+    #[inline]
+    pub(super) fn hold(&self, side: Side, price: Price, leaves: i64) -> Result<i64, RejectReason> {
+        match side {
+            Side::Buy => {
+                let ticks = price.0.checked_mul(leaves);
+                ticks.and_then(|ticks| ticks.checked_mul(self.quote_per_tick_lot))
+            }
+            Side::Sell => leaves.checked_mul(self.base_per_lot),
+        }
+        .ok_or(RejectReason::Overflow)
+    }
+
+    /// What is left of a hold when these leaves are left of its order.
+    #[inline]
+    pub(super) const fn rest_of_hold(&self, side: Side, price: Price, leaves: i64) -> i64 {
+        match side {
+            Side::Buy => self.quote_of(price, leaves),
+            Side::Sell => self.base_of(leaves),
+        }
+    }
+
+    /// Base units of a quantity that an order holds or has held.
+    #[inline]
+    pub(super) const fn base_of(&self, quantity: i64) -> i64 {
+        quantity * self.base_per_lot
+    }
+
+    /// Quote units of a quantity at a price that an order holds or has held.
+    #[inline]
+    pub(super) const fn quote_of(&self, price: Price, quantity: i64) -> i64 {
+        price.0 * quantity * self.quote_per_tick_lot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RejectReason::{InvalidPrice, InvalidQuantity, Overflow};
+
+    const RULES: Rules = Rules {
+        quantity_min: 2,
+        quantity_max: 10,
+        price_max: 100,
+        base_per_lot: 5,
+        quote_per_tick_lot: 7,
+        base: 0,
+        quote: 1,
+    };
+
+    #[test]
+    fn bounds_are_inclusive_and_the_price_is_looked_at_first() {
+        assert_eq!(RULES.check(Price(1), Quantity(2)), Ok(()));
+        assert_eq!(RULES.check(Price(100), Quantity(10)), Ok(()));
+        for price in [0, -1, 101, i64::MIN, i64::MAX] {
+            assert_eq!(RULES.check(Price(price), Quantity(0)), Err(InvalidPrice));
+        }
+        for quantity in [0, 1, -1, 11, i64::MIN, i64::MAX] {
+            assert_eq!(RULES.check(Price(1), Quantity(quantity)), Err(InvalidQuantity));
+        }
+    }
+
+    #[test]
+    fn a_hold_is_exact_or_refused() {
+        assert_eq!(RULES.hold(Side::Buy, Price(3), 4), Ok(84));
+        assert_eq!(RULES.hold(Side::Sell, Price(3), 4), Ok(20));
+        assert_eq!(RULES.hold(Side::Buy, Price(1), i64::MAX / 7), Ok(i64::MAX / 7 * 7));
+        assert_eq!(RULES.hold(Side::Buy, Price(1), i64::MAX / 7 + 1), Err(Overflow));
+        assert_eq!(RULES.hold(Side::Buy, Price(1 << 32), 1 << 32), Err(Overflow));
+        assert_eq!(RULES.hold(Side::Sell, Price(1), i64::MAX / 5 + 1), Err(Overflow));
+    }
+}

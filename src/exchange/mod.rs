@@ -1,0 +1,283 @@
+//! The exchange: a function `(state, command) -> events`, with no thread, clock or I/O in it.
+//!
+//! A command passes five modules in one go: *sequence* (its number is the order's id), *asset*
+//! (what the order may spend is frozen), *order* (it is entered), *matching*, *clearing* (the
+//! parties are settled, what was not needed is unfrozen).
+//!
+//! Invariants:
+//! - Every sequenced command yields exactly one result, with a reason where it is refused, and a
+//!   refused command changes nothing.
+//! - Nothing a client sends can panic. A broken invariant does: [`Exchange::check`] knows them all.
+//! - The same commands give the same events and the same [`Exchange::hash`], wherever and whenever
+//!   they are applied: nothing here walks a map in random order.
+//! - No allocation once genesis is defined, beyond the events of a command larger than any before.
+//!
+//! The checks come in a fixed order, of which the first that fails gives the reason: time to live,
+//! entitlement of the key, then what the command names, then its numbers, then funds. Each
+//! command's function tells its own order.
+
+mod accounts;
+mod audit;
+mod book;
+mod clearing;
+mod define;
+mod entry;
+mod index;
+mod instrument;
+mod level;
+mod matcher;
+mod order;
+mod outbox;
+mod permissions;
+mod query;
+mod sessions;
+
+pub use define::DefineError;
+pub use order::OrderRow;
+pub use outbox::Outbox;
+pub use permissions::Permissions;
+pub use query::{BookRow, BookSummary};
+pub use sessions::{Session, SessionName};
+
+use crate::command::{Command, Deposit, Transfer, Withdraw};
+use crate::event::{CommandResult, RejectReason, SessionChange};
+use crate::genesis::{Asset, Instrument, Key, Settings};
+use crate::types::{
+    AccountId, Amount, AssetId, InstrumentId, KeyId, OrderId, Quantity, Sequence, SessionId,
+    Status, TimeNs,
+};
+use accounts::{Accounts, LIABILITY};
+use book::Book;
+use index::Hasher;
+use instrument::Rules;
+use level::Levels;
+use order::Orders;
+use outbox::Outcome;
+use sessions::Sessions;
+
+/// What the sequencer knows of a command beside its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The command's place in the total order.
+    pub sequence: Sequence,
+    /// Time of its record.
+    pub time: TimeNs,
+    /// The session that sent it; 0 for the node itself.
+    pub session: SessionId,
+    /// The key it was sent under; 0 for the node itself.
+    pub key: KeyId,
+    /// The client's own sequence number, echoed.
+    pub client_sequence: u64,
+    /// The time after which it must not be applied; 0 for none.
+    pub expires: TimeNs,
+}
+
+/// The state of the exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    settings: Option<Settings>,
+    assets: Vec<Asset>,
+    instruments: Vec<Instrument>,
+    keys: Vec<Key>,
+    permissions: Permissions,
+    /// By index of the instrument, as `instruments`.
+    rules: Vec<Rules>,
+    /// By index of the instrument, as `instruments`.
+    books: Vec<Book>,
+    levels: Levels,
+    orders: Orders,
+    accounts: Accounts,
+    sessions: Sessions,
+    /// The last command applied.
+    sequence: Sequence,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Exchange::new()
+    }
+}
+
+impl Exchange {
+    /// An exchange that waits for its genesis.
+    #[must_use]
+    pub fn new() -> Exchange {
+        Exchange::with_capacity(0, 0)
+    }
+
+    fn with_capacity(orders_max: usize, seed: u128) -> Exchange {
+        let hasher = Hasher::new(seed);
+        let mut orders = Orders::with_capacity(orders_max, hasher);
+        orders.add_account();
+        Exchange {
+            settings: None,
+            assets: Vec::new(),
+            instruments: Vec::new(),
+            keys: Vec::new(),
+            permissions: Permissions::default(),
+            rules: Vec::new(),
+            books: Vec::new(),
+            levels: Levels::with_capacity(orders_max),
+            orders,
+            accounts: Accounts::new(hasher),
+            sessions: Sessions::default(),
+            sequence: Sequence::NONE,
+        }
+    }
+
+    /// Applies a command; its events replace what is in the outbox.
+    #[inline]
+    pub fn apply(&mut self, ctx: &Context, command: &Command, out: &mut Outbox) {
+        self.advance(ctx.sequence);
+        self.accounts.begin();
+        out.begin(
+            ctx.sequence,
+            CommandResult {
+                status: Status::Done,
+                reason: None,
+                session: ctx.session,
+                fill_count: 0,
+                outbound: 0,
+                client_sequence: ctx.client_sequence,
+                order_id: OrderId(0),
+                filled: Quantity(0),
+                leaves: Quantity(0),
+                time: ctx.time,
+                account: command.account(),
+            },
+        );
+        let (Ok(outcome) | Err(outcome)) = self.judge(ctx, command, out);
+        out.finish(outcome, &mut self.sessions, &self.accounts);
+    }
+
+    /// Checks what all commands share and hands the command to its module.
+    #[inline]
+    fn judge(
+        &mut self,
+        ctx: &Context,
+        command: &Command,
+        out: &mut Outbox,
+    ) -> Result<Outcome, Outcome> {
+        if ctx.expires.0 != 0 && ctx.time > ctx.expires {
+            return Err(Outcome::refused(RejectReason::Expired));
+        }
+        if self.permissions.check(ctx.key, command).is_err() {
+            return Err(Outcome::refused(RejectReason::KeyNotEntitled));
+        }
+        match command {
+            Command::NewOrder(command) => self.new_order(ctx, command, out),
+            Command::CancelOrder(command) => self.cancel_order(command),
+            Command::ReplaceOrder(command) => return self.replace_order(command, out),
+            Command::Deposit(command) => self.deposit(command),
+            Command::Withdraw(command) => self.withdraw(command),
+            Command::Transfer(command) => self.transfer(command),
+        }
+        .map_err(Outcome::refused)
+    }
+
+    /// Credits an account against the liability account. Refused in this order: account, asset,
+    /// amount, what all accounts together may own.
+    fn deposit(&mut self, command: &Deposit) -> Result<Outcome, RejectReason> {
+        let account = self.account_index(command.account)?;
+        let asset = self.asset_index(command.asset)?;
+        let amount = positive(command.amount)?;
+        self.accounts.deposit(account, asset, amount)?;
+        Ok(Outcome::DONE)
+    }
+
+    /// Debits an account to the liability account. Refused in this order: account, asset, amount,
+    /// funds.
+    fn withdraw(&mut self, command: &Withdraw) -> Result<Outcome, RejectReason> {
+        let account = self.account_index(command.account)?;
+        let asset = self.asset_index(command.asset)?;
+        let amount = positive(command.amount)?;
+        self.accounts.withdraw(account, asset, amount)?;
+        Ok(Outcome::DONE)
+    }
+
+    /// Moves available balance. Refused in this order: who pays, who receives, that they differ,
+    /// asset, amount, funds.
+    fn transfer(&mut self, command: &Transfer) -> Result<Outcome, RejectReason> {
+        let from = self.account_index(command.from)?;
+        let to = self.account_index(command.to)?;
+        if from == to {
+            return Err(RejectReason::SameAccount);
+        }
+        let asset = self.asset_index(command.asset)?;
+        let amount = positive(command.amount)?;
+        self.accounts.transfer(from, to, asset, amount)?;
+        Ok(Outcome::DONE)
+    }
+
+    /// Gives a session its number: the same for a key and name for ever. Without a free number the
+    /// session is 0, and so is its event's: the logon is refused.
+    pub fn logon(
+        &mut self,
+        ctx: &Context,
+        key: KeyId,
+        name: &SessionName,
+        out: &mut Outbox,
+    ) -> SessionId {
+        self.advance(ctx.sequence);
+        let session = self.sessions.logon(key, name);
+        let outbound = session.and_then(|id| self.sessions.get(id)).map_or(0, |s| s.outbound);
+        let (active, session) = (session.is_some(), session.unwrap_or_default());
+        out.session(ctx.sequence, SessionChange { session, active, outbound });
+        session
+    }
+
+    /// Ends a session's activity, by its own wish or because it was lost. Its numbers stay.
+    pub fn logout(&mut self, ctx: &Context, session: SessionId, out: &mut Outbox) {
+        self.advance(ctx.sequence);
+        self.sessions.logout(session);
+        let outbound = self.sessions.get(session).map_or(0, |s| s.outbound);
+        out.session(ctx.sequence, SessionChange { session, active: false, outbound });
+    }
+
+    /// Marks every session lost: a new reign begins, whose clients have to log on again.
+    pub fn lose_sessions(&mut self, sequence: Sequence) {
+        self.advance(sequence);
+        self.sessions.lose_all();
+    }
+
+    #[inline]
+    fn advance(&mut self, sequence: Sequence) {
+        // Order ids are sequences: one that came twice would name two orders.
+        assert!(sequence > self.sequence, "commands are applied once, in the total order");
+        self.sequence = sequence;
+    }
+
+    /// Index of an account that may trade.
+    #[inline]
+    fn account_index(&self, id: AccountId) -> Result<u32, RejectReason> {
+        match self.accounts.find(id) {
+            None => Err(RejectReason::UnknownAccount),
+            Some(LIABILITY) => Err(RejectReason::LiabilityAccount),
+            Some(account) => Ok(account),
+        }
+    }
+
+    /// Index of an instrument.
+    #[inline]
+    fn instrument_index(&self, id: InstrumentId) -> Result<u32, RejectReason> {
+        let index = id.0.wrapping_sub(1);
+        if (index as usize) < self.rules.len() {
+            return Ok(index);
+        }
+        Err(RejectReason::UnknownInstrument)
+    }
+
+    /// Index of an asset.
+    #[inline]
+    fn asset_index(&self, id: AssetId) -> Result<u32, RejectReason> {
+        let index = id.0.wrapping_sub(1);
+        if (index as usize) < self.assets.len() {
+            return Ok(index);
+        }
+        Err(RejectReason::UnknownAsset)
+    }
+}
+
+fn positive(amount: Amount) -> Result<i64, RejectReason> {
+    if amount.0 < 1 { Err(RejectReason::InvalidAmount) } else { Ok(amount.0) }
+}

@@ -1,0 +1,422 @@
+//! Live orders: a slab, two indexes, and each account's list.
+//!
+//! An order's slot has a hot half, which matching reads and writes, and a cold half in a parallel
+//! array; each is 32 bytes, two to a cache line. Others hold `u32` handles.
+//!
+//! Invariants:
+//! - Only resting orders have a slot. A slot is free exactly when its id is 0; free slots are
+//!   linked through `next` and reused last in, first out.
+//! - Every order in a slot is in the id index, in the client's index if it has a number there, and
+//!   in its account's list, which is in order of id because ids only rise.
+//! - The slab is reserved whole at genesis and touched as it is used; nothing grows after that.
+
+use super::index::{Hasher, Index};
+use super::level::NONE;
+use crate::types::{
+    AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
+};
+
+/// What matching needs of an order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hot {
+    /// The order's id; 0 in a free slot.
+    pub(super) id: u64,
+    /// Open quantity.
+    pub(super) leaves: i64,
+    /// The next younger order of the level.
+    pub(super) next: u32,
+    /// The next older order of the level.
+    pub(super) prev: u32,
+    /// The level it rests at.
+    pub(super) level: u32,
+    /// Index of its account.
+    pub(super) account: u32,
+}
+
+/// The rest of an order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cold {
+    /// Whole quantity, what is filled included.
+    pub(super) quantity: i64,
+    /// The client's number; 0 for none.
+    pub(super) client: u64,
+    /// The session that entered it.
+    pub(super) session: u32,
+    /// The account's next newer order.
+    pub(super) newer: u32,
+    /// The account's next older order.
+    pub(super) older: u32,
+    /// Index of the instrument, doubled, plus one for a sell.
+    place: u32,
+}
+
+const _: () = assert!(size_of::<Hot>() == 32);
+const _: () = assert!(size_of::<Cold>() == 32);
+
+impl Cold {
+    /// Index of the instrument.
+    #[inline]
+    pub(super) const fn instrument(&self) -> u32 {
+        self.place >> 1
+    }
+
+    /// Side of the order.
+    #[inline]
+    pub(super) const fn side(&self) -> Side {
+        if self.place & 1 == 0 { Side::Buy } else { Side::Sell }
+    }
+}
+
+/// An order about to rest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewResting {
+    pub(super) id: u64,
+    pub(super) account: u32,
+    pub(super) instrument: u32,
+    pub(super) side: Side,
+    pub(super) quantity: i64,
+    pub(super) leaves: i64,
+    pub(super) client: u64,
+    pub(super) session: u32,
+}
+
+/// A live order, as queries show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderRow {
+    /// The order.
+    pub order_id: OrderId,
+    /// The client's number for it; 0 for none.
+    pub client_order_id: ClientOrderId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The session that entered it; 0 for none.
+    pub session: SessionId,
+    /// What is traded.
+    pub instrument: InstrumentId,
+    /// Buy or sell.
+    pub side: Side,
+    /// Limit price.
+    pub price: Price,
+    /// Whole quantity, what is filled included.
+    pub quantity: Quantity,
+    /// Filled quantity.
+    pub filled: Quantity,
+    /// Open quantity.
+    pub leaves: Quantity,
+}
+
+/// Ends of an account's list of live orders.
+#[derive(Clone, Copy, Debug)]
+struct OpenList {
+    oldest: u32,
+    newest: u32,
+}
+
+/// The live orders.
+#[derive(Debug)]
+pub(super) struct Orders {
+    hot: Vec<Hot>,
+    cold: Vec<Cold>,
+    free: u32,
+    count: usize,
+    count_max: usize,
+    by_id: Index,
+    by_client: Index,
+    lists: Vec<OpenList>,
+    hasher: Hasher,
+}
+
+impl Orders {
+    /// Room for so many live orders.
+    pub(super) fn with_capacity(count_max: usize, hasher: Hasher) -> Orders {
+        Orders {
+            hot: Vec::with_capacity(count_max),
+            cold: Vec::with_capacity(count_max),
+            free: NONE,
+            count: 0,
+            count_max,
+            by_id: Index::with_capacity(count_max),
+            by_client: Index::with_capacity(count_max),
+            lists: Vec::new(),
+            hasher,
+        }
+    }
+
+    /// Makes an empty list for the next account.
+    pub(super) fn add_account(&mut self) {
+        self.lists.push(OpenList { oldest: NONE, newest: NONE });
+    }
+
+    /// True when no further order can rest.
+    #[inline]
+    pub(super) const fn is_full(&self) -> bool {
+        self.count == self.count_max
+    }
+
+    /// Live orders.
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The hot half of a slot.
+    #[inline]
+    pub(super) fn hot(&self, order: u32) -> &Hot {
+        &self.hot[order as usize]
+    }
+
+    /// The hot half of a slot, to change it.
+    #[inline]
+    pub(super) fn hot_mut(&mut self, order: u32) -> &mut Hot {
+        &mut self.hot[order as usize]
+    }
+
+    /// The cold half of a slot.
+    #[inline]
+    pub(super) fn cold(&self, order: u32) -> &Cold {
+        &self.cold[order as usize]
+    }
+
+    /// Changes an order's whole and open quantity.
+    #[inline]
+    pub(super) fn resize(&mut self, order: u32, quantity: i64, leaves: i64) {
+        self.cold[order as usize].quantity = quantity;
+        self.hot[order as usize].leaves = leaves;
+    }
+
+    /// The live order with this id.
+    #[inline]
+    pub(super) fn find(&self, id: OrderId) -> Option<u32> {
+        // 0 names no order, and marks free slots.
+        if id.0 == 0 {
+            return None;
+        }
+        self.by_id.find(self.hasher.one(id.0), |order| self.hot[order as usize].id == id.0)
+    }
+
+    /// The live order of this account with this client's number.
+    #[inline]
+    pub(super) fn find_by_client(&self, account: u32, client: ClientOrderId) -> Option<u32> {
+        if client.0 == 0 {
+            return None;
+        }
+        self.by_client.find(self.client_hash(account, client.0), |order| {
+            self.cold[order as usize].client == client.0
+                && self.hot[order as usize].account == account
+        })
+    }
+
+    #[inline]
+    fn client_hash(&self, account: u32, client: u64) -> u32 {
+        self.hasher.two(u64::from(account), client)
+    }
+
+    /// Gives an order a slot and enters it everywhere but in its level's queue.
+    #[inline]
+    pub(super) fn open(&mut self, new: &NewResting) -> u32 {
+        assert!(self.count < self.count_max, "capacity is checked before an order is accepted");
+        let list = &mut self.lists[new.account as usize];
+        let older = list.newest;
+        let hot = Hot {
+            id: new.id,
+            leaves: new.leaves,
+            next: NONE,
+            prev: NONE,
+            level: NONE,
+            account: new.account,
+        };
+        let cold = Cold {
+            quantity: new.quantity,
+            client: new.client,
+            session: new.session,
+            newer: NONE,
+            older,
+            place: new.instrument << 1 | u32::from(matches!(new.side, Side::Sell)),
+        };
+        let order = if self.free == NONE {
+            self.hot.push(hot);
+            self.cold.push(cold);
+            self.hot.len() as u32 - 1
+        } else {
+            let order = self.free;
+            self.free = self.hot[order as usize].next;
+            self.hot[order as usize] = hot;
+            self.cold[order as usize] = cold;
+            order
+        };
+        list.newest = order;
+        if older == NONE {
+            list.oldest = order;
+        } else {
+            self.cold[older as usize].newer = order;
+        }
+        self.count += 1;
+        self.by_id.insert(self.hasher.one(new.id), order);
+        if new.client != 0 {
+            self.by_client.insert(self.client_hash(new.account, new.client), order);
+        }
+        order
+    }
+
+    /// Takes an order, which is in no queue any more, out of everything and frees its slot.
+    #[inline]
+    pub(super) fn close(&mut self, order: u32) {
+        let Hot { id, account, .. } = self.hot[order as usize];
+        let Cold { client, newer, older, .. } = self.cold[order as usize];
+        assert!(id != 0, "only a live order ends");
+        self.by_id.remove(self.hasher.one(id), order);
+        if client != 0 {
+            self.by_client.remove(self.client_hash(account, client), order);
+        }
+        let list = &mut self.lists[account as usize];
+        if newer == NONE {
+            list.newest = older;
+        } else {
+            self.cold[newer as usize].older = older;
+        }
+        if older == NONE {
+            list.oldest = newer;
+        } else {
+            self.cold[older as usize].newer = newer;
+        }
+        let slot = &mut self.hot[order as usize];
+        slot.id = 0;
+        slot.next = self.free;
+        self.free = order;
+        self.count -= 1;
+    }
+
+    /// Live orders of an account with ids above `after`, oldest first.
+    ///
+    /// Where `after` is no longer live the list is walked from its oldest order, so that a page
+    /// costs at most the account's own live orders.
+    pub(super) fn of_account(&self, account: u32, after: OrderId) -> impl Iterator<Item = u32> {
+        let mut at = match self.find(after) {
+            Some(order) if self.hot(order).account == account => self.cold(order).newer,
+            _ => {
+                let mut at = self.lists[account as usize].oldest;
+                while at != NONE && self.hot(at).id <= after.0 {
+                    at = self.cold(at).newer;
+                }
+                at
+            }
+        };
+        std::iter::from_fn(move || {
+            let order = at;
+            if order == NONE {
+                return None;
+            }
+            at = self.cold(order).newer;
+            Some(order)
+        })
+    }
+
+    /// Checks slab, indexes and lists against each other.
+    pub(super) fn check(&self) {
+        let mut free_count = 0;
+        let mut at = self.free;
+        while at != NONE {
+            assert!(self.hot(at).id == 0, "a free slot has no id");
+            free_count += 1;
+            assert!(free_count <= self.hot.len(), "the free list ends");
+            at = self.hot(at).next;
+        }
+        assert!(free_count + self.count == self.hot.len());
+        assert!(self.hot.len() == self.cold.len());
+        assert!(self.hot.len() <= self.count_max);
+        assert!(self.by_id.count() == self.count);
+        let mut listed = 0;
+        let mut named = 0;
+        for account in 0..self.lists.len() as u32 {
+            let (mut older, mut last_id) = (NONE, 0);
+            for order in self.of_account(account, OrderId(0)) {
+                let (hot, cold) = (self.hot(order), self.cold(order));
+                assert!(hot.account == account);
+                assert!(hot.id > last_id, "an account's list is in order of id");
+                assert!(cold.older == older);
+                assert!(hot.leaves > 0);
+                assert!(hot.leaves <= cold.quantity);
+                assert!(self.find(OrderId(hot.id)) == Some(order));
+                if cold.client != 0 {
+                    named += 1;
+                    let found = self.find_by_client(account, ClientOrderId(cold.client));
+                    assert!(found == Some(order), "a client's number names one live order");
+                }
+                (older, last_id) = (order, hot.id);
+                listed += 1;
+            }
+            assert!(self.lists[account as usize].newest == older);
+        }
+        assert!(listed == self.count, "every live order is in its account's list");
+        assert!(self.by_client.count() == named);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resting(id: u64, account: u32, client: u64) -> NewResting {
+        let (instrument, side, session) = (0, Side::Sell, 0);
+        NewResting { id, account, instrument, side, quantity: 5, leaves: 5, client, session }
+    }
+
+    fn orders() -> Orders {
+        let mut orders = Orders::with_capacity(4, Hasher::new(3));
+        orders.add_account();
+        orders.add_account();
+        orders
+    }
+
+    #[test]
+    fn a_closed_order_is_found_by_neither_of_its_names() {
+        let mut orders = orders();
+        let first = orders.open(&resting(10, 0, 7));
+        let second = orders.open(&resting(11, 1, 7));
+        assert_eq!(orders.find_by_client(0, ClientOrderId(7)), Some(first));
+        assert_eq!(orders.find_by_client(1, ClientOrderId(7)), Some(second));
+        orders.close(first);
+        assert_eq!(orders.find(OrderId(10)), None);
+        assert_eq!(orders.find_by_client(0, ClientOrderId(7)), None);
+        assert_eq!(orders.find_by_client(1, ClientOrderId(7)), Some(second));
+        orders.check();
+    }
+
+    #[test]
+    fn a_reused_slot_answers_only_to_its_new_order() {
+        let mut orders = orders();
+        let first = orders.open(&resting(10, 0, 7));
+        orders.close(first);
+        let second = orders.open(&resting(12, 0, 8));
+        assert_eq!(first, second);
+        assert_eq!(orders.find(OrderId(10)), None);
+        assert_eq!(orders.find(OrderId(12)), Some(second));
+        assert_eq!(orders.find_by_client(0, ClientOrderId(7)), None);
+        orders.check();
+    }
+
+    #[test]
+    fn the_id_zero_names_no_order_even_beside_free_slots() {
+        let mut orders = orders();
+        let first = orders.open(&resting(10, 0, 0));
+        orders.close(first);
+        assert_eq!(orders.find(OrderId(0)), None);
+        assert_eq!(orders.find_by_client(0, ClientOrderId(0)), None);
+    }
+
+    #[test]
+    fn an_accounts_list_continues_after_an_id_that_is_gone() {
+        let mut orders = orders();
+        let handles: Vec<u32> =
+            (10..14).map(|id| orders.open(&resting(id, u32::from(id == 12), 0))).collect();
+        orders.close(handles[0]);
+        let ids = |after| {
+            orders.of_account(0, OrderId(after)).map(|order| orders.hot(order).id).collect()
+        };
+        let (all, rest): (Vec<u64>, Vec<u64>) = (ids(0), ids(11));
+        assert_eq!((all, rest), (vec![11, 13], vec![13]));
+        // 10 is gone, 12 is another account's: both are only a place in the order of ids.
+        let (after_gone, after_other): (Vec<u64>, Vec<u64>) = (ids(10), ids(12));
+        assert_eq!((after_gone, after_other), (vec![11, 13], vec![13]));
+        orders.check();
+    }
+}

@@ -1,0 +1,197 @@
+//! Where the exchange puts the events of one command.
+//!
+//! Invariants: the first event is the result, or the session's change, and stands alone of its
+//! kind; then come the trades in the order they happened, what makers' sessions are told of them,
+//! and each balance touched, once, with its final value. Exactly the final event is marked `last`.
+//! The vectors are reserved once and reused; only a command with more events than any before it
+//! makes them grow.
+
+use super::accounts::Accounts;
+use super::sessions::Sessions;
+use crate::event::{
+    CommandResult, Event, EventBody, MakerFill, RejectReason, SessionChange, Trade,
+};
+use crate::limits::ANSWER_FILLS_MAX;
+use crate::types::{OrderId, Quantity, Sequence, Status};
+
+/// Events and makers' fills that fit before the vectors grow.
+const EVENTS_RESERVED: usize = 16 * 1024;
+/// After a command with more events than this the memory is given back.
+const EVENTS_KEPT_MAX: usize = 256 * 1024;
+
+const _: () = assert!(EVENTS_RESERVED <= EVENTS_KEPT_MAX);
+
+/// The events of one command.
+#[derive(Debug)]
+pub struct Outbox {
+    sequence: Sequence,
+    events: Vec<Event>,
+    maker_fills: Vec<MakerFill>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Outbox::new()
+    }
+}
+
+impl Outbox {
+    /// An empty outbox, to be used for all commands.
+    #[must_use]
+    pub fn new() -> Outbox {
+        Outbox {
+            sequence: Sequence::NONE,
+            events: Vec::with_capacity(EVENTS_RESERVED),
+            maker_fills: Vec::with_capacity(EVENTS_RESERVED),
+        }
+    }
+
+    /// The events of the last command.
+    #[must_use]
+    #[inline]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The result of the last command; `None` where it was a session's logon or logout.
+    #[must_use]
+    #[inline]
+    pub fn result(&self) -> Option<&CommandResult> {
+        match &self.events.first()?.body {
+            EventBody::Result(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Forgets the events: the next command has none, or its own.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.maker_fills.clear();
+    }
+
+    fn start(&mut self, sequence: Sequence) {
+        self.sequence = sequence;
+        self.clear();
+        if self.events.capacity() > EVENTS_KEPT_MAX {
+            self.events.shrink_to(EVENTS_RESERVED);
+            self.maker_fills.shrink_to(EVENTS_RESERVED);
+        }
+    }
+
+    /// Begins a command. Its result is known last and stands first: this keeps its place.
+    #[inline]
+    pub(super) fn begin(&mut self, sequence: Sequence, result: CommandResult) {
+        self.start(sequence);
+        self.push(EventBody::Result(result));
+    }
+
+    #[inline]
+    fn push(&mut self, body: EventBody) {
+        let index = self.events.len() as u32;
+        self.events.push(Event { sequence: self.sequence, index, last: false, body });
+    }
+
+    /// Notes a trade.
+    #[inline]
+    pub(super) fn trade(&mut self, trade: Trade) {
+        debug_assert!(self.maker_fills.len() < self.events.len());
+        self.push(EventBody::Trade(trade));
+    }
+
+    /// Notes what the maker's session is told of the trade just noted.
+    #[inline]
+    pub(super) fn maker_fill(&mut self, fill: MakerFill) {
+        self.maker_fills.push(fill);
+    }
+
+    /// Ends a command: numbers what its session and the makers' sessions will be sent, and adds
+    /// the balances touched.
+    #[inline]
+    pub(super) fn finish(
+        &mut self,
+        outcome: Outcome,
+        sessions: &mut Sessions,
+        accounts: &Accounts,
+    ) {
+        let fill_count = self.events.len() as u32 - 1;
+        let EventBody::Result(result) = &mut self.events[0].body else {
+            panic!("a command's first event is its result");
+        };
+        result.status = outcome.status;
+        result.order_id = outcome.order_id;
+        result.filled = outcome.filled;
+        result.leaves = outcome.leaves;
+        result.fill_count = fill_count;
+        let further_fills = fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
+        result.outbound = sessions.give(result.session, 1 + u64::from(further_fills));
+        result.reason = outcome.reason;
+        for at in 0..self.maker_fills.len() {
+            let mut fill = self.maker_fills[at];
+            fill.outbound = sessions.give(fill.session, 1);
+            self.push(EventBody::MakerFill(fill));
+        }
+        for &cell in accounts.touched() {
+            self.push(EventBody::Balance(accounts.balance(cell)));
+        }
+        self.mark_last();
+    }
+
+    /// The one event of a session's logon or logout.
+    pub(super) fn session(&mut self, sequence: Sequence, change: SessionChange) {
+        self.start(sequence);
+        self.push(EventBody::Session(change));
+        self.mark_last();
+    }
+
+    #[inline]
+    fn mark_last(&mut self) {
+        self.events.last_mut().expect("every command has a first event").last = true;
+    }
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) status: Status,
+    pub(super) reason: Option<RejectReason>,
+    pub(super) order_id: OrderId,
+    pub(super) filled: Quantity,
+    pub(super) leaves: Quantity,
+}
+
+impl Outcome {
+    /// A command without an order is done.
+    pub(super) const DONE: Outcome = Outcome {
+        status: Status::Done,
+        reason: None,
+        order_id: OrderId(0),
+        filled: Quantity(0),
+        leaves: Quantity(0),
+    };
+
+    /// A command is refused before it is known to concern a live order.
+    #[inline]
+    pub(super) const fn refused(reason: RejectReason) -> Outcome {
+        Outcome { status: Status::Rejected, reason: Some(reason), ..Outcome::DONE }
+    }
+
+    /// An order is filled, or rests.
+    #[inline]
+    pub(super) const fn live(order: u64, filled: i64, leaves: i64) -> Outcome {
+        let status = match (filled, leaves) {
+            (_, 0) => Status::FullyFilled,
+            (0, _) => Status::Pending,
+            _ => Status::PartialFilled,
+        };
+        let (filled, leaves) = (Quantity(filled), Quantity(leaves));
+        Outcome { status, reason: None, order_id: OrderId(order), filled, leaves }
+    }
+
+    /// What was left of an order is cancelled.
+    #[inline]
+    pub(super) const fn canceled(order: u64, filled: i64) -> Outcome {
+        let status = if filled == 0 { Status::FullyCanceled } else { Status::PartialCanceled };
+        let (filled, leaves) = (Quantity(filled), Quantity(0));
+        Outcome { status, reason: None, order_id: OrderId(order), filled, leaves }
+    }
+}

@@ -1,0 +1,228 @@
+//! What a key may do: one rule for the gateway, which asks early, and the exchange, which decides.
+//!
+//! Invariant: a gateway reads a published copy of the sequenced state, never state of its own, so
+//! that the two can differ only by age.
+
+use super::define::DefineError;
+use crate::command::Command;
+use crate::event::RejectReason;
+use crate::genesis::Key;
+use crate::limits::{KEY_ACCOUNTS_MAX, KEYS_MAX};
+use crate::types::{AccountId, KeyId, Role};
+use std::collections::BTreeMap;
+
+/// A key's role and the accounts it is bound to.
+#[derive(Clone, Debug)]
+struct Grant {
+    role: Role,
+    /// Sorted, for a binary search.
+    accounts: Vec<AccountId>,
+}
+
+/// The rights of all keys.
+///
+/// | Role | May |
+/// |---|---|
+/// | operator | everything, for every account; alone may deposit and withdraw |
+/// | trade | enter, replace and cancel orders of its accounts, transfer from them, ask about them |
+/// | cancel-only | cancel orders of its accounts, ask about them |
+/// | read-only | ask about its accounts |
+///
+/// Key 0 is the node itself and may do everything; a key that genesis does not define, nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Permissions {
+    grants: Vec<Grant>,
+    by_public_key: BTreeMap<[u8; 32], KeyId>,
+}
+
+impl Permissions {
+    /// Adds a key of genesis.
+    ///
+    /// # Errors
+    /// A number out of turn, a public key that cannot be read or is there already, too many keys
+    /// or accounts.
+    pub fn define(&mut self, key: &Key) -> Result<(), DefineError> {
+        if self.grants.len() == KEYS_MAX {
+            return Err(DefineError::TooMany { what: "keys", max: KEYS_MAX });
+        }
+        let expected = self.grants.len() as u32 + 1;
+        if key.id.0 != expected {
+            return Err(DefineError::OutOfTurn { what: "key", found: key.id.0, expected });
+        }
+        if key.accounts.len() > KEY_ACCOUNTS_MAX {
+            return Err(DefineError::TooMany { what: "accounts of a key", max: KEY_ACCOUNTS_MAX });
+        }
+        let public_key = public_key_bytes(&key.public_key)
+            .ok_or_else(|| DefineError::PublicKey { key: key.id })?;
+        if self.by_public_key.contains_key(&public_key) {
+            return Err(DefineError::Repeated { what: "public key", name: key.public_key.clone() });
+        }
+        let mut accounts = key.accounts.clone();
+        accounts.sort_unstable();
+        self.grants.push(Grant { role: key.role, accounts });
+        self.by_public_key.insert(public_key, key.id);
+        Ok(())
+    }
+
+    #[inline]
+    fn grant(&self, key: KeyId) -> Option<&Grant> {
+        self.grants.get((key.0 as usize).checked_sub(1)?)
+    }
+
+    /// Says whether a key may give a command.
+    ///
+    /// # Errors
+    /// [`RejectReason::NotEntitled`]; the exchange, which asks again at its place in the order,
+    /// answers [`RejectReason::KeyNotEntitled`] instead.
+    #[inline]
+    pub fn check(&self, key: KeyId, command: &Command) -> Result<(), RejectReason> {
+        if key.0 == 0 {
+            return Ok(());
+        }
+        let grant = self.grant(key).ok_or(RejectReason::NotEntitled)?;
+        let role_allows = match (grant.role, command) {
+            (Role::Operator, _) => return Ok(()),
+            (Role::Trade, Command::Deposit(_) | Command::Withdraw(_)) => false,
+            (Role::Trade, _) | (Role::CancelOnly, Command::CancelOrder(_)) => true,
+            (Role::CancelOnly | Role::ReadOnly, _) => false,
+        };
+        if role_allows && grant.accounts.binary_search(&command.account()).is_ok() {
+            return Ok(());
+        }
+        Err(RejectReason::NotEntitled)
+    }
+
+    /// Says whether a key may ask about an account.
+    #[must_use]
+    pub fn may_read(&self, key: KeyId, account: AccountId) -> bool {
+        key.0 == 0
+            || self.grant(key).is_some_and(|grant| {
+                grant.role == Role::Operator || grant.accounts.binary_search(&account).is_ok()
+            })
+    }
+
+    /// A key's role.
+    #[must_use]
+    pub fn role(&self, key: KeyId) -> Option<Role> {
+        self.grant(key).map(|grant| grant.role)
+    }
+
+    /// The number of the key with this Ed25519 public key.
+    #[must_use]
+    pub fn find(&self, public_key: &[u8; 32]) -> Option<KeyId> {
+        self.by_public_key.get(public_key).copied()
+    }
+}
+
+/// Bytes of 64 hex digits.
+fn public_key_bytes(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = (high << 4 | low) as u8;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{CancelOrder, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw};
+    use crate::types::{
+        Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity, Side,
+        TimeInForce,
+    };
+
+    fn key(id: u32, role: Role, accounts: &[u64]) -> Key {
+        let accounts = accounts.iter().map(|&id| AccountId(id)).collect();
+        Key { id: KeyId(id), public_key: format!("{id:064x}"), role, accounts }
+    }
+
+    /// Every command for account 2.
+    fn commands() -> [Command; 6] {
+        let (account, instrument, order_id) = (AccountId(2), InstrumentId(1), OrderId(9));
+        let (asset, amount) = (AssetId(1), Amount(5));
+        let client = ClientOrderId(0);
+        let (price, quantity) = (Price(1), Quantity(1));
+        [
+            NewOrder {
+                account,
+                instrument,
+                side: Side::Buy,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::Gtc,
+                flags: 0,
+                price,
+                quantity,
+                client_order_id: client,
+            }
+            .into(),
+            ReplaceOrder {
+                account,
+                instrument,
+                order_id,
+                price,
+                quantity,
+                orig_client_order_id: client,
+            }
+            .into(),
+            Transfer { from: account, to: AccountId(3), asset, amount }.into(),
+            CancelOrder { account, instrument, order_id, orig_client_order_id: client }.into(),
+            Deposit { account, asset, amount }.into(),
+            Withdraw { account, asset, amount }.into(),
+        ]
+    }
+
+    #[test]
+    fn each_role_may_do_what_the_table_says() {
+        let mut permissions = Permissions::default();
+        let roles = [Role::Operator, Role::Trade, Role::CancelOnly, Role::ReadOnly];
+        for (id, role) in (1..).zip(roles) {
+            permissions.define(&key(id, role, &[7, 2])).expect("in turn");
+        }
+        permissions.define(&key(5, Role::Trade, &[3])).expect("in turn");
+        let allowed = [
+            (0, [true; 6]),
+            (1, [true; 6]),
+            (2, [true, true, true, true, false, false]),
+            (3, [false, false, false, true, false, false]),
+            (4, [false; 6]),
+            (5, [false; 6]),
+            (6, [false; 6]),
+        ];
+        for (id, allowed) in allowed {
+            for (command, allowed) in commands().iter().zip(allowed) {
+                let found = permissions.check(KeyId(id), command);
+                let expected = if allowed { Ok(()) } else { Err(RejectReason::NotEntitled) };
+                assert_eq!(found, expected, "key {id}, {}", command.name());
+            }
+        }
+        for (id, may_read) in [(0, true), (1, true), (4, true), (5, false), (6, false)] {
+            assert_eq!(permissions.may_read(KeyId(id), AccountId(2)), may_read);
+        }
+        assert_eq!(permissions.role(KeyId(3)), Some(Role::CancelOnly));
+        assert_eq!(permissions.role(KeyId(0)), None);
+    }
+
+    #[test]
+    fn a_public_key_names_one_key() {
+        let mut permissions = Permissions::default();
+        permissions.define(&key(1, Role::Trade, &[])).expect("in turn");
+        let mut bytes = [0; 32];
+        bytes[31] = 1;
+        assert_eq!(permissions.find(&bytes), Some(KeyId(1)));
+        bytes[0] = 1;
+        assert_eq!(permissions.find(&bytes), None);
+        let mut again = key(2, Role::Trade, &[]);
+        again.public_key = format!("{:064x}", 1);
+        assert!(permissions.define(&again).is_err());
+        again.public_key = "0g".repeat(32);
+        assert!(permissions.define(&again).is_err());
+        assert!(permissions.define(&key(3, Role::Trade, &[])).is_err());
+    }
+}

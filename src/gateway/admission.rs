@@ -1,0 +1,340 @@
+//! Admission: what a frame from a client becomes. A function of the frame and of where the
+//! conversation stands: no socket, no ring.
+//!
+//! The order of checks is that of row S1.51: form, CRC, hash, signature, then what the message says,
+//! then whether the key may say it. What is refused here got no sequence and used up no message id.
+
+use crate::command::Command;
+use crate::event::RejectReason;
+use crate::gateway::connection::State;
+use crate::gateway::directory::Directory;
+use crate::gateway::verify::Job;
+use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED};
+use crate::journal::payload::{PROTOCOL_NATIVE, SessionLogon};
+use crate::message::{Head, MessageKind, Origin, Span};
+use crate::types::{KeyId, Priority, Role, SessionId};
+use crate::wire::WireError;
+use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
+use crate::wire::header::Flags;
+use crate::wire::message::{AccountQuery, BookQuery, Logon, Logout, Ping, ReferenceQuery};
+use crate::wire::payload::COMMAND_SIZE_MAX;
+use std::ops::Range;
+use zerocopy::IntoBytes;
+
+/// Version of the native protocol that sessions of this release speak.
+const NATIVE_VERSION: u16 = 1;
+
+/// What admission needs to know of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Where the conversation stands.
+    pub state: State,
+    /// The connection.
+    pub origin: Origin,
+    /// Its session, once logged on.
+    pub session: SessionId,
+    /// Its key, once logged on.
+    pub key: KeyId,
+    /// The key's public half.
+    pub public_key: [u8; 32],
+    /// What a logon has to carry.
+    pub nonce: [u8; 32],
+    /// What is known of this frame's signature.
+    pub verdict: Option<bool>,
+}
+
+/// What a frame becomes.
+#[derive(Debug)]
+pub enum Admitted {
+    /// A message for the sequencer. Its bytes are the frame, followed by `extra`.
+    Message {
+        /// What is known of it.
+        head: Head,
+        /// Bytes behind the frame.
+        extra: Extra,
+    },
+    /// Its signature has to be checked first.
+    Verify(Job),
+    /// A ping: answer it here, so that it is answered even while all rings are full.
+    Pong {
+        /// The client's number.
+        nonce: u64,
+        /// The client's sequence.
+        client_sequence: u64,
+    },
+    /// Assets and instruments: the same for everybody, answered here.
+    Reference {
+        /// What is asked.
+        query: ReferenceQuery,
+        /// The client's sequence.
+        client_sequence: u64,
+    },
+    /// A logon whose signature is right: the session record follows as a message.
+    Logon {
+        /// The key that signed.
+        key: KeyId,
+        /// Its role.
+        role: Role,
+        /// Its public half.
+        public_key: [u8; 32],
+        /// The message that asks for the session.
+        head: Head,
+        /// The session record.
+        extra: Extra,
+    },
+    /// The client says goodbye.
+    Logout(Head),
+    /// Refused.
+    Refused {
+        /// Why.
+        reason: RejectReason,
+        /// The client's sequence, where it could be read.
+        client_sequence: u64,
+        /// True where nothing after it can be trusted.
+        close: bool,
+    },
+}
+
+/// Bytes that are not part of the frame: a canonical payload, or a session record.
+#[derive(Clone, Copy, Debug)]
+pub struct Extra {
+    bytes: [u8; EXTRA_MAX],
+    length: usize,
+}
+
+const EXTRA_MAX: usize = 64;
+const _: () = assert!(COMMAND_SIZE_MAX <= EXTRA_MAX);
+const _: () = assert!(size_of::<SessionLogon>() <= EXTRA_MAX);
+
+impl Extra {
+    /// No bytes.
+    pub const NONE: Extra = Extra { bytes: [0; EXTRA_MAX], length: 0 };
+
+    fn of(bytes: &[u8]) -> Extra {
+        let mut extra = Extra::NONE;
+        extra.bytes[..bytes.len()].copy_from_slice(bytes);
+        extra.length = bytes.len();
+        extra
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+fn refused(reason: RejectReason, client_sequence: u64) -> Admitted {
+    Admitted::Refused { reason, client_sequence, close: false }
+}
+
+fn refused_for_good(reason: RejectReason, client_sequence: u64) -> Admitted {
+    Admitted::Refused { reason, client_sequence, close: true }
+}
+
+/// Refuses for what is wrong with the bytes themselves.
+#[must_use]
+pub fn malformed(error: &WireError) -> Admitted {
+    Admitted::Refused { reason: error.reason(), client_sequence: 0, close: error.loses_framing() }
+}
+
+/// What the frame at the start of `bytes` becomes. The whole frame is there.
+#[must_use]
+pub fn admit(
+    bytes: &[u8],
+    caller: &Caller,
+    directory: &Directory,
+    limits: &OpenLimits,
+) -> Admitted {
+    let frame = match Frame::open(bytes, limits) {
+        Ok(frame) => frame,
+        Err(error) => return malformed(&error),
+    };
+    match (caller.state, frame.schema()) {
+        (State::AwaitLogon, Logon::SCHEMA) => logon(&frame, caller, directory),
+        (State::AwaitLogon, _) => {
+            refused_for_good(RejectReason::NotLoggedOn, frame.client_sequence())
+        }
+        (_, Logon::SCHEMA) => refused(RejectReason::LogonRefused, frame.client_sequence()),
+        _ => signed(&frame, caller, directory),
+    }
+}
+
+/// A frame of a session that carries a signature waits for its verdict, whatever it is.
+fn signed(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+    if let Some(signature) = frame.integrity().signature {
+        match caller.verdict {
+            Some(true) => {}
+            Some(false) => return refused(RejectReason::BadSignature, frame.client_sequence()),
+            None => {
+                return Admitted::Verify(Job {
+                    origin: caller.origin,
+                    public_key: caller.public_key,
+                    hash: *frame.integrity().hash,
+                    signature: *signature,
+                });
+            }
+        }
+    }
+    if frame.schema() <= COMMAND_SCHEMA_MAX {
+        command(frame, caller, directory)
+    } else {
+        session_message(frame, caller)
+    }
+}
+
+fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+    let client_sequence = frame.client_sequence();
+    let metadata = match frame.metadata() {
+        Ok(Some(metadata)) => metadata,
+        Ok(None) => return refused(RejectReason::MissingSegment, client_sequence),
+        Err(error) => return refused(error.reason(), client_sequence),
+    };
+    let signed = frame.integrity().signature.is_some();
+    match metadata.priority {
+        Priority::Normal => {}
+        Priority::Critical if !signed => {
+            return refused(RejectReason::SignatureRequired, client_sequence);
+        }
+        // Accepting another priority and sequencing it as NORMAL would be a promise not kept.
+        _ => return refused(RejectReason::NotSupported, client_sequence),
+    }
+    let mut scratch = [0; COMMAND_SIZE_MAX];
+    let canonical = match frame.command(&mut scratch) {
+        Ok(canonical) => canonical,
+        Err(error) => return refused(error.reason(), client_sequence),
+    };
+    if let Err(reason) = entitled(caller, directory, &canonical.command) {
+        return refused(reason, client_sequence);
+    }
+    let at = frame.locations(&metadata);
+    let received = frame.bytes().len();
+    let (command, extra) = if canonical.in_frame {
+        (span(at.payload), Extra::NONE)
+    } else {
+        let end = received + canonical.payload.len();
+        (span(received..end), Extra::of(canonical.payload))
+    };
+    let mut flags = if signed { FLAG_SIGNED } else { 0 };
+    if frame.header().flags.has(Flags::POSSIBLE_DUPLICATE) {
+        flags |= FLAG_POSSIBLE_DUPLICATE;
+    }
+    let head = Head {
+        kind: MessageKind::Command,
+        client_sequence,
+        client_timestamp_ms: metadata.timestamp_ms,
+        expires_ns: metadata.expires().0,
+        schema: frame.schema(),
+        priority: Priority::Normal,
+        priority_sent: metadata.priority,
+        flags,
+        attempt: metadata.retry_count,
+        command,
+        received: span(0..received),
+        message_id: span(at.message_id),
+        source: span(at.source),
+        hash: span(at.hash),
+        ..head_of(caller)
+    };
+    Admitted::Message { head, extra }
+}
+
+fn entitled(caller: &Caller, directory: &Directory, command: &Command) -> Result<(), RejectReason> {
+    directory.permissions().check(caller.key, command).map_err(|_| RejectReason::NotEntitled)
+}
+
+fn session_message(frame: &Frame<'_>, caller: &Caller) -> Admitted {
+    let client_sequence = frame.client_sequence();
+    let payload = frame.payload();
+    let decoded = match frame.schema() {
+        Ping::SCHEMA => {
+            Ping::decode(payload).map(|ping| Admitted::Pong { nonce: ping.nonce, client_sequence })
+        }
+        Logout::SCHEMA => Logout::decode(payload).map(|_| {
+            let kind = MessageKind::SessionLogout;
+            Admitted::Logout(Head { kind, client_sequence, ..head_of(caller) })
+        }),
+        ReferenceQuery::SCHEMA => ReferenceQuery::decode(payload)
+            .map(|query| Admitted::Reference { query, client_sequence }),
+        BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller)),
+        AccountQuery::SCHEMA => AccountQuery::decode(payload).map(|_| query(frame, caller)),
+        _ => return refused(RejectReason::UnknownSchema, client_sequence),
+    };
+    decoded.unwrap_or_else(|_| refused(RejectReason::BadPayload, client_sequence))
+}
+
+/// A question keeps its place among the session's messages; its payload is read where it is answered.
+fn query(frame: &Frame<'_>, caller: &Caller) -> Admitted {
+    let head = Head {
+        kind: MessageKind::Query,
+        client_sequence: frame.client_sequence(),
+        schema: frame.schema(),
+        command: span(frame.payload_range()),
+        received: span(0..frame.bytes().len()),
+        ..head_of(caller)
+    };
+    Admitted::Message { head, extra: Extra::NONE }
+}
+
+fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+    let client_sequence = frame.client_sequence();
+    let refuse = |reason| refused_for_good(reason, client_sequence);
+    let Ok(logon) = Logon::decode(frame.payload()) else {
+        return refuse(RejectReason::BadPayload);
+    };
+    let Some(signature) = frame.integrity().signature else {
+        return refuse(RejectReason::SignatureRequired);
+    };
+    // Options that this release does not have are refused by name, never accepted and ignored.
+    if logon.cancel_on_disconnect || logon.last_received != 0 {
+        return refuse(RejectReason::NotSupported);
+    }
+    let known = directory.key(&logon.public_key);
+    let name_length = logon.session_name.iter().position(|byte| *byte == 0).unwrap_or(32);
+    let name = &logon.session_name[..name_length];
+    let name_is_good = !name.is_empty()
+        && name.iter().all(u8::is_ascii_graphic)
+        && logon.session_name[name_length..].iter().all(|byte| *byte == 0);
+    let Some((key, role)) = known.filter(|_| name_is_good && logon.nonce == caller.nonce) else {
+        return refuse(RejectReason::LogonRefused);
+    };
+    match caller.verdict {
+        Some(true) => {}
+        Some(false) => return refuse(RejectReason::BadSignature),
+        None => {
+            return Admitted::Verify(Job {
+                origin: caller.origin,
+                public_key: logon.public_key,
+                hash: *frame.integrity().hash,
+                signature: *signature,
+            });
+        }
+    }
+    let received = frame.bytes().len();
+    let mut record = SessionLogon::named(name);
+    record.key = key.0.into();
+    record.protocol = PROTOCOL_NATIVE;
+    record.protocol_version = NATIVE_VERSION.into();
+    let extra = Extra::of(record.as_bytes());
+    let hash_start = frame.integrity().offset + 8;
+    let head = Head {
+        kind: MessageKind::SessionLogon,
+        client_sequence,
+        key,
+        flags: FLAG_SIGNED,
+        command: span(received..received + extra.as_slice().len()),
+        received: span(0..received),
+        hash: span(hash_start..hash_start + 32),
+        ..head_of(caller)
+    };
+    Admitted::Logon { key, role, public_key: logon.public_key, head, extra }
+}
+
+fn head_of(caller: &Caller) -> Head {
+    Head { origin: caller.origin, session: caller.session, key: caller.key, ..Head::default() }
+}
+
+/// Frames are far below 64 KiB (`limits`), so every place in one fits.
+fn span(range: Range<usize>) -> Span {
+    Span { offset: range.start as u16, length: (range.end - range.start) as u16 }
+}

@@ -1,0 +1,313 @@
+//! Answers: slots of the answers ring become frames in a connection's outbound buffer.
+
+use super::connection::{Connection, Door, State};
+use super::directory::Directory;
+use super::{AnswerWanted, Gateway};
+use crate::event::{CommandResult, Event, EventBody, RejectReason, Trade};
+use crate::limits::ANSWER_FILLS_MAX;
+use crate::message::Origin;
+use crate::publish::outbound::{Body, Outbound, Row};
+use crate::ring::Take;
+use crate::types::{ClientOrderId, Quantity, Sequence, SessionId, TimeNs};
+use crate::wire::answer::{Fill, ROLE_TAKER, send_answer};
+use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Pong, ReasonCode, ReferenceQuery};
+use crate::wire::message::{Reject, send};
+use crate::wire::query::{BookState, send_account, send_reference};
+use std::cmp::Ordering;
+use std::io::{Read, Write};
+
+/// Slots of the answers ring handled in one cycle.
+const DELIVER_MAX: usize = 1 << 16;
+/// A client that was told *busy* may try again after so long.
+const RETRY_AFTER_MS: u32 = 10;
+
+/// Greets a new connection.
+pub(super) fn challenge(out: &mut Vec<u8>, nonce: [u8; 32], time_ns: u64, frame_max: usize) {
+    let message = Challenge { nonce, time_ns: TimeNs(time_ns), frame_max: frame_max as u32 };
+    send(&message, 0, out);
+}
+
+/// Answers a ping.
+pub(super) fn pong(out: &mut Vec<u8>, client_sequence: u64, nonce: u64) {
+    send(&Pong { nonce }, client_sequence, out);
+}
+
+/// Refuses a message.
+pub(super) fn refuse(out: &mut Vec<u8>, client_sequence: u64, reason: RejectReason) {
+    let retry_after_ms = match reason {
+        RejectReason::Busy | RejectReason::NoSpace => RETRY_AFTER_MS,
+        _ => 0,
+    };
+    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }
+        .send(client_sequence, out);
+}
+
+/// Answers a question for assets and instruments.
+pub(super) fn reference(
+    out: &mut Vec<u8>,
+    client_sequence: u64,
+    query: &ReferenceQuery,
+    directory: &Directory,
+) {
+    let assets = directory.assets();
+    let assets = &assets[assets.len().min(query.after_asset.0 as usize)..];
+    let instruments = directory.instruments();
+    let instruments = &instruments[instruments.len().min(query.after_instrument.0 as usize)..];
+    send_reference(assets, instruments, client_sequence, out);
+}
+
+impl<D: Door> Gateway<D> {
+    /// Turns released slots into frames.
+    pub(super) fn deliver(&mut self) -> usize {
+        let released = self.wiring.released.get();
+        // The ring's reader cannot be borrowed together with the connections it is read for.
+        let mut slots = std::mem::take(&mut self.slots);
+        self.wiring.answers.drain(DELIVER_MAX, |slot| {
+            if slot.gate > released {
+                return Take::Stop;
+            }
+            slots.push(*slot);
+            Take::Next
+        });
+        let count = slots.len();
+        for slot in slots.drain(..) {
+            self.deliver_one(&slot);
+        }
+        self.slots = slots;
+        count
+    }
+
+    fn deliver_one(&mut self, slot: &Outbound) {
+        if completes(&slot.body) {
+            self.in_flight -= 1;
+        }
+        if let Body::LoggedOn { session, .. } = slot.body {
+            self.begin_session(session, slot.to);
+        }
+        let mut pool = std::mem::take(&mut self.pool);
+        let wanted = self.connection(slot.to).and_then(|connection| {
+            connection.lend_buffer(&mut pool);
+            if completes(&slot.body) {
+                connection.in_flight -= 1;
+            }
+            write(connection, slot)
+        });
+        self.pool = pool;
+        if let Some(original) = wanted {
+            let client_sequence = slot.client_sequence;
+            self.replays.push_back(AnswerWanted { to: slot.to, client_sequence, original });
+        }
+        self.mark_dirty(slot.to.connection);
+        if matches!(slot.body, Body::LoggedOn { .. }) {
+            self.list(slot.to.connection);
+        }
+    }
+
+    /// The session is this connection's from now on; one that had it before is closed.
+    fn begin_session(&mut self, session: SessionId, to: Origin) {
+        if let Some(before) = self.sessions.insert(session.0, to)
+            && before != to
+            && let Some(connection) = self.connection(before)
+        {
+            let reason = ReasonCode(RejectReason::LogonRefused as u16);
+            send(&LoggedOut { reason }, 0, connection.outbound());
+            connection.state = State::Closing;
+            self.mark_dirty(before.connection);
+        }
+        if self.connection(to).is_none() {
+            // Gone before it was told: its end is to be sequenced too.
+            self.lose_session(session, to);
+        }
+    }
+
+    /// Passes wishes for original answers on, and writes those that were found.
+    pub(super) fn deliver_found(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(wanted) = self.replays.front() {
+            if self.wiring.wanted.try_send(*wanted).is_err() {
+                break;
+            }
+            self.replays.pop_front();
+            count += 1;
+        }
+        while let Ok(found) = self.wiring.found.try_recv() {
+            count += 1;
+            self.in_flight -= 1;
+            if let Some(connection) = self.connection(found.to) {
+                connection.in_flight -= 1;
+                connection.outbound().extend_from_slice(&found.frames);
+                self.mark_dirty(found.to.connection);
+            }
+        }
+        count
+    }
+}
+
+/// True for the slot that ends what a message of the client is owed. A duplicate is owed its original
+/// answer, which comes another way.
+fn completes(body: &Body) -> bool {
+    match body {
+        Body::Event(event) => matches!(event.body, EventBody::Result(_)),
+        Body::Refused(_) | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
+        Body::LoggedOut | Body::RowsEnd { .. } => true,
+        Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) => false,
+    }
+}
+
+/// Writes a slot's frame, where it makes one whole. Returns the original that a duplicate asks for.
+fn write<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound) -> Option<Sequence> {
+    let client_sequence = slot.client_sequence;
+    match &slot.body {
+        Body::Event(event) => write_event(connection, event),
+        Body::Trade { event, filled } => write_trade(connection, event, *filled),
+        Body::Refused(reason) => refuse(connection.outbound(), client_sequence, *reason),
+        Body::Duplicate(original) => return Some(*original),
+        Body::LoggedOn { session, key, outbound } => {
+            connection.session = *session;
+            connection.state = State::Live;
+            let message = LogonAccepted {
+                session: *session,
+                key: *key,
+                role: connection.role,
+                outbound: *outbound,
+                sequence: slot.gate,
+                heartbeat_interval_ms: connection.heartbeat_interval_ms,
+            };
+            send(&message, client_sequence, connection.outbound());
+        }
+        Body::LogonFailed(reason) => {
+            refuse(connection.outbound(), client_sequence, *reason);
+            connection.state = State::Closing;
+        }
+        Body::LoggedOut => {
+            send(&LoggedOut { reason: ReasonCode(0) }, client_sequence, connection.outbound());
+        }
+        Body::Row(row) => connection.assembly.rows.push(*row),
+        Body::RowsEnd { more } => write_rows(connection, slot, *more),
+    }
+    None
+}
+
+fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event) {
+    match &event.body {
+        EventBody::Result(result) if result.fill_count == 0 => {
+            send_answer(event.sequence, result, [], false, connection.outbound());
+        }
+        EventBody::Result(result) => {
+            connection.assembly.trades.clear();
+            connection.assembly.count = 0;
+            connection.assembly.result = Some((event.sequence, *result));
+        }
+        EventBody::MakerFill(fill) => {
+            send(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.outbound());
+        }
+        EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
+    }
+}
+
+/// The first trades of a command go into its answer, the rest become fills of their own.
+fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, filled: Quantity) {
+    let EventBody::Trade(trade) = &event.body else { return };
+    let mut assembly = std::mem::take(&mut connection.assembly);
+    if let Some((sequence, result)) = assembly.result {
+        if assembly.count < ANSWER_FILLS_MAX {
+            assembly.trades.push(*trade);
+        }
+        assembly.count += 1;
+        let carried = (result.fill_count as usize).min(ANSWER_FILLS_MAX);
+        let out = connection.outbound();
+        match assembly.count.cmp(&carried) {
+            Ordering::Less => {}
+            Ordering::Equal => {
+                send_answer(sequence, &result, &assembly.trades, false, out);
+            }
+            Ordering::Greater => {
+                send(&taker_fill(event, trade, &result, assembly.count, filled), 0, out);
+            }
+        }
+        if assembly.count == result.fill_count as usize {
+            assembly.result = None;
+        }
+    }
+    connection.assembly = assembly;
+}
+
+/// The `count`th fill of a command, for which its answer had no room, as a message of its own.
+fn taker_fill(
+    event: &Event,
+    trade: &Trade,
+    result: &CommandResult,
+    count: usize,
+    filled: Quantity,
+) -> Fill {
+    Fill {
+        sequence: event.sequence,
+        index: event.index,
+        outbound: result.outbound + (count - ANSWER_FILLS_MAX) as u64,
+        order_id: trade.taker_order,
+        client_order_id: ClientOrderId(0),
+        instrument: trade.instrument,
+        price: trade.price,
+        quantity: trade.quantity,
+        filled,
+        // What later fills of the command take, and what is open at its end.
+        leaves: Quantity(result.filled.0 - filled.0 + result.leaves.0),
+        role: ROLE_TAKER,
+        last: count == result.fill_count as usize,
+    }
+}
+
+fn write_rows<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound, more: bool) {
+    let rows = std::mem::take(&mut connection.assembly.rows);
+    let out = connection.outbound();
+    let (sequence, client_sequence) = (slot.gate, slot.client_sequence);
+    match rows.first() {
+        Some(Row::Book { instrument, last_price, orders }) => {
+            let state =
+                BookState { sequence, instrument: *instrument, last_price: *last_price, more };
+            if *orders {
+                let rows: Vec<_> = rows.iter().filter_map(Row::order).collect();
+                state.send_orders(&rows, client_sequence, out);
+            } else {
+                let rows: Vec<_> = rows.iter().filter_map(Row::level).collect();
+                state.send_levels(&rows, client_sequence, out);
+            }
+        }
+        Some(Row::Account(account)) => {
+            let balances: Vec<_> = rows.iter().filter_map(Row::balance).collect();
+            let orders: Vec<_> = rows.iter().filter_map(Row::open_order).collect();
+            send_account(sequence, *account, &balances, &orders, more, client_sequence, out);
+        }
+        _ => unreachable!("the critical lane begins every answer with a head"),
+    }
+}
+
+/// Frames of an answer that was given before, for a duplicate: from the events of its command.
+#[must_use]
+pub fn original_answer(events: &[Event], client_sequence: u64) -> Vec<u8> {
+    let mut frames = Vec::new();
+    let Some((sequence, result)) = events.iter().find_map(|event| match &event.body {
+        EventBody::Result(result) => Some((event.sequence, *result)),
+        _ => None,
+    }) else {
+        return frames;
+    };
+    let trades: Vec<(&Event, Trade)> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::Trade(trade) => Some((event, *trade)),
+            _ => None,
+        })
+        .collect();
+    let echoed = CommandResult { client_sequence, ..result };
+    send_answer(sequence, &echoed, trades.iter().map(|(_, trade)| trade), true, &mut frames);
+    let traded: i64 = trades.iter().map(|(_, trade)| trade.quantity.0).sum();
+    let mut filled = result.filled.0 - traded;
+    for (count, (event, trade)) in (1..).zip(&trades) {
+        filled += trade.quantity.0;
+        if count > ANSWER_FILLS_MAX {
+            send(&taker_fill(event, trade, &result, count, Quantity(filled)), 0, &mut frames);
+        }
+    }
+    frames
+}

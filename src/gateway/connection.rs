@@ -1,0 +1,251 @@
+//! One TCP connection: its bytes both ways and where its conversation stands.
+//!
+//! It holds a buffer only while bytes are pending: an idle connection costs the struct alone.
+
+use crate::event::{CommandResult, Trade};
+use crate::message::Origin;
+use crate::publish::outbound::Row;
+use crate::types::{KeyId, Role, Sequence, SessionId};
+use std::io::{self, Read, Write};
+
+/// Where new connections come from.
+pub trait Door: Send {
+    /// A connection's stream: never blocks.
+    type Stream: Read + Write + Send;
+
+    /// The next waiting connection, ready to report its readiness under `token`; `None` where nobody
+    /// waits.
+    ///
+    /// # Errors
+    /// As the operating system tells; the door stays open.
+    fn accept(&mut self, token: usize) -> io::Result<Option<Self::Stream>>;
+}
+
+/// Where the conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The challenge is sent; only a logon is accepted.
+    AwaitLogon,
+    /// The logon is on its way through the journal; later bytes wait.
+    LoggingOn,
+    /// Logged on.
+    Live,
+    /// Nothing more is read; answers on their way are still delivered.
+    Closing,
+}
+
+/// An answer that is being put together from its ring slots.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    /// The result whose fills follow.
+    pub result: Option<(Sequence, CommandResult)>,
+    /// Its first trades.
+    pub trades: Vec<Trade>,
+    /// Trades so far.
+    pub count: usize,
+    /// Rows of a query's answer so far.
+    pub rows: Vec<Row>,
+}
+
+/// A connection.
+pub struct Connection<S> {
+    /// The socket.
+    pub stream: S,
+    /// Its name to the stages behind.
+    pub origin: Origin,
+    /// Where the conversation stands.
+    pub state: State,
+    /// What the client has to sign.
+    pub nonce: [u8; 32],
+    /// The session, once logged on.
+    pub session: SessionId,
+    /// The key, once its signature was verified.
+    pub key: KeyId,
+    /// The key's public half.
+    pub public_key: [u8; 32],
+    /// The key's role.
+    pub role: Role,
+    /// The client is to send something at least this often.
+    pub heartbeat_interval_ms: u32,
+    /// Messages handed on whose answer is still to come.
+    pub in_flight: u32,
+    /// Received bytes that are not handled yet: a part of a frame, or what waits for a ring or a
+    /// verdict.
+    pub inbound: Vec<u8>,
+    /// The first frame of `inbound` may be complete: look at it before reading more.
+    pub backlog: bool,
+    /// A signature of the first frame of `inbound` is being verified.
+    pub verifying: bool,
+    /// The verdict on that signature.
+    pub verdict: Option<bool>,
+    /// The socket said that it has bytes.
+    pub readable: bool,
+    /// It is in the gateway's list of connections to look at.
+    pub listed: bool,
+    /// It is in the gateway's list of connections to write to.
+    pub dirty: bool,
+    /// When bytes came last, gateway milliseconds.
+    pub received_ms: u64,
+    /// Since when the socket takes no bytes although some are pending.
+    pub blocked_since_ms: Option<u64>,
+    /// An answer in the making.
+    pub assembly: Assembly,
+    outbound: Vec<u8>,
+    sent: usize,
+}
+
+/// What became of an attempt to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything is with the socket.
+    All,
+    /// The socket takes no more now.
+    Blocked,
+    /// The peer is gone.
+    Broken,
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// A connection that waits for its logon.
+    pub fn new(stream: S, origin: Origin, nonce: [u8; 32], now_ms: u64) -> Connection<S> {
+        Connection {
+            stream,
+            origin,
+            state: State::AwaitLogon,
+            nonce,
+            session: SessionId(0),
+            key: KeyId(0),
+            public_key: [0; 32],
+            role: Role::ReadOnly,
+            heartbeat_interval_ms: 0,
+            in_flight: 0,
+            inbound: Vec::new(),
+            backlog: false,
+            verifying: false,
+            verdict: None,
+            readable: true,
+            listed: false,
+            dirty: false,
+            received_ms: now_ms,
+            blocked_since_ms: None,
+            assembly: Assembly::default(),
+            outbound: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Where to append frames that are to be sent; [`Connection::flush`] sends them.
+    pub fn outbound(&mut self) -> &mut Vec<u8> {
+        &mut self.outbound
+    }
+
+    /// Bytes that the socket has not taken.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.outbound.len() - self.sent
+    }
+
+    /// Bytes that could be read now and are not waiting for anything else.
+    #[must_use]
+    pub fn wants_to_receive(&self) -> bool {
+        let open = matches!(self.state, State::AwaitLogon | State::Live);
+        open && !self.verifying && (self.readable || self.backlog)
+    }
+
+    /// Writes what is pending, as far as the socket takes it. An empty buffer is given back.
+    pub fn flush(&mut self, now_ms: u64) -> Flushed {
+        while self.sent < self.outbound.len() {
+            match self.stream.write(&self.outbound[self.sent..]) {
+                Ok(0) => return Flushed::Broken,
+                Ok(written) => {
+                    self.sent += written;
+                    self.blocked_since_ms = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked_since_ms.get_or_insert(now_ms);
+                    self.compact();
+                    return Flushed::Blocked;
+                }
+                Err(_) => return Flushed::Broken,
+            }
+        }
+        self.sent = 0;
+        self.outbound.clear();
+        Flushed::All
+    }
+
+    /// Takes the outbound buffer, where nothing is pending, so that another connection can use it.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        (self.pending() == 0 && self.outbound.capacity() > 0)
+            .then(|| std::mem::take(&mut self.outbound))
+    }
+
+    /// Gives the connection a buffer to write into, where it has none.
+    pub fn lend_buffer(&mut self, pool: &mut Vec<Vec<u8>>) {
+        if self.outbound.capacity() == 0
+            && let Some(buffer) = pool.pop()
+        {
+            self.outbound = buffer;
+        }
+    }
+
+    /// Moves pending bytes to the buffer's start once most of it is sent, so that a reader that is
+    /// always a little slow does not make it grow.
+    fn compact(&mut self) {
+        if self.sent > self.outbound.len() / 2 {
+            self.outbound.copy_within(self.sent.., 0);
+            self.outbound.truncate(self.outbound.len() - self.sent);
+            self.sent = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a few bytes at a time and then blocks.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Read for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let count = bytes.len().min(self.room).min(3);
+            self.room -= count;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn partial_writes_go_on_where_they_stopped() {
+        let stream = Narrow { room: 0, taken: Vec::new() };
+        let mut connection = Connection::new(stream, Origin::default(), [0; 32], 0);
+        let message: Vec<u8> = (0..100).collect();
+        connection.outbound().extend_from_slice(&message);
+        for _ in 0..20 {
+            connection.stream.room = 7;
+            if connection.flush(5) == Flushed::All {
+                break;
+            }
+            assert_eq!(connection.blocked_since_ms, Some(5));
+        }
+        assert_eq!(connection.stream.taken, message);
+        assert_eq!(connection.pending(), 0);
+    }
+}

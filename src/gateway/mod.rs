@@ -1,0 +1,639 @@
+//! The gateway: bytes from clients become messages, released answers become bytes.
+//!
+//! One agent owns its connections outright. It reads what is ready, within a budget a connection and
+//! cycle, decodes frames where they were received, and publishes messages to its input ring. A full
+//! ring stops reading, nothing is dropped. In `settle`, after the gate, it sends what is released.
+//!
+//! Invariants: every message published has exactly one completing answer (`in_flight` counts them); a
+//! connection with no bytes pending holds no buffer; what a client does can close its connection and
+//! nothing else.
+
+pub mod admission;
+mod answers;
+pub mod connection;
+pub mod directory;
+pub mod listener;
+pub mod verify;
+
+use crate::agent::Agent;
+use crate::event::RejectReason;
+use crate::message::{Head, Message, MessageKind, Origin};
+use crate::publish::outbound::Outbound;
+use crate::ring::{Cursor, Reader, Writer};
+use crate::sys::clock::Clock;
+use crate::sys::random::Random;
+use crate::types::{Sequence, SessionId};
+use crate::wire::frame::{OpenLimits, frame_length};
+pub use answers::original_answer;
+
+use admission::{Admitted, Caller, Extra};
+use connection::{Connection, Door, Flushed, State};
+use crossbeam::channel::{Receiver, Sender};
+use directory::Directory;
+use mio::event::Event;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+use verify::Verifier;
+
+/// Token of the listener; connections use their slot's number.
+pub const DOOR: usize = usize::MAX - 1;
+/// Connections that are looked at in one round.
+const ROUND_MAX: usize = 256;
+/// How often connections are searched for those that are too slow or too quiet.
+const SWEEP_MS: u64 = 250;
+/// Outbound buffers that are kept for the next connection that has something to send.
+const POOL_MAX: usize = 64;
+
+/// The gateway's bounds, all from configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at most.
+    pub connections_max: usize,
+    /// What frames are let through.
+    pub open: OpenLimits,
+    /// Bytes that may wait for a client that reads slowly.
+    pub pending_output_max: usize,
+    /// Bytes read from one connection in one round.
+    pub read_budget: usize,
+    /// A connection that has not logged on by then is closed.
+    pub logon_timeout_ms: u64,
+    /// A session that sends nothing for so long is closed.
+    pub idle_timeout_ms: u64,
+    /// A client that takes no bytes for so long is closed.
+    pub slow_reader_timeout_ms: u64,
+}
+
+/// A wish for the original answer of a duplicate, for the reader of the event log.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerWanted {
+    /// Who asked again.
+    pub to: Origin,
+    /// The client's own number in the repeated message.
+    pub client_sequence: u64,
+    /// The sequence of the original.
+    pub original: Sequence,
+}
+
+/// The original answer, as frames.
+#[derive(Clone, Debug)]
+pub struct AnswerFound {
+    /// Who asked again.
+    pub to: Origin,
+    /// The frames.
+    pub frames: Vec<u8>,
+}
+
+/// What the gateway is connected to.
+pub struct Wiring {
+    /// To the sequencer.
+    pub input: Writer<Message>,
+    /// From the critical lane.
+    pub answers: Reader<Outbound>,
+    /// Up to where answers may leave.
+    pub released: Cursor,
+    /// Wishes for original answers.
+    pub wanted: Sender<AnswerWanted>,
+    /// Original answers.
+    pub found: Receiver<AnswerFound>,
+    /// Set to 1 when the gateway was asked to stop and owes nobody an answer.
+    pub drained: Cursor,
+}
+
+/// The gateway's agent.
+pub struct Gateway<D: Door> {
+    number: u8,
+    door: D,
+    door_ready: bool,
+    directory: Arc<Directory>,
+    verifier: Box<dyn Verifier>,
+    clock: Box<dyn Clock>,
+    random: Box<dyn Random>,
+    limits: Limits,
+    wiring: Wiring,
+    connections: Vec<Option<Box<Connection<D::Stream>>>>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    /// Connections that may have bytes to handle.
+    ready: VecDeque<u32>,
+    /// Connections that have bytes to send.
+    dirty: Vec<u32>,
+    /// Connection of each session that is logged on here.
+    sessions: HashMap<u32, Origin>,
+    /// Messages handed on whose answer is still to come, of connections that are gone too.
+    in_flight: u64,
+    /// Wishes for original answers that found the channel full.
+    replays: VecDeque<AnswerWanted>,
+    /// Released slots that are being turned into frames.
+    slots: Vec<Outbound>,
+    /// Session ends that found the input ring full.
+    lost: VecDeque<Head>,
+    buffer: Vec<u8>,
+    pool: Vec<Vec<u8>>,
+    next_sweep_ms: u64,
+    now_ms: u64,
+    stopping: bool,
+}
+
+/// Why handling a connection's bytes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    /// The rest is the begin of a frame.
+    NeedMore,
+    /// A ring is full or a verdict is awaited: the rest is to be looked at again.
+    Blocked,
+    /// Nothing more is read.
+    Closed,
+}
+
+impl<D: Door> Gateway<D> {
+    /// A gateway with an open door and no connections.
+    pub fn new(
+        number: u8,
+        door: D,
+        directory: Arc<Directory>,
+        verifier: Box<dyn Verifier>,
+        clock: Box<dyn Clock>,
+        random: Box<dyn Random>,
+        limits: Limits,
+        wiring: Wiring,
+    ) -> Gateway<D> {
+        let buffer = vec![0; limits.open.frame_max + limits.read_budget];
+        Gateway {
+            number,
+            door,
+            door_ready: true,
+            directory,
+            verifier,
+            clock,
+            random,
+            limits,
+            wiring,
+            connections: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            sessions: HashMap::new(),
+            in_flight: 0,
+            replays: VecDeque::new(),
+            slots: Vec::new(),
+            lost: VecDeque::new(),
+            buffer,
+            pool: Vec::new(),
+            next_sweep_ms: 0,
+            now_ms: 0,
+            stopping: false,
+        }
+    }
+
+    /// Number of open connections.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.connections.len() - self.free.len()
+    }
+
+    /// The door, for a test that knocks.
+    pub fn door(&mut self) -> &mut D {
+        &mut self.door
+    }
+
+    /// Tells that a socket is ready: [`DOOR`] or a connection's slot.
+    pub fn ready(&mut self, token: usize, readable: bool, writable: bool) {
+        if token == DOOR {
+            self.door_ready = true;
+            return;
+        }
+        let slot = token as u32;
+        let Some(Some(connection)) = self.connections.get_mut(token) else { return };
+        connection.readable |= readable;
+        if writable && connection.pending() > 0 {
+            self.mark_dirty(slot);
+        }
+        self.list(slot);
+    }
+
+    fn accept(&mut self) -> usize {
+        let mut accepted = 0;
+        while self.door_ready && !self.stopping && accepted < ROUND_MAX {
+            let slot = self.free.last().copied().unwrap_or(self.connections.len() as u32);
+            match self.door.accept(slot as usize) {
+                Ok(Some(stream)) => {
+                    accepted += 1;
+                    self.welcome(slot, stream);
+                }
+                Ok(None) => self.door_ready = false,
+                Err(error) => {
+                    // Out of descriptors, most likely: the next sweep tries again.
+                    self.door_ready = false;
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
+            }
+        }
+        accepted
+    }
+
+    fn welcome(&mut self, slot: u32, stream: D::Stream) {
+        if self.free.last() == Some(&slot) {
+            self.free.pop();
+        } else {
+            self.connections.push(None);
+            self.generations.push(0);
+        }
+        let index = slot as usize;
+        self.generations[index] = self.generations[index].wrapping_add(1);
+        let generation = self.generations[index];
+        let origin = Origin { gateway: self.number, connection: slot, generation };
+        let mut nonce = [0; 32];
+        self.random.fill(&mut nonce);
+        let mut connection = Connection::new(stream, origin, nonce, self.now_ms);
+        if self.connection_count() > self.limits.connections_max {
+            answers::refuse(connection.outbound(), 0, RejectReason::TooManyConnections);
+            connection.state = State::Closing;
+        } else {
+            let time_ns = self.clock.wall_ns();
+            answers::challenge(connection.outbound(), nonce, time_ns, self.limits.open.frame_max);
+        }
+        self.connections[index] = Some(Box::new(connection));
+        self.mark_dirty(slot);
+        self.list(slot);
+    }
+
+    /// Puts a connection on the list of those to look at.
+    fn list(&mut self, slot: u32) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot as usize)
+            && connection.wants_to_receive()
+            && !connection.listed
+        {
+            connection.listed = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot as usize)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Looks at every listed connection once.
+    fn receive(&mut self) -> usize {
+        if self.stopping {
+            return 0;
+        }
+        let mut done = 0;
+        for _ in 0..self.ready.len().min(ROUND_MAX) {
+            let Some(slot) = self.ready.pop_front() else { break };
+            let Some(mut connection) = self.connections[slot as usize].take() else { continue };
+            connection.listed = false;
+            let handled = self.receive_from(&mut connection);
+            self.connections[slot as usize] = Some(connection);
+            match handled {
+                Ok(count) => done += count,
+                Err(_) => {
+                    self.close(slot);
+                    done += 1;
+                    continue;
+                }
+            }
+            self.list(slot);
+        }
+        done
+    }
+
+    /// Handles what waits in the connection, then what its socket has, within the read budget.
+    /// Returns how many frames were handled.
+    fn receive_from(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.receive_into(connection, &mut buffer);
+        self.buffer = buffer;
+        result
+    }
+
+    fn receive_into(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if !connection.wants_to_receive() {
+            return Ok(0);
+        }
+        let waiting = connection.inbound.len();
+        buffer[..waiting].copy_from_slice(&connection.inbound);
+        let mut length = waiting;
+        if !connection.backlog {
+            let room = buffer.len().min(waiting + self.limits.read_budget);
+            let read = match connection.stream.read(&mut buffer[waiting..room]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.readable = false;
+                    return Ok(0);
+                }
+                Err(error) => return Err(error),
+            };
+            // A read that did not fill its room has emptied the socket: the next bytes raise a new
+            // readiness.
+            connection.readable = read == room - waiting;
+            connection.received_ms = self.now_ms;
+            length += read;
+        }
+        let (used, frames, handled) = self.handle(connection, &buffer[..length]);
+        connection.backlog = handled == Handled::Blocked;
+        connection.inbound.clear();
+        if handled != Handled::Closed && used < length {
+            connection.inbound.extend_from_slice(&buffer[used..length]);
+        } else {
+            connection.inbound = Vec::new();
+        }
+        Ok(frames + usize::from(length > waiting))
+    }
+
+    /// Handles whole frames from the start of `bytes`. Returns the bytes used and frames handled.
+    fn handle(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        bytes: &[u8],
+    ) -> (usize, usize, Handled) {
+        let (mut used, mut frames) = (0, 0);
+        loop {
+            if matches!(connection.state, State::LoggingOn) || connection.verifying {
+                return (used, frames, Handled::Blocked);
+            }
+            if connection.state == State::Closing {
+                return (used, frames, Handled::Closed);
+            }
+            let rest = &bytes[used..];
+            let (size, admitted) = match frame_length(rest, self.limits.open.frame_max) {
+                Ok(Some(size)) if size <= rest.len() => {
+                    let caller = caller(connection);
+                    let frame = &rest[..size];
+                    (size, admission::admit(frame, &caller, &self.directory, &self.limits.open))
+                }
+                Ok(_) => return (used, frames, Handled::NeedMore),
+                Err(error) => (rest.len(), admission::malformed(&error)),
+            };
+            let frame = &rest[..size];
+            if !self.take(connection, frame, &admitted) {
+                return (used, frames, Handled::Blocked);
+            }
+            connection.verdict = None;
+            used += size;
+            frames += 1;
+        }
+    }
+
+    /// Does what a frame became. False where it has to wait.
+    fn take(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frame: &[u8],
+        admitted: &Admitted,
+    ) -> bool {
+        match admitted {
+            Admitted::Message { head, extra } => self.publish(connection, head, frame, extra),
+            Admitted::Verify(job) => {
+                connection.verifying = self.verifier.submit(*job);
+                false
+            }
+            Admitted::Pong { nonce, client_sequence } => {
+                answers::pong(connection.outbound(), *client_sequence, *nonce);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Reference { query, client_sequence } => {
+                let out = connection.outbound();
+                answers::reference(out, *client_sequence, query, &self.directory);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Logon { key, role, public_key, head, extra } => {
+                if !self.publish(connection, head, frame, extra) {
+                    return false;
+                }
+                connection.key = *key;
+                connection.role = *role;
+                connection.public_key = *public_key;
+                connection.state = State::LoggingOn;
+                true
+            }
+            Admitted::Logout(head) => {
+                if !self.publish(connection, head, &[], &Extra::NONE) {
+                    return false;
+                }
+                connection.state = State::Closing;
+                true
+            }
+            Admitted::Refused { reason, client_sequence, close } => {
+                let head = Head {
+                    kind: MessageKind::Refuse(*reason),
+                    client_sequence: *client_sequence,
+                    origin: connection.origin,
+                    session: connection.session,
+                    key: connection.key,
+                    received: crate::message::Span {
+                        offset: 0,
+                        length: frame.len().min(self.limits.open.frame_max) as u16,
+                    },
+                    ..Head::default()
+                };
+                let kept = &frame[..usize::from(head.received.length)];
+                if !self.publish(connection, &head, kept, &Extra::NONE) {
+                    return false;
+                }
+                if *close {
+                    connection.state = State::Closing;
+                }
+                true
+            }
+        }
+    }
+
+    fn dirty_now(&mut self, connection: &mut Connection<D::Stream>) {
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(connection.origin.connection);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        head: &Head,
+        frame: &[u8],
+        extra: &Extra,
+    ) -> bool {
+        let published = self.wiring.input.try_publish(|slot| {
+            slot.head = *head;
+            slot.bytes.set(frame, extra.as_slice());
+        });
+        if published.is_err() {
+            return false;
+        }
+        connection.in_flight += 1;
+        self.in_flight += 1;
+        true
+    }
+
+    /// Hands verdicts on signatures to the connections that wait for them.
+    fn verdicts(&mut self) -> usize {
+        let mut count = 0;
+        while let Some((origin, good)) = self.verifier.verdict() {
+            count += 1;
+            if let Some(connection) = self.connection(origin) {
+                connection.verifying = false;
+                connection.verdict = Some(good);
+                self.list(origin.connection);
+            }
+        }
+        count
+    }
+
+    /// The connection that an origin names, if it still is that one.
+    fn connection(&mut self, origin: Origin) -> Option<&mut Connection<D::Stream>> {
+        let connection = self.connections.get_mut(origin.connection as usize)?.as_deref_mut()?;
+        (connection.origin == origin).then_some(connection)
+    }
+
+    /// Forgets a connection. Its session's end is sequenced; answers on their way meet nobody.
+    fn close(&mut self, slot: u32) {
+        let Some(connection) = self.connections[slot as usize].take() else { return };
+        self.free.push(slot);
+        let session = connection.session;
+        if self.sessions.get(&session.0) == Some(&connection.origin) {
+            self.lose_session(session, connection.origin);
+        }
+    }
+
+    /// Notes that a session's connection is gone; its end is to be sequenced.
+    fn lose_session(&mut self, session: SessionId, origin: Origin) {
+        self.sessions.remove(&session.0);
+        let kind = MessageKind::SessionLost;
+        self.lost.push_back(Head { kind, origin, session, ..Head::default() });
+    }
+
+    /// Publishes the ends of sessions whose connection is gone.
+    fn report_lost(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(head) = self.lost.front().copied() {
+            let published = self.wiring.input.try_publish(|slot| {
+                slot.head = head;
+                slot.bytes.set(&[], &[]);
+            });
+            if published.is_err() {
+                break;
+            }
+            self.in_flight += 1;
+            self.lost.pop_front();
+            count += 1;
+        }
+        count
+    }
+
+    /// Writes to every connection that has something to send.
+    fn flush(&mut self) -> usize {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let count = dirty.len();
+        for slot in dirty.drain(..) {
+            let Some(connection) = self.connections[slot as usize].as_mut() else { continue };
+            connection.dirty = false;
+            let flushed = connection.flush(self.now_ms);
+            let too_slow = connection.pending() > self.limits.pending_output_max;
+            let over = connection.state == State::Closing
+                && connection.in_flight == 0
+                && connection.pending() == 0;
+            if flushed == Flushed::All
+                && self.pool.len() < POOL_MAX
+                && let Some(buffer) = connection.take_buffer()
+            {
+                self.pool.push(buffer);
+            }
+            if flushed == Flushed::Broken || too_slow || over {
+                self.close(slot);
+            }
+        }
+        self.dirty = dirty;
+        count
+    }
+
+    /// Closes connections that are too slow or too quiet.
+    fn sweep(&mut self) {
+        if self.now_ms < self.next_sweep_ms {
+            return;
+        }
+        self.next_sweep_ms = self.now_ms + SWEEP_MS;
+        self.door_ready = true;
+        for slot in 0..self.connections.len() as u32 {
+            let Some(connection) = &self.connections[slot as usize] else { continue };
+            let quiet_ms = self.now_ms.saturating_sub(connection.received_ms);
+            let allowed_ms = match connection.state {
+                State::AwaitLogon | State::LoggingOn => self.limits.logon_timeout_ms,
+                State::Live | State::Closing => self.limits.idle_timeout_ms,
+            };
+            let blocked_ms =
+                connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
+            // A session that waits for an answer is not idle: it is we who are slow.
+            let idle = quiet_ms > allowed_ms && connection.in_flight == 0;
+            if idle || blocked_ms > self.limits.slow_reader_timeout_ms {
+                self.close(slot);
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.in_flight == 0
+            && self.lost.is_empty()
+            && self.connections.iter().flatten().all(|connection| connection.pending() == 0)
+    }
+}
+
+fn caller<S>(connection: &Connection<S>) -> Caller {
+    Caller {
+        state: connection.state,
+        origin: connection.origin,
+        session: connection.session,
+        key: connection.key,
+        public_key: connection.public_key,
+        nonce: connection.nonce,
+        verdict: connection.verdict,
+    }
+}
+
+impl<D: Door> Agent for Gateway<D> {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn do_work(&mut self) -> usize {
+        self.now_ms = self.clock.monotonic_ns() / 1_000_000;
+        self.accept() + self.verdicts() + self.report_lost() + self.receive()
+    }
+
+    fn settle(&mut self) -> usize {
+        let done = self.deliver() + self.deliver_found() + self.flush();
+        self.sweep();
+        if self.stopping && self.is_drained() {
+            self.wiring.drained.set(Sequence(1));
+        }
+        done
+    }
+
+    fn on_ready(&mut self, event: &Event) {
+        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ready(event.token().0, readable, event.is_writable());
+    }
+
+    fn wake_in(&self) -> Option<Duration> {
+        let busy = self.connection_count() > 0;
+        busy.then(|| Duration::from_millis(self.next_sweep_ms.saturating_sub(self.now_ms).max(1)))
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+    }
+}

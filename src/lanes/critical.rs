@@ -1,0 +1,379 @@
+//! The critical lane: the one thread that writes books, balances and session numbers.
+//!
+//! It takes the sequenced ring in order, applies records, answers queries at the place where they
+//! stand, and publishes what follows: events to the writer of its event log, answers to the gateways.
+//! Both rings may be full; then it stops in the middle of a command's events and goes on there next
+//! time, so that nothing is lost and nothing waits.
+
+use crate::agent::Agent;
+use crate::event::{Balance, Event, EventBody, RejectReason};
+use crate::exchange::{BookRow, Context, Exchange, Outbox};
+use crate::journal::format::RecordKind;
+use crate::lanes::apply::{self, Input};
+use crate::message::{Message, MessageKind, Origin};
+use crate::publish::outbound::{Body, Derived, Outbound, Row};
+use crate::ring::{Cursor, Full, Reader, Take, Writer};
+use crate::sequencer::{Entry, Sequenced};
+use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
+use crate::wire::message::{AccountQuery, BookQuery};
+use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
+use crossbeam::channel::Sender;
+
+/// Slots taken from the sequenced ring in one round.
+const ROUND_MAX: usize = 512;
+
+/// Where the critical lane's results go.
+pub struct Outputs {
+    /// To the writer of the event log.
+    pub events: Writer<Derived>,
+    /// To each gateway, in order of their numbers.
+    pub answers: Vec<Writer<Outbound>>,
+    /// To the writer of the reject log; a full ring loses the entry and counts it.
+    pub rejects: Writer<Message>,
+    /// The last sequence applied.
+    pub applied: Cursor,
+    /// Takes the state when the lane ends.
+    pub remains: Sender<Exchange>,
+}
+
+/// The critical lane's agent.
+pub struct Critical {
+    input: Reader<Sequenced>,
+    lane: Lane,
+}
+
+/// The lane without its input, so that it can work while a slot of the input is borrowed.
+struct Lane {
+    exchange: Exchange,
+    outputs: Outputs,
+    outbox: Outbox,
+    /// Where each session's client is connected now, by session number.
+    routes: Vec<Option<Origin>>,
+    /// What is published of the current slot's outcome, and what is still to be published.
+    staged: Staged,
+    rejects_lost: u64,
+    applied: Sequence,
+}
+
+/// The outcome of one slot, on its way into the rings.
+#[derive(Default)]
+struct Staged {
+    /// Answers, in order, each behind the first `after` events.
+    answers: Vec<Outbound>,
+    events_done: usize,
+    answers_done: usize,
+    /// Time of the record in hand.
+    time: TimeNs,
+    batch_end: Option<Derived>,
+}
+
+impl Staged {
+    fn progress(&self) -> usize {
+        self.events_done + self.answers_done
+    }
+}
+
+impl Critical {
+    /// A lane that goes on with this state.
+    #[must_use]
+    pub fn new(exchange: Exchange, input: Reader<Sequenced>, outputs: Outputs) -> Critical {
+        let lane = Lane {
+            exchange,
+            applied: outputs.applied.get(),
+            outputs,
+            outbox: Outbox::default(),
+            routes: Vec::new(),
+            staged: Staged::default(),
+            rejects_lost: 0,
+        };
+        Critical { input, lane }
+    }
+
+    /// The state, for a hash at the end of a run.
+    #[must_use]
+    pub fn exchange(&self) -> &Exchange {
+        &self.lane.exchange
+    }
+
+    /// Entries that the reject log has lost because its ring was full.
+    #[must_use]
+    pub fn rejects_lost(&self) -> u64 {
+        self.lane.rejects_lost
+    }
+}
+
+impl Lane {
+    /// Handles one slot of the sequenced ring; its outcome is staged.
+    fn handle(&mut self, slot: &Sequenced) {
+        self.outbox.clear();
+        self.staged.time = slot.time;
+        match slot.entry {
+            Entry::Record => self.record(slot),
+            Entry::Passing => self.passing(slot),
+            Entry::Tick => {
+                let context = Context {
+                    sequence: slot.sequence,
+                    time: slot.time,
+                    session: SessionId(0),
+                    key: KeyId(0),
+                    client_sequence: 0,
+                    expires: TimeNs(0),
+                };
+                let input = Input { kind: RecordKind::Tick, context, schema: 0, payload: &[] };
+                apply::apply(&mut self.exchange, &input, &mut self.outbox);
+                self.applied = slot.sequence;
+            }
+            Entry::BatchEnd => {
+                self.staged.batch_end =
+                    Some(Derived::BatchEnd { last: slot.sequence, epoch: slot.epoch });
+            }
+        }
+    }
+
+    fn record(&mut self, slot: &Sequenced) {
+        let head = &slot.message.head;
+        let context = Context {
+            sequence: slot.sequence,
+            time: slot.time,
+            session: head.session,
+            key: head.key,
+            client_sequence: head.client_sequence,
+            expires: TimeNs(head.expires_ns),
+        };
+        let kind = match head.kind {
+            MessageKind::SessionLogon => RecordKind::SessionLogon,
+            MessageKind::SessionLogout => RecordKind::SessionLogout,
+            MessageKind::SessionLost => RecordKind::SessionLost,
+            _ => RecordKind::Command,
+        };
+        let payload = slot.message.command();
+        let input = Input { kind, context, schema: head.schema, payload };
+        apply::apply(&mut self.exchange, &input, &mut self.outbox);
+        self.applied = slot.sequence;
+        match kind {
+            RecordKind::Command => self.stage_events(slot),
+            RecordKind::SessionLogon => self.stage_logon(slot),
+            _ => self.stage_end(slot),
+        }
+    }
+
+    /// Stages the answer and the fills of a command.
+    fn stage_events(&mut self, slot: &Sequenced) {
+        let head = &slot.message.head;
+        let mut filled = 0;
+        for event in self.outbox.events() {
+            let (to, body) = match &event.body {
+                EventBody::Result(result) => {
+                    filled = result.filled.0 - traded(self.outbox.events(), result.fill_count);
+                    (Some(head.origin), Body::Event(*event))
+                }
+                EventBody::Trade(trade) => {
+                    filled += trade.quantity.0;
+                    let filled = Quantity(filled);
+                    (Some(head.origin), Body::Trade { event: *event, filled })
+                }
+                EventBody::MakerFill(fill) => (self.route(fill.session), Body::Event(*event)),
+                EventBody::Balance(_) | EventBody::Session(_) => continue,
+            };
+            let Some(to) = to else { continue };
+            let (gate, client_sequence) = (slot.sequence, head.client_sequence);
+            self.staged.answers.push(Outbound { to, gate, client_sequence, body });
+        }
+    }
+
+    fn stage_logon(&mut self, slot: &Sequenced) {
+        let head = &slot.message.head;
+        let (session, outbound) =
+            apply::session_of(&self.outbox).expect("a logon has a session event");
+        if session.0 == 0 {
+            self.answer(slot, Body::LogonFailed(RejectReason::CapacityReached));
+            return;
+        }
+        let index = session.0 as usize;
+        if self.routes.len() <= index {
+            self.routes.resize(index + 1, None);
+        }
+        self.routes[index] = Some(head.origin);
+        self.answer(slot, Body::LoggedOn { session, key: head.key, outbound });
+    }
+
+    fn stage_end(&mut self, slot: &Sequenced) {
+        let head = &slot.message.head;
+        if let Some(route) = self.routes.get_mut(head.session.0 as usize)
+            && *route == Some(head.origin)
+        {
+            *route = None;
+        }
+        self.answer(slot, Body::LoggedOut);
+    }
+
+    /// Where the client of a session is connected now.
+    fn route(&self, session: SessionId) -> Option<Origin> {
+        self.routes.get(session.0 as usize).copied().flatten()
+    }
+
+    /// What has no sequence keeps its place: it is answered here, when all before it is applied.
+    fn passing(&mut self, slot: &Sequenced) {
+        match slot.message.head.kind {
+            MessageKind::Refuse(reason) => {
+                self.log_reject(&slot.message);
+                self.answer(slot, Body::Refused(reason));
+            }
+            MessageKind::Duplicate(original) => {
+                self.log_reject(&slot.message);
+                self.answer(slot, Body::Duplicate(original));
+            }
+            MessageKind::Query => self.query(slot),
+            MessageKind::Command
+            | MessageKind::SessionLogon
+            | MessageKind::SessionLogout
+            | MessageKind::SessionLost => unreachable!("the sequencer gives these a sequence"),
+        }
+    }
+
+    fn log_reject(&mut self, message: &Message) {
+        if self.outputs.rejects.try_publish(|slot| slot.copy_from(message)).is_err() {
+            self.rejects_lost += 1;
+        }
+    }
+
+    /// Stages the rows that answer a query, or why there are none.
+    fn query(&mut self, slot: &Sequenced) {
+        let head = &slot.message.head;
+        let payload = slot.message.command();
+        let answered = match head.schema {
+            BookQuery::SCHEMA => BookQuery::decode(payload)
+                .map_err(|_| RejectReason::BadPayload)
+                .and_then(|query| self.book(slot, &query)),
+            AccountQuery::SCHEMA => AccountQuery::decode(payload)
+                .map_err(|_| RejectReason::BadPayload)
+                .and_then(|query| self.account(slot, &query)),
+            _ => Err(RejectReason::UnknownSchema),
+        };
+        match answered {
+            Ok(more) => self.answer(slot, Body::RowsEnd { more }),
+            Err(reason) => self.answer(slot, Body::Refused(reason)),
+        }
+    }
+
+    fn book(&mut self, slot: &Sequenced, query: &BookQuery) -> Result<bool, RejectReason> {
+        let (instrument, orders) = (query.instrument, query.orders);
+        let mut rows = Vec::new();
+        let summary = self.exchange.book(instrument, query.depth, orders, &mut rows)?;
+        let last_price = (summary.last_price.0 != 0).then_some(summary.last_price);
+        self.answer(slot, Body::Row(Row::Book { instrument, last_price, orders }));
+        for row in rows {
+            let BookRow { side, price, quantity, .. } = row;
+            let row = if orders {
+                Row::Order(BookOrder { side, price, quantity, order_id: row.order_id })
+            } else {
+                Row::Level(BookLevel { side, price, quantity, orders: row.orders })
+            };
+            self.answer(slot, Body::Row(row));
+        }
+        Ok(summary.more)
+    }
+
+    fn account(&mut self, slot: &Sequenced, query: &AccountQuery) -> Result<bool, RejectReason> {
+        let key = slot.message.head.key;
+        if !self.exchange.permissions().may_read(key, query.account) {
+            return Err(RejectReason::NotEntitled);
+        }
+        let (mut balances, mut orders) = (Vec::new(), Vec::new());
+        let after = query.after_order;
+        let more = self.exchange.account(query.account, after, &mut balances, &mut orders)?;
+        self.answer(slot, Body::Row(Row::Account(query.account)));
+        for Balance { asset, available, frozen, .. } in balances {
+            let row = BalanceRow { asset, available, frozen };
+            self.answer(slot, Body::Row(Row::Balance(row)));
+        }
+        for order in orders {
+            let row = OrderRow {
+                order_id: order.order_id,
+                client_order_id: order.client_order_id,
+                instrument: order.instrument,
+                side: order.side,
+                price: order.price,
+                quantity: order.quantity,
+                filled: order.filled,
+                leaves: order.leaves,
+            };
+            self.answer(slot, Body::Row(Row::OpenOrder(row)));
+        }
+        Ok(more)
+    }
+
+    fn answer(&mut self, slot: &Sequenced, body: Body) {
+        self.staged.answers.push(Outbound {
+            to: slot.message.head.origin,
+            gate: slot.sequence,
+            client_sequence: slot.message.head.client_sequence,
+            body,
+        });
+    }
+
+    /// Publishes what is staged, as far as the rings take it.
+    fn publish(&mut self) -> Result<(), Full> {
+        let staged = &mut self.staged;
+        let events: &[Event] = self.outbox.events();
+        let time = staged.time;
+        for event in &events[staged.events_done..] {
+            self.outputs
+                .events
+                .try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
+            staged.events_done += 1;
+        }
+        for answer in &staged.answers[staged.answers_done..] {
+            let gateway = &mut self.outputs.answers[usize::from(answer.to.gateway)];
+            gateway.try_publish(|slot| *slot = *answer)?;
+            staged.answers_done += 1;
+        }
+        if let Some(end) = staged.batch_end {
+            self.outputs.events.try_publish(|slot| *slot = end)?;
+            staged.batch_end = None;
+        }
+        self.outbox.clear();
+        staged.answers.clear();
+        (staged.events_done, staged.answers_done) = (0, 0);
+        Ok(())
+    }
+
+    fn take(&mut self, slot: &Sequenced) -> Take {
+        self.handle(slot);
+        if self.publish().is_ok() { Take::Next } else { Take::Last }
+    }
+}
+
+/// Quantity of a command's trades, which stand behind its result.
+fn traded(events: &[Event], fill_count: u32) -> i64 {
+    events[1..].iter().take(fill_count as usize).map(quantity).sum()
+}
+
+fn quantity(event: &Event) -> i64 {
+    if let EventBody::Trade(trade) = &event.body { trade.quantity.0 } else { 0 }
+}
+
+impl Agent for Critical {
+    fn end(&mut self) {
+        let exchange = std::mem::take(&mut self.lane.exchange);
+        // A node that nobody asks for its remains has dropped the other end.
+        let _ = self.lane.outputs.remains.try_send(exchange);
+    }
+
+    fn name(&self) -> &'static str {
+        "critical"
+    }
+
+    fn do_work(&mut self) -> usize {
+        let lane = &mut self.lane;
+        let before = lane.staged.progress();
+        if lane.publish().is_err() {
+            return lane.staged.progress() - before;
+        }
+        let handled = self.input.drain(ROUND_MAX, |slot| lane.take(slot));
+        if handled > 0 {
+            lane.outputs.applied.set(lane.applied);
+        }
+        handled
+    }
+}

@@ -1,0 +1,188 @@
+//! The lanes behind `critical`: `normal` and `batch` follow the journal and `critical`'s event log.
+//!
+//! Both take sequence N only when `critical` has applied N and it is in the mapped files, so that a
+//! lane that lags, or stands still, holds up nobody. In this release their work is to count: commands
+//! of each session and instrument, with the instruments' trades (`normal`); records of each kind
+//! (`batch`). Every number is a function of the journal.
+
+use crate::agent::{Agent, FailStop};
+use crate::command::Command;
+use crate::event::EventBody;
+use crate::fatal::StopReason;
+use crate::journal::event_log::EventFollower;
+use crate::journal::format::RecordKind;
+use crate::journal::reader::{ReadError, Reader};
+use crate::journal::view::Record;
+use crate::ring::Cursor;
+use crate::types::{InstrumentId, Sequence, SessionId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Records or events taken in one round.
+const ROUND_MAX: usize = 1024;
+
+/// What the lane `normal` counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Commands of each session.
+    pub sessions: BTreeMap<SessionId, u64>,
+    /// Commands that name each instrument.
+    pub instruments: BTreeMap<InstrumentId, u64>,
+    /// Trades of each instrument.
+    pub trades: BTreeMap<InstrumentId, u64>,
+}
+
+/// What the lane `batch` counts: records of each kind, by the kind's number.
+pub type Kinds = BTreeMap<u8, u64>;
+
+/// Up to where a following lane may go, and where it tells how far it is.
+#[derive(Clone)]
+pub struct Bounds {
+    /// In the journal's files.
+    pub written: Cursor,
+    /// Applied by `critical`.
+    pub applied: Cursor,
+    /// In the event log's files.
+    pub events_written: Cursor,
+    /// Done by this lane.
+    pub done: Cursor,
+}
+
+impl Bounds {
+    /// The last sequence that may be taken now.
+    fn limit(&self) -> Sequence {
+        self.written.get().min(self.applied.get())
+    }
+}
+
+/// The lane `normal`.
+pub struct Normal {
+    journal: Reader,
+    events: EventFollower,
+    bounds: Bounds,
+    activity: Activity,
+    stop: Arc<dyn FailStop>,
+    failed: bool,
+}
+
+impl Normal {
+    /// A lane that has nothing behind it and reads from the journal's start.
+    #[must_use]
+    pub fn new(
+        journal: Reader,
+        events: EventFollower,
+        bounds: Bounds,
+        stop: Arc<dyn FailStop>,
+    ) -> Normal {
+        let activity = Activity::default();
+        Normal { journal, events, bounds, activity, stop, failed: false }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    fn follow(&mut self) -> Result<usize, ReadError> {
+        let mut count = 0;
+        let limit = self.bounds.limit();
+        while count < ROUND_MAX {
+            let Some(record) = self.journal.next_record(limit)? else { break };
+            self.activity.command(&record);
+            self.bounds.done.set(record.sequence());
+            count += 1;
+        }
+        let limit = limit.min(self.bounds.events_written.get());
+        while count < 2 * ROUND_MAX {
+            let Some(event) = self.events.next_event(limit)? else { break };
+            if let EventBody::Trade(trade) = &event.body {
+                *self.activity.trades.entry(trade.instrument).or_default() += 1;
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl Activity {
+    fn command(&mut self, record: &Record<'_>) {
+        if record.kind() != RecordKind::Command {
+            return;
+        }
+        *self.sessions.entry(record.session()).or_default() += 1;
+        let command = Command::decode(record.envelope().schema.get(), record.command());
+        if let Some(instrument) = command.ok().and_then(|command| command.instrument()) {
+            *self.instruments.entry(instrument).or_default() += 1;
+        }
+    }
+}
+
+impl Agent for Normal {
+    fn name(&self) -> &'static str {
+        "normal"
+    }
+
+    fn do_work(&mut self) -> usize {
+        if self.failed {
+            return 0;
+        }
+        self.follow().unwrap_or_else(|error| {
+            self.failed = true;
+            self.stop.fail(StopReason::LogRead, &format!("lane normal: {error}"));
+            0
+        })
+    }
+}
+
+/// The lane `batch`.
+pub struct Batch {
+    journal: Reader,
+    bounds: Bounds,
+    kinds: Kinds,
+    stop: Arc<dyn FailStop>,
+    failed: bool,
+}
+
+impl Batch {
+    /// A lane that has nothing behind it and reads from the journal's start.
+    #[must_use]
+    pub fn new(journal: Reader, bounds: Bounds, stop: Arc<dyn FailStop>) -> Batch {
+        Batch { journal, bounds, kinds: Kinds::new(), stop, failed: false }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    fn follow(&mut self) -> Result<usize, ReadError> {
+        let limit = self.bounds.limit();
+        let mut count = 0;
+        while count < ROUND_MAX {
+            let Some(record) = self.journal.next_record(limit)? else { break };
+            *self.kinds.entry(record.kind() as u8).or_default() += 1;
+            self.bounds.done.set(record.sequence());
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl Agent for Batch {
+    fn name(&self) -> &'static str {
+        "batch"
+    }
+
+    fn do_work(&mut self) -> usize {
+        if self.failed {
+            return 0;
+        }
+        self.follow().unwrap_or_else(|error| {
+            self.failed = true;
+            self.stop.fail(StopReason::LogRead, &format!("lane batch: {error}"));
+            0
+        })
+    }
+}

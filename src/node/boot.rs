@@ -1,0 +1,342 @@
+//! From a data directory to running state, before any port opens.
+//!
+//! An empty journal gets its genesis as one atomic batch; otherwise the journal is recovered and
+//! replayed. Either way the event log is cut to the journal's end, compared and completed.
+
+use super::state::State;
+use crate::command::Command;
+use crate::exchange::{Exchange, Outbox};
+use crate::fatal::StopReason;
+use crate::genesis::GenesisItem;
+use crate::journal::Progress;
+use crate::journal::batch::{BatchBuilder, BatchLimits, RecordFields};
+use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
+use crate::journal::format::{APPLICATION_VERSION, JournalId, LogKind, RecordKind, Tip};
+use crate::journal::payload::EpochStart;
+use crate::journal::reader::{ReadError, Reader};
+use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
+use crate::journal::reject_log::RejectLog;
+use crate::journal::segment::{LogDir, Preparer};
+use crate::journal::view::Verify;
+use crate::journal::writer::{Appended, Fault, Syncer, Writer};
+use crate::sys::storage::{Append, Storage};
+use crate::types::{Epoch, Sequence, TimeNs};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+use zerocopy::IntoBytes;
+
+/// Files of the reject log that are kept.
+const REJECT_SEGMENTS_MAX: usize = 4;
+/// Bytes of a file of the reject log.
+const REJECT_SEGMENT_BYTES: u64 = crate::limits::SEGMENT_MIN_BYTES;
+
+/// Why a node cannot start from its data directory.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// The journal or a log derived from it cannot be recovered.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The journal cannot be read back.
+    #[error("the journal cannot be replayed: {0}")]
+    Read(#[from] ReadError),
+    /// The disk failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// A directory or segment cannot be prepared.
+    #[error("cannot prepare {}: {source}", path.display())]
+    Prepare {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is no space for the first segments.
+    #[error("no space below {} for the first segments: {needed} bytes each", path.display())]
+    NoSpace {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes of a segment.
+        needed: u64,
+    },
+    /// An item of genesis was refused.
+    #[error("genesis item {number} ({item}) was refused: {reason}")]
+    Genesis {
+        /// Its place, from 1.
+        number: usize,
+        /// The item.
+        item: String,
+        /// Why.
+        reason: String,
+    },
+    /// Replay gave other events than the event log holds.
+    #[error(
+        "replaying the journal up to sequence {sequence} gave other events than the event log holds"
+    )]
+    Diverged {
+        /// Up to where they were compared.
+        sequence: Sequence,
+    },
+}
+
+impl BootError {
+    /// Why a process ends that meets this.
+    #[must_use]
+    pub const fn reason(&self) -> StopReason {
+        match self {
+            BootError::Recovery(RecoveryError::Damage { .. }) => StopReason::JournalDamaged,
+            BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
+            BootError::Read(_) => StopReason::LogRead,
+            BootError::Fault(_) => StopReason::JournalWrite,
+            BootError::Prepare { .. } | BootError::NoSpace { .. } => StopReason::SegmentPreparation,
+            BootError::Genesis { .. } => StopReason::GenesisRefused,
+            BootError::Diverged { .. } => StopReason::ReplayDiverged,
+        }
+    }
+}
+
+/// Where the logs lie and how they are written.
+#[derive(Clone)]
+pub struct Logs {
+    /// The journal.
+    pub commands: LogDir,
+    /// `critical`'s event log.
+    pub events: LogDir,
+    /// What got no sequence.
+    pub rejects: LogDir,
+    /// Segments kept ahead.
+    pub segments_ahead: usize,
+}
+
+impl Logs {
+    /// The logs below a data directory.
+    #[must_use]
+    pub fn new(
+        storage: &Arc<dyn Storage>,
+        data_dir: &Path,
+        append: Append,
+        segment_size: u64,
+        segments_ahead: usize,
+    ) -> Logs {
+        let log = |kind, size| LogDir::new(storage.clone(), data_dir, kind, append, size);
+        Logs {
+            commands: log(LogKind::Commands, segment_size),
+            events: log(LogKind::Events, segment_size),
+            rejects: log(LogKind::Rejects, REJECT_SEGMENT_BYTES),
+            segments_ahead,
+        }
+    }
+}
+
+/// What an empty journal begins with.
+pub struct Genesis {
+    /// The items, settings first.
+    pub items: Vec<GenesisItem>,
+    /// Commands that follow in the same batch: the initial deposits.
+    pub commands: Vec<Command>,
+    /// Their time.
+    pub time: TimeNs,
+}
+
+/// A node's state and logs, ready for the stages.
+pub struct Booted {
+    /// What the journal has built.
+    pub state: State,
+    /// Encodes the journal's next batch.
+    pub batches: BatchBuilder,
+    /// Writes it.
+    pub writer: Writer,
+    /// Prepares the journal's segments.
+    pub preparer: Preparer,
+    /// Writes the event log.
+    pub event_log: EventLogWriter,
+    /// Prepares the event log's segments.
+    pub event_preparer: Preparer,
+    /// Writes the reject log.
+    pub reject_log: RejectLog,
+    /// Records replayed.
+    pub replayed: u64,
+    /// Bytes of an unfinished end that were cut.
+    pub cut_bytes: u64,
+}
+
+/// Recovers a data directory, or gives an empty one its genesis.
+///
+/// # Errors
+/// [`BootError`].
+pub fn boot(
+    logs: &Logs,
+    genesis: impl FnOnce() -> Genesis,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Booted, BootError> {
+    create(&logs.commands)?;
+    create(&logs.events)?;
+    let mut recovered = recover(&logs.commands, Sequence(1), progress)?;
+    if recovered.is_empty() {
+        begin(logs, &recovered, &genesis())?;
+        recovered = recover(&logs.commands, Sequence(1), progress)?;
+    }
+    let id = recovered.id.expect("a journal with a batch has an id");
+    let (mut preparer, prepared) = ahead(&logs.commands, &recovered, logs.segments_ahead)?;
+    if prepared.count() == 0 {
+        prepare(&logs.commands, &mut preparer)?;
+    }
+    let batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip)
+        .with_capacity(crate::limits::WRITE_MAX_BYTES);
+    let writer = Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
+    let (event_log, event_preparer, state) = rebuild(logs, id, &recovered)?;
+    let reject_log = RejectLog::open(logs.rejects.clone(), id, REJECT_SEGMENTS_MAX)?;
+    let cut_bytes = recovered.cut.iter().map(|cut| cut.bytes).sum();
+    Ok(Booted {
+        state,
+        batches,
+        writer,
+        preparer,
+        event_log,
+        event_preparer,
+        reject_log,
+        replayed: recovered.records,
+        cut_bytes,
+    })
+}
+
+fn create(log: &LogDir) -> Result<(), BootError> {
+    log.create().map_err(|source| BootError::Prepare { path: log.dir().to_owned(), source })
+}
+
+fn ahead(
+    log: &LogDir,
+    recovered: &Recovered,
+    count: usize,
+) -> Result<(Preparer, crate::journal::segment::PreparedSegments), BootError> {
+    Ok(Preparer::new(log.clone(), recovered, count))
+}
+
+/// Prepares one segment now; further ones come from the helper thread.
+fn prepare(log: &LogDir, preparer: &mut Preparer) -> Result<(), BootError> {
+    let path = || log.dir().to_owned();
+    while preparer.ready_count() == 0 {
+        match preparer.do_work() {
+            Ok(0) => return Err(BootError::NoSpace { path: path(), needed: log.segment_size() }),
+            Ok(_) => {}
+            Err(source) => return Err(BootError::Prepare { path: path(), source }),
+        }
+    }
+    Ok(())
+}
+
+/// Writes and syncs the first batch: the reign's start, genesis, the initial deposits. It is one
+/// batch, so that a first start that fails half-way leaves an empty journal.
+fn begin(logs: &Logs, recovered: &Recovered, genesis: &Genesis) -> Result<(), BootError> {
+    check(genesis)?;
+    let Some(GenesisItem::Settings(settings)) = genesis.items.first() else {
+        unreachable!("the exchange has just accepted the settings as the first item");
+    };
+    let id = JournalId::from_seed(&settings.seed);
+    let mut batches = BatchBuilder::new(LogKind::Commands, id, Tip::START);
+    batches.set_limits(BatchLimits::genesis(logs.commands.segment_size()));
+    batches.begin(Epoch(1), Sequence::NONE);
+    let too_large = |_| BootError::Genesis {
+        number: 0,
+        item: "all".to_owned(),
+        reason: "together they do not fit into one segment of the journal".to_owned(),
+    };
+    let mut sequence = Sequence::NONE;
+    let mut next = |kind| {
+        sequence = sequence.next();
+        RecordFields::new(kind, sequence, genesis.time)
+    };
+    let start = EpochStart::new(1, 0, 0);
+    let fields = next(RecordKind::EpochStart);
+    batches.push(&fields, &[], Some(start.as_bytes())).map_err(too_large)?;
+    for item in &genesis.items {
+        let fields = next(RecordKind::Genesis);
+        batches.push(&fields, &[], Some(&item.encode())).map_err(too_large)?;
+    }
+    for command in &genesis.commands {
+        let mut payload = Vec::new();
+        command.encode(&mut payload);
+        let fields = RecordFields { schema: command.schema(), ..next(RecordKind::Command) };
+        batches.push(&fields, &[], Some(&payload)).map_err(too_large)?;
+    }
+    batches.seal();
+    let (mut preparer, prepared) = ahead(&logs.commands, recovered, 1)?;
+    prepare(&logs.commands, &mut preparer)?;
+    let log = logs.commands.clone();
+    let mut writer = Writer::new(log, id, APPLICATION_VERSION, recovered, prepared)?;
+    let appended = writer.append(batches.sealed())?;
+    assert_eq!(appended, Appended::Written, "a segment was prepared for it");
+    let mut syncer = Syncer::new(Sequence::NONE);
+    while let Some(job) = writer.take_sync() {
+        syncer.sync(&job)?;
+    }
+    Ok(())
+}
+
+/// Applies genesis to an exchange of its own, so that what is refused is never written.
+fn check(genesis: &Genesis) -> Result<(), BootError> {
+    let mut exchange = Exchange::new();
+    for (number, item) in (1..).zip(&genesis.items) {
+        exchange.define(item).map_err(|reason| BootError::Genesis {
+            number,
+            item: String::from_utf8_lossy(&item.encode()).into_owned(),
+            reason: reason.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Replays the journal: builds the state, compares the event log with it and completes it.
+fn rebuild(
+    logs: &Logs,
+    id: JournalId,
+    journal: &Recovered,
+) -> Result<(EventLogWriter, Preparer, State), BootError> {
+    let end = journal.tip.sequence;
+    let recovered = recover_derived(&logs.events, id, end, &mut |_| ())?;
+    let log = logs.events.clone();
+    let (mut preparer, prepared) = ahead(&log, &recovered, logs.segments_ahead)?;
+    if recovered.is_empty() {
+        prepare(&log, &mut preparer)?;
+    }
+    let mut events = EventLogWriter::new(log, id, APPLICATION_VERSION, &recovered, prepared)?;
+    let mut rebuilt = EventLogBuilder::new(id, Tip::START);
+    let mut state = State::new();
+    let mut outbox = Outbox::default();
+    let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
+    while let Some(batch) = reader.next_batch(end)? {
+        let (first, epoch) = (batch.first(), Epoch(batch.header().epoch.get()));
+        rebuilt.begin_batch(first, epoch);
+        for record in batch.records() {
+            state.apply(&record, &mut outbox);
+            rebuilt.push(record.time(), outbox.events());
+        }
+        rebuilt.end_batch(batch.last());
+        if batch.last() == recovered.tip.sequence && *rebuilt.chain_hash() != recovered.tip.hash {
+            return Err(BootError::Diverged { sequence: recovered.tip.sequence });
+        }
+        if batch.last() > recovered.tip.sequence {
+            write(&mut events, rebuilt.sealed(), &mut preparer, &logs.events)?;
+        }
+        rebuilt.clear();
+    }
+    events.go_on_from(rebuilt);
+    assert_eq!(events.written(), end, "the event log is as long as the journal");
+    Ok((events, preparer, state))
+}
+
+/// Writes a rebuilt batch, preparing segments as they are needed.
+fn write(
+    events: &mut EventLogWriter,
+    sealed: &[u8],
+    preparer: &mut Preparer,
+    log: &LogDir,
+) -> Result<(), BootError> {
+    let mut written = 0;
+    while events.append(sealed, &mut written)? == Appended::NotReady {
+        prepare(log, preparer)?;
+    }
+    while events.take_sync().is_some() {}
+    Ok(())
+}

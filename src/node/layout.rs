@@ -1,0 +1,286 @@
+//! Layouts: which stages share a thread, its core and how it idles.
+//!
+//! `compact` is for small machines: gateway, sequencer, journal with its sync and gate share the
+//! thread of the `critical` lane, because a hop between threads costs more than it hides. `dedicated`
+//! gives each stage a thread. In both every lane has a thread of its own.
+
+use crate::agent::Idle;
+use crate::config::{AckPolicy, Config, Core, Idle as IdleWord, Layout as LayoutWord};
+use std::fmt;
+
+/// Cores from which on `auto` chooses `dedicated`: one for each hot stage, two for the rest.
+const DEDICATED_CORES: usize = 8;
+
+/// A stage that a layout places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Sockets.
+    Gateway,
+    /// The one total order.
+    Sequencer,
+    /// Encoding and writing.
+    Journal,
+    /// The exchange.
+    Critical,
+    /// The release of answers.
+    Gate,
+    /// Making durable.
+    Sync,
+    /// `critical`'s event log.
+    EventLog,
+    /// What got no sequence.
+    RejectLog,
+    /// Segments ahead of need.
+    Prepare,
+    /// Original answers of duplicates.
+    Replay,
+    /// The lane `normal`.
+    Normal,
+    /// The lane `batch`.
+    Batch,
+}
+
+impl Stage {
+    /// Its name in the block that a start prints.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Gateway => "gateway",
+            Stage::Sequencer => "sequencer",
+            Stage::Journal => "journal",
+            Stage::Critical => "critical",
+            Stage::Gate => "gate",
+            Stage::Sync => "sync",
+            Stage::EventLog => "event log",
+            Stage::RejectLog => "reject log",
+            Stage::Prepare => "segments",
+            Stage::Replay => "answers again",
+            Stage::Normal => "normal",
+            Stage::Batch => "batch",
+        }
+    }
+}
+
+/// One thread of a layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadPlan {
+    /// Name, as the operating system shows it.
+    pub name: &'static str,
+    /// In the order a command passes them.
+    pub stages: Vec<Stage>,
+    /// Core it is pinned to.
+    pub core: Option<usize>,
+    /// What it does when there is nothing to do.
+    pub idle: Idle,
+    /// It follows behind and may lag by a millisecond.
+    pub follows: bool,
+    /// Threads that read what it publishes.
+    pub wakes: Vec<&'static str>,
+}
+
+/// A layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// `compact` or `dedicated`.
+    pub name: &'static str,
+    /// Cores of the machine.
+    pub cores: usize,
+    /// Its threads.
+    pub threads: Vec<ThreadPlan>,
+}
+
+/// The layout for this configuration on a machine with `cores`.
+#[must_use]
+pub fn plan(config: &Config, cores: usize) -> Plan {
+    let dedicated = match config.threads.layout {
+        LayoutWord::Auto => cores >= DEDICATED_CORES,
+        LayoutWord::Compact => false,
+        LayoutWord::Dedicated => true,
+    };
+    let threads = if dedicated { dedicated_threads(config) } else { compact_threads(config) };
+    let mut plan = Plan { name: if dedicated { "dedicated" } else { "compact" }, cores, threads };
+    plan.place(config);
+    plan
+}
+
+fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
+    let mut hot = vec![Stage::Gateway, Stage::Sequencer, Stage::Journal, Stage::Critical];
+    let mut helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay, Stage::Prepare];
+    hot.push(Stage::Gate);
+    // Under `memory` nobody waits for the sync, so it must not stand in the way of those who do not.
+    match config.ack.policy {
+        AckPolicy::Memory => helper.push(Stage::Sync),
+        AckPolicy::Disk => hot.push(Stage::Sync),
+    }
+    vec![
+        hot_thread(config, "critical", hot, &["helper", "normal", "batch"]),
+        follower(config, "normal", vec![Stage::Normal], &[]),
+        follower(config, "batch", vec![Stage::Batch], &[]),
+        follower(config, "helper", helper, &["critical", "normal"]),
+    ]
+}
+
+fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
+    let journal = vec![Stage::Journal, Stage::Sync];
+    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay, Stage::Prepare];
+    vec![
+        hot_thread(config, "gateway", vec![Stage::Gateway, Stage::Gate], &["sequencer", "helper"]),
+        hot_thread(
+            config,
+            "sequencer",
+            vec![Stage::Sequencer],
+            &["journal", "critical", "gateway"],
+        ),
+        hot_thread(config, "journal", journal, &["gateway", "sequencer", "normal", "batch"]),
+        hot_thread(config, "critical", vec![Stage::Critical], &["gateway", "helper", "sequencer"]),
+        follower(config, "normal", vec![Stage::Normal], &[]),
+        follower(config, "batch", vec![Stage::Batch], &[]),
+        follower(config, "helper", helper, &["gateway", "journal", "critical", "normal"]),
+    ]
+}
+
+fn hot_thread(
+    config: &Config,
+    name: &'static str,
+    stages: Vec<Stage>,
+    wakes: &[&'static str],
+) -> ThreadPlan {
+    let idle = idle(config.threads.idle.hot);
+    ThreadPlan { name, stages, core: None, idle, follows: false, wakes: wakes.to_vec() }
+}
+
+fn follower(
+    config: &Config,
+    name: &'static str,
+    stages: Vec<Stage>,
+    wakes: &[&'static str],
+) -> ThreadPlan {
+    let idle = idle(config.threads.idle.helper);
+    ThreadPlan { name, stages, core: None, idle, follows: true, wakes: wakes.to_vec() }
+}
+
+const fn idle(word: IdleWord) -> Idle {
+    match word {
+        IdleWord::Spin => Idle::Spin,
+        IdleWord::Yield => Idle::Yield,
+        IdleWord::Park => Idle::Park,
+    }
+}
+
+impl Plan {
+    /// Name of the thread that a stage is on.
+    #[must_use]
+    pub fn thread_of(&self, stage: Stage) -> &'static str {
+        let thread = self.threads.iter().find(|thread| thread.stages.contains(&stage));
+        thread.expect("a plan places every stage").name
+    }
+
+    /// Gives every thread its core: the configured one, or one of its own as far as they go. The
+    /// followers share the last one, away from the hot threads. One core is shared unpinned.
+    fn place(&mut self, config: &Config) {
+        let cores = self.cores;
+        let mut next = 0;
+        for thread in &mut self.threads {
+            let hot = !thread.follows;
+            let automatic = match cores {
+                0 | 1 => None,
+                _ if hot && next < cores - 1 => Some(next),
+                _ if hot => None,
+                _ => Some(cores - 1),
+            };
+            next += usize::from(hot);
+            thread.core = match configured(config, thread.name) {
+                Core::Any => automatic,
+                Core::Number(core) => Some(usize::from(core)),
+            };
+        }
+    }
+}
+
+fn configured(config: &Config, thread: &str) -> Core {
+    let core = &config.threads.core;
+    match thread {
+        "critical" => core.critical,
+        "normal" => core.normal,
+        "batch" => core.batch,
+        "gateway" => core.gateway,
+        "journal" => core.journal,
+        "helper" => core.helper,
+        _ => Core::Any,
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "layout {} on {} cores", self.name, self.cores)?;
+        for thread in &self.threads {
+            let core = thread.core.map_or("any".to_owned(), |core| core.to_string());
+            let idle = match thread.idle {
+                Idle::Spin => "spin",
+                Idle::Yield => "yield",
+                Idle::Park => "park",
+            };
+            let stages: Vec<_> = thread.stages.iter().map(|stage| stage.as_str()).collect();
+            let stages = stages.join(" > ");
+            write!(f, "\n  {:<10} core {core:<4} {idle:<6} {stages}", thread.name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn config(layout: LayoutWord, policy: AckPolicy) -> Config {
+        let mut config = Config::default();
+        config.threads.layout = layout;
+        config.ack.policy = policy;
+        config
+    }
+
+    #[test]
+    fn every_layout_places_every_stage_once_and_every_lane_on_a_thread_of_its_own() {
+        for layout in [LayoutWord::Compact, LayoutWord::Dedicated] {
+            for policy in [AckPolicy::Memory, AckPolicy::Disk] {
+                let plan = plan(&config(layout, policy), 2);
+                let all: Vec<Stage> =
+                    plan.threads.iter().flat_map(|thread| thread.stages.clone()).collect();
+                let distinct: BTreeSet<Stage> = all.iter().copied().collect();
+                assert_eq!((all.len(), distinct.len()), (12, 12), "{plan}");
+                let names: Vec<_> = plan.threads.iter().map(|thread| thread.name).collect();
+                for lane in ["critical", "normal", "batch"] {
+                    assert!(names.contains(&lane));
+                }
+                for woken in plan.threads.iter().flat_map(|thread| &thread.wakes) {
+                    assert!(names.contains(woken), "{woken} is a thread of {}", plan.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_cores_keep_critical_alone_on_the_first() {
+        let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk), 2);
+        assert_eq!(plan.name, "compact");
+        let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
+        assert_eq!(cores, [Some(0), Some(1), Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn a_large_machine_gives_each_hot_stage_a_core() {
+        let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk), 8);
+        assert_eq!(plan.name, "dedicated");
+        let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
+        let expected = [Some(0), Some(1), Some(2), Some(3), Some(7), Some(7), Some(7)];
+        assert_eq!(cores, expected);
+    }
+
+    #[test]
+    fn a_configured_core_wins_over_the_plan() {
+        let mut config = config(LayoutWord::Compact, AckPolicy::Disk);
+        config.threads.core.critical = Core::Number(1);
+        assert_eq!(plan(&config, 2).threads[0].core, Some(1));
+    }
+}

@@ -1,0 +1,310 @@
+//! The node: the only place that introduces stages to each other; it starts and stops them.
+
+pub mod boot;
+pub mod layout;
+pub mod stages;
+pub mod state;
+
+use crate::agent::{Agent, Crew, ExitProcess, Stop};
+use crate::config::{self, Config, ConfigError};
+use crate::fatal::StopReason;
+use crate::gateway;
+use crate::gateway::listener::Listener;
+use crate::gateway::verify::Worker;
+use crate::journal::Progress;
+use crate::publish::gate::AckPolicy;
+use crate::ring::{Parker, Unparker};
+use crate::sequencer::clock::{ClockRefused, SequencerClock};
+use crate::sys::clock::{Clock, MachineClock};
+use crate::sys::disk::Disk;
+use crate::sys::lock::{DirLock, LockError};
+use crate::sys::random::{Random, SystemRandom};
+use crate::sys::storage::Storage;
+use crate::sys::thread;
+use crate::types::{Sequence, TimeNs};
+use crate::wire::OpenLimits;
+use boot::{BootError, Booted, Genesis, Logs, boot};
+use layout::{Plan, Stage, ThreadPlan, plan};
+use stages::{Cursors, Parts, Remains, Sizes, Stages};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The venue cannot be built from the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another process holds the data directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The data directory does not lead to a running state.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The clock is too far off.
+    #[error(transparent)]
+    Clock(#[from] ClockRefused),
+    /// The listener cannot be opened.
+    #[error("cannot listen on {address} (gateway.native.listen): {source}")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The operating system refused a thread or a descriptor.
+    #[error("cannot start thread {thread}: {source}")]
+    Thread {
+        /// The thread.
+        thread: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is no listener to serve.
+    #[error("gateway.native.listen is \"off\": this release has no other listener to serve")]
+    NoListener,
+}
+
+impl StartError {
+    /// The exit status that a process ends with which cannot start.
+    #[must_use]
+    pub const fn reason(&self) -> Option<StopReason> {
+        match self {
+            StartError::Config(_) | StartError::NoListener => None,
+            StartError::Lock(LockError::Taken { .. }) => Some(StopReason::DataDirLocked),
+            StartError::Lock(_) => Some(StopReason::DataDirUnusable),
+            StartError::Boot(error) => Some(error.reason()),
+            StartError::Clock(_) => Some(StopReason::ClockRefused),
+            StartError::Listen { .. } => Some(StopReason::ListenFailed),
+            StartError::Thread { .. } => Some(StopReason::ThreadFailed),
+        }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    threads: Vec<(String, JoinHandle<()>)>,
+    unparkers: Vec<Unparker>,
+    stop: Arc<Stop>,
+    cursors: Cursors,
+    remains: Remains,
+    _lock: DirLock,
+    /// What the start found and chose.
+    pub report: Report,
+}
+
+/// What a start found and chose.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Address of the native listener.
+    pub native: SocketAddr,
+    /// The last sequence at the start.
+    pub sequence: Sequence,
+    /// Records replayed.
+    pub replayed: u64,
+    /// Bytes of an unfinished end that were cut.
+    pub cut_bytes: u64,
+    /// How long recovery took.
+    pub recovery: Duration,
+    /// The layout.
+    pub plan: Plan,
+    /// Where the configured venue differs from the journal's.
+    pub differences: Vec<String>,
+}
+
+/// How a node ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The last sequence.
+    pub sequence: Sequence,
+    /// Fingerprint of the state at that sequence.
+    pub state_hash: String,
+    /// Answers that could not be released before the time was over.
+    pub unreleased: u64,
+}
+
+impl Node {
+    /// Recovers the data directory, starts the threads, and opens the listener last.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(
+        config: &Config,
+        data_dir: &Path,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Node, StartError> {
+        let address = config.gateway.native.listen.address().ok_or(StartError::NoListener)?;
+        let started = Instant::now();
+        let lock = DirLock::acquire(data_dir)?;
+        let storage: Arc<dyn Storage> = Arc::new(Disk);
+        let logs = logs(config, &storage, data_dir);
+        let clock = MachineClock::new();
+        let mut seed = [0; 16];
+        SystemRandom.fill(&mut seed);
+        let (items, commands) = config::genesis_items(config, seed)?;
+        let configured = items.clone();
+        let time = TimeNs(clock.wall_ns());
+        let booted = boot(&logs, || Genesis { items, commands, time }, progress)?;
+        let differences = config::genesis_differences(&booted.state.genesis, &configured);
+        let plan = plan(config, thread::cores());
+        let mut parkers = parkers(&plan)?;
+        let report = |native, booted: &Booted| Report {
+            native,
+            sequence: booted.state.order.last,
+            replayed: booted.replayed,
+            cut_bytes: booted.cut_bytes,
+            recovery: started.elapsed(),
+            plan: plan.clone(),
+            differences: differences.clone(),
+        };
+        let accept = config.time.accept_clock;
+        let time = SequencerClock::start(Box::new(clock), booted.state.order.time, accept)?;
+        let gateway_thread = plan.thread_of(Stage::Gateway);
+        let home = &parkers[gateway_thread];
+        let door = Listener::bind(address, home.registry())
+            .map_err(|source| StartError::Listen { address, source })?;
+        let native = door.address().map_err(|source| StartError::Listen { address, source })?;
+        let report = report(native, &booted);
+        let verifier = Worker::start(home.unparker())
+            .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
+        let parts = Parts {
+            door,
+            verifier: Box::new(verifier),
+            clock: Box::new(move || Box::new(clock)),
+            random: Box::new(SystemRandom),
+            time,
+            sizes: sizes(config),
+            limits: limits(config),
+            policy: policy(config),
+            sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
+            stop: Arc::new(ExitProcess),
+        };
+        let (agents, cursors, remains) = Stages::connect(booted, &logs, parts).into_agents();
+        let stop = Arc::new(Stop::default());
+        let unparkers = parkers.values().map(Parker::unparker).collect();
+        let threads = start_threads(&plan, agents, &mut parkers, &stop)?;
+        Ok(Node { threads, unparkers, stop, cursors, remains, _lock: lock, report })
+    }
+
+    /// Cursors that tell how far the node is.
+    #[must_use]
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// Stops: takes nothing new, finishes and releases what is sequenced, syncs, ends the threads.
+    #[must_use]
+    pub fn stop(self, timeout: Duration) -> Ended {
+        self.stop.ask();
+        self.wake_all();
+        let deadline = Instant::now() + timeout;
+        while self.cursors.drained.get() == Sequence::NONE && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(1));
+            self.wake_all();
+        }
+        let unreleased = self.cursors.applied.get().0 - self.cursors.released.get().0;
+        self.stop.end();
+        for (_, thread) in self.threads {
+            while !thread.is_finished() {
+                self.unparkers.iter().for_each(Unparker::wake);
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            // A panic aborts the process: there is none to collect.
+            let _ = thread.join();
+        }
+        let exchange = self.remains.exchange.recv().expect("the critical lane has ended");
+        let order = self.remains.order.recv().expect("the sequencer has ended");
+        let state_hash = state::hash(&exchange, &order);
+        Ended { sequence: order.last, state_hash, unreleased }
+    }
+
+    fn wake_all(&self) {
+        self.unparkers.iter().for_each(Unparker::wake);
+    }
+}
+
+/// The logs of a configured data directory.
+#[must_use]
+pub fn logs(config: &Config, storage: &Arc<dyn Storage>, data_dir: &Path) -> Logs {
+    let journal = &config.journal;
+    let ahead = journal.segments_ahead as usize;
+    Logs::new(storage, data_dir, journal.append, journal.segment_size_bytes, ahead)
+}
+
+fn policy(config: &Config) -> AckPolicy {
+    match config.ack.policy {
+        config::AckPolicy::Memory => AckPolicy::Memory,
+        config::AckPolicy::Disk => AckPolicy::Disk,
+    }
+}
+
+fn sizes(config: &Config) -> Sizes {
+    let sequencer = &config.sequencer;
+    Sizes {
+        input: sequencer.input_ring_slots as usize,
+        sequenced: sequencer.ring_slots as usize,
+        events: sequencer.event_ring_slots as usize,
+        answers: sequencer.answer_ring_slots as usize,
+        rejects: 1024,
+        queue: sequencer.queue_slots as usize,
+        queue_large: sequencer.queue_slots_large as usize,
+        batch: sequencer.batch_count_max as usize,
+    }
+}
+
+fn limits(config: &Config) -> gateway::Limits {
+    let limits = &config.limits;
+    gateway::Limits {
+        connections_max: limits.connections_max as usize,
+        open: OpenLimits { frame_max: limits.frame_max_bytes as usize, strict_reserved: true },
+        pending_output_max: usize::try_from(limits.pending_output_max_bytes).unwrap_or(usize::MAX),
+        read_budget: usize::try_from(config.gateway.read_budget_bytes).unwrap_or(usize::MAX),
+        logon_timeout_ms: config.gateway.logon_timeout_ms,
+        idle_timeout_ms: config.gateway.idle_timeout_ms,
+        slow_reader_timeout_ms: limits.slow_reader_timeout_ms,
+    }
+}
+
+/// A place to sleep for each thread of the plan, by its name.
+fn parkers(plan: &Plan) -> Result<BTreeMap<&'static str, Parker>, StartError> {
+    let parker = |thread: &ThreadPlan| match Parker::new() {
+        Ok(parker) => Ok((thread.name, parker)),
+        Err(source) => Err(StartError::Thread { thread: thread.name.into(), source }),
+    };
+    plan.threads.iter().map(parker).collect()
+}
+
+fn start_threads(
+    plan: &Plan,
+    agents: Vec<(Stage, Box<dyn Agent>)>,
+    parkers: &mut BTreeMap<&'static str, Parker>,
+    stop: &Arc<Stop>,
+) -> Result<Vec<(String, JoinHandle<()>)>, StartError> {
+    let mut agents: BTreeMap<Stage, Box<dyn Agent>> = agents.into_iter().collect();
+    let wakers: BTreeMap<&str, Unparker> =
+        parkers.iter().map(|(name, parker)| (*name, parker.unparker())).collect();
+    let mut threads = Vec::new();
+    for thread in &plan.threads {
+        let take = |stage| agents.remove(stage).expect("a plan places every stage once");
+        let crew = Crew {
+            name: thread.name.to_owned(),
+            agents: thread.stages.iter().map(take).collect(),
+            core: thread.core,
+            idle: thread.idle,
+            follows: thread.follows,
+            parker: parkers.remove(thread.name).expect("every thread has a place to sleep"),
+            wakes: thread.wakes.iter().map(|name| wakers[name].clone()).collect(),
+        };
+        let handle = crew
+            .start(stop.clone())
+            .map_err(|source| StartError::Thread { thread: thread.name.into(), source })?;
+        threads.push((thread.name.to_owned(), handle));
+    }
+    Ok(threads)
+}

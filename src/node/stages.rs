@@ -1,0 +1,335 @@
+//! The stages of one node, connected: rings, cursors, channels. Threads come later, or never: the
+//! simulation drives the same stages itself.
+
+use super::boot::{Booted, Logs};
+use super::layout::Stage;
+use crate::agent::{Agent, FailStop};
+use crate::exchange::Exchange;
+use crate::fatal::StopReason;
+use crate::gateway::connection::Door;
+use crate::gateway::directory::Directory;
+use crate::gateway::verify::Verifier;
+use crate::gateway::{self, Gateway};
+use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
+use crate::journal::event_log::{EventFollower, EventLogReader};
+use crate::journal::reader::Reader as LogReader;
+use crate::journal::segment::Preparer;
+use crate::journal::view::Verify;
+use crate::lanes::critical::{Critical, Outputs};
+use crate::lanes::follower::{Batch, Bounds, Normal};
+use crate::message::Message;
+use crate::publish::event_log::EventLog;
+use crate::publish::gate::{AckPolicy, Gate};
+use crate::publish::outbound::{Derived, Outbound};
+use crate::publish::reject_log::RejectLog;
+use crate::publish::replay::Replay;
+use crate::ring::{Cursor, ring, ring_of_two};
+use crate::sequencer::clock::SequencerClock;
+use crate::sequencer::queues::Queues;
+use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
+use crate::sys::clock::Clock;
+use crate::sys::random::Random;
+use crate::types::Sequence;
+use crossbeam::channel::{Receiver, bounded};
+use std::sync::Arc;
+
+/// Wishes for original answers on their way, and answers on theirs.
+const REPLAYS_MAX: usize = 256;
+/// Files with bytes to sync on their way: more than rounds in a cycle.
+const SYNC_JOBS_MAX: usize = 128;
+
+/// Slots of the rings, and places of the queues.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Each gateway's input ring.
+    pub input: usize,
+    /// The sequenced ring.
+    pub sequenced: usize,
+    /// Events to the event log's writer.
+    pub events: usize,
+    /// Answers to each gateway.
+    pub answers: usize,
+    /// Refused messages to the reject log's writer.
+    pub rejects: usize,
+    /// Messages in each priority's queue.
+    pub queue: usize,
+    /// Large messages in all queues.
+    pub queue_large: usize,
+    /// Records in a journal batch.
+    pub batch: usize,
+}
+
+/// What a node is made of beside its stages.
+pub struct Parts<D: Door> {
+    /// Where connections come from.
+    pub door: D,
+    /// Checks signatures.
+    pub verifier: Box<dyn Verifier>,
+    /// Makes a reader of the machine's clock.
+    pub clock: Box<dyn Fn() -> Box<dyn Clock>>,
+    /// Randomness for nonces.
+    pub random: Box<dyn Random>,
+    /// The sequencer's time.
+    pub time: SequencerClock,
+    /// Ring sizes.
+    pub sizes: Sizes,
+    /// The gateway's bounds.
+    pub limits: gateway::Limits,
+    /// When answers may leave.
+    pub policy: AckPolicy,
+    /// Time between syncs under policy `memory`, nanoseconds.
+    pub sync_interval_ns: u64,
+    /// Who ends the node when a stage cannot go on.
+    pub stop: Arc<dyn FailStop>,
+}
+
+/// Cursors that tell how far a node is.
+#[derive(Clone, Default)]
+pub struct Cursors {
+    /// Received by the journal's file.
+    pub written: Cursor,
+    /// Synced.
+    pub durable: Cursor,
+    /// Applied by `critical`.
+    pub applied: Cursor,
+    /// Shown to the world.
+    pub released: Cursor,
+    /// In the event log's file.
+    pub events_written: Cursor,
+    /// Done by the lane `normal`.
+    pub normal: Cursor,
+    /// Done by the lane `batch`.
+    pub batch: Cursor,
+    /// Not zero when the gateway was asked to stop and owes nobody an answer.
+    pub drained: Cursor,
+    /// Not zero while the journal has no space.
+    pub no_space: Cursor,
+}
+
+/// What is left of a node that ended: the two halves of its state.
+pub struct Remains {
+    /// The critical lane's.
+    pub exchange: Receiver<Exchange>,
+    /// The sequencer's.
+    pub order: Receiver<Order>,
+}
+
+/// The stages of one node.
+pub struct Stages<D: Door> {
+    /// Sockets.
+    pub gateway: Gateway<D>,
+    /// The one total order.
+    pub sequencer: Sequencer,
+    /// Encoding and writing.
+    pub journal: JournalWriter,
+    /// Making durable.
+    pub sync: JournalSync,
+    /// The release.
+    pub gate: Gate,
+    /// The exchange.
+    pub critical: Critical,
+    /// `critical`'s event log.
+    pub event_log: EventLog,
+    /// What got no sequence.
+    pub reject_log: RejectLog,
+    /// Original answers.
+    pub replay: Replay,
+    /// Segments ahead.
+    pub prepare: Prepare,
+    /// The lane `normal`.
+    pub normal: Normal,
+    /// The lane `batch`.
+    pub batch: Batch,
+    /// How far they are.
+    pub cursors: Cursors,
+    /// What they leave behind.
+    pub remains: Remains,
+}
+
+impl<D: Door + 'static> Stages<D> {
+    /// Connects the stages of a booted node.
+    #[must_use]
+    pub fn connect(booted: Booted, logs: &Logs, parts: Parts<D>) -> Stages<D> {
+        let Booted { state, batches, writer, event_log, reject_log, .. } = booted;
+        let (sizes, stop) = (parts.sizes, parts.stop);
+        let last = state.order.last;
+        let epoch = state.order.epoch;
+        let cursors = Cursors {
+            written: Cursor::new(last),
+            durable: Cursor::new(last),
+            applied: Cursor::new(last),
+            released: Cursor::new(last),
+            events_written: Cursor::new(last),
+            ..Cursors::default()
+        };
+        let directory =
+            Arc::new(Directory::new(&state.genesis, state.exchange.permissions().clone()));
+
+        let (input, intake) = ring(sizes.input, Message::default);
+        let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
+        let (events, to_event_log) = ring(sizes.events, Derived::default);
+        let (answers, to_gateway) = ring(sizes.answers, Outbound::default);
+        let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
+        let (wanted, to_replay) = bounded(REPLAYS_MAX);
+        let (found, to_asker) = bounded(REPLAYS_MAX);
+        let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
+        let (last_exchange, exchange) = bounded(1);
+        let (last_order, order) = bounded(1);
+
+        let gateway = Gateway::new(
+            0,
+            parts.door,
+            directory,
+            parts.verifier,
+            (parts.clock)(),
+            parts.random,
+            parts.limits,
+            gateway::Wiring {
+                input,
+                answers: to_gateway,
+                released: cursors.released.clone(),
+                wanted,
+                found: to_asker,
+                drained: cursors.drained.clone(),
+            },
+        );
+        let sequencer = Sequencer::new(
+            state.order,
+            parts.time,
+            Queues::new(sizes.queue, sizes.queue_large),
+            sizes.batch,
+            sequencer::Wiring {
+                inputs: vec![intake],
+                ring: sequenced,
+                deadline: Cursor::new(NO_DEADLINE),
+                no_space: cursors.no_space.clone(),
+                remains: last_order,
+            },
+        );
+        let journal = JournalWriter::new(
+            batches,
+            writer,
+            journal::Wiring {
+                input: to_journal,
+                jobs,
+                written: cursors.written.clone(),
+                durable: cursors.durable.clone(),
+                no_space: cursors.no_space.clone(),
+            },
+            stop.clone(),
+        );
+        let interval = (parts.policy == AckPolicy::Memory).then(|| Interval {
+            clock: (parts.clock)(),
+            every_ns: parts.sync_interval_ns,
+            next_ns: 0,
+        });
+        let sync = JournalSync::new(to_sync, cursors.durable.clone(), interval, stop.clone());
+        let gate = Gate::new(
+            parts.policy,
+            cursors.written.clone(),
+            cursors.durable.clone(),
+            cursors.released.clone(),
+        );
+        let outputs = Outputs {
+            events,
+            answers: vec![answers],
+            rejects,
+            applied: cursors.applied.clone(),
+            remains: last_exchange,
+        };
+        let critical = Critical::new(state.exchange, to_critical, outputs);
+        let events_written = cursors.events_written.clone();
+        let event_log =
+            EventLog::new(to_event_log, event_log, epoch, events_written.clone(), stop.clone());
+        let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
+        let lookup = EventLogReader::new(logs.events.clone());
+        let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
+        let prepare = Prepare {
+            preparers: [booted.preparer, booted.event_preparer],
+            stop: stop.clone(),
+            failed: false,
+        };
+        let bounds = |done: &Cursor| Bounds {
+            written: cursors.written.clone(),
+            applied: cursors.applied.clone(),
+            events_written: cursors.events_written.clone(),
+            done: done.clone(),
+        };
+        let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
+        let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
+        let normal = Normal::new(commands(), follower, bounds(&cursors.normal), stop.clone());
+        let batch = Batch::new(commands(), bounds(&cursors.batch), stop);
+        Stages {
+            gateway,
+            sequencer,
+            journal,
+            sync,
+            gate,
+            critical,
+            event_log,
+            reject_log,
+            replay,
+            prepare,
+            normal,
+            batch,
+            cursors,
+            remains: Remains { exchange, order },
+        }
+    }
+
+    /// The stages as agents, for threads.
+    #[must_use]
+    pub fn into_agents(self) -> (Vec<(Stage, Box<dyn Agent>)>, Cursors, Remains) {
+        let agents: Vec<(Stage, Box<dyn Agent>)> = vec![
+            (Stage::Gateway, Box::new(self.gateway)),
+            (Stage::Sequencer, Box::new(self.sequencer)),
+            (Stage::Journal, Box::new(self.journal)),
+            (Stage::Critical, Box::new(self.critical)),
+            (Stage::Gate, Box::new(self.gate)),
+            (Stage::Sync, Box::new(self.sync)),
+            (Stage::EventLog, Box::new(self.event_log)),
+            (Stage::RejectLog, Box::new(self.reject_log)),
+            (Stage::Prepare, Box::new(self.prepare)),
+            (Stage::Replay, Box::new(self.replay)),
+            (Stage::Normal, Box::new(self.normal)),
+            (Stage::Batch, Box::new(self.batch)),
+        ];
+        (agents, self.cursors, self.remains)
+    }
+}
+
+/// Keeps segments of the journal and the event log prepared ahead of need, on a helper thread.
+pub struct Prepare {
+    preparers: [Preparer; 2],
+    stop: Arc<dyn FailStop>,
+    failed: bool,
+}
+
+impl Agent for Prepare {
+    fn name(&self) -> &'static str {
+        "segments"
+    }
+
+    fn do_work(&mut self) -> usize {
+        let mut done = 0;
+        for preparer in &mut self.preparers {
+            if self.failed {
+                break;
+            }
+            match preparer.do_work() {
+                Ok(steps) => done += steps,
+                Err(error) => {
+                    self.failed = true;
+                    self.stop.fail(StopReason::SegmentPreparation, &error.to_string());
+                }
+            }
+        }
+        done
+    }
+
+    fn wake_in(&self) -> Option<std::time::Duration> {
+        // Space may come back without anybody telling.
+        let waiting = self.preparers.iter().any(|preparer| !preparer.is_ahead());
+        waiting.then_some(std::time::Duration::from_millis(100))
+    }
+}

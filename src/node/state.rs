@@ -1,0 +1,109 @@
+//! State as a function of the journal: what recovery, replay and a live run must agree on.
+
+use crate::exchange::{Context, Exchange, Outbox};
+use crate::genesis::{GenesisItem, Settings};
+use crate::journal::format::RecordKind;
+use crate::journal::view::Record;
+use crate::lanes::apply::{self, Input};
+use crate::sequencer::Order;
+use crate::sequencer::dedupe::{Dedupe, Identity, Window};
+use sha2::{Digest, Sha256};
+
+/// What the records of a journal have built.
+pub struct State {
+    /// Books, accounts, sessions.
+    pub exchange: Exchange,
+    /// Sequence, time, epoch and the duplicate window.
+    pub order: Order,
+    /// Genesis, in order.
+    pub genesis: Vec<GenesisItem>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::new()
+    }
+}
+
+impl State {
+    /// Before the first record.
+    #[must_use]
+    pub fn new() -> State {
+        State { exchange: Exchange::new(), order: Order::none(), genesis: Vec::new() }
+    }
+
+    /// Applies a record of the journal; its events stand in `outbox`.
+    pub fn apply(&mut self, record: &Record<'_>, outbox: &mut Outbox) {
+        let kind = record.kind();
+        let envelope = record.envelope();
+        let payload = record.command();
+        self.order.last = record.sequence();
+        self.order.time = record.time();
+        self.order.epoch = record.epoch();
+        if kind == RecordKind::Command && !record.message_id().is_empty() {
+            let identity = Identity {
+                key: record.key(),
+                source: record.source(),
+                message_id: record.message_id(),
+                timestamp_ms: envelope.client_timestamp_ms.get(),
+                schema: envelope.schema.get(),
+                payload,
+            };
+            self.order.dedupe.replay(&identity, record.sequence(), record.time());
+        }
+        let context = Context {
+            sequence: record.sequence(),
+            time: record.time(),
+            session: record.session(),
+            key: record.key(),
+            client_sequence: envelope.client_sequence.get(),
+            expires: record.expires(),
+        };
+        let input = Input { kind, context, schema: envelope.schema.get(), payload };
+        apply::apply(&mut self.exchange, &input, outbox);
+        if kind == RecordKind::Genesis {
+            self.remember(payload);
+        }
+    }
+
+    fn remember(&mut self, payload: &[u8]) {
+        let item = GenesisItem::decode(payload).expect("the exchange has just applied it");
+        if let GenesisItem::Settings(settings) = &item {
+            self.order.dedupe = Dedupe::new(seed(settings), window(settings));
+        }
+        self.genesis.push(item);
+    }
+
+    /// Fingerprint of the state: equal state at equal sequence gives an equal string on every machine.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hash(&self.exchange, &self.order)
+    }
+}
+
+/// The state hash of a node's two halves, as lower-case hex: SHA-256 over sequence, time, epoch, the
+/// exchange and the duplicate window, each in canonical order.
+#[must_use]
+pub fn hash(exchange: &Exchange, order: &Order) -> String {
+    let mut hasher = Sha256::new_with_prefix(b"openoutcry state 1");
+    for number in [order.last.0, order.time.0, order.epoch.0] {
+        hasher.update(number.to_le_bytes());
+    }
+    exchange.hash(&mut hasher);
+    order.dedupe.hash(&mut hasher);
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The seed of the duplicate window.
+fn seed(settings: &Settings) -> [u8; 16] {
+    let number = u128::from_str_radix(&settings.seed, 16);
+    number.expect("the exchange refused settings whose seed is not hex").to_be_bytes()
+}
+
+fn window(settings: &Settings) -> Window {
+    Window {
+        count_max: usize::try_from(settings.dedupe_count_max).unwrap_or(usize::MAX),
+        age_max_ns: settings.dedupe_window_s.saturating_mul(1_000_000_000),
+        ahead_max_ms: settings.timestamp_ahead_max_ms,
+    }
+}

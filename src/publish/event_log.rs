@@ -1,0 +1,101 @@
+//! The writer of `critical`'s event log, on a helper thread: answers come from memory, so the log may
+//! lag, and what a crash takes from its end is made again from the journal.
+
+use super::outbound::Derived;
+use crate::agent::{Agent, FailStop};
+use crate::fatal::StopReason;
+use crate::journal::event_log::EventLogWriter;
+use crate::journal::writer::{Appended, Fault};
+use crate::ring::{Cursor, Reader, Take};
+use crate::types::Epoch;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Slots taken in one round.
+const ROUND_MAX: usize = 4096;
+/// Bytes that may wait for a prepared segment before the ring is left to fill.
+const PENDING_MAX: usize = 4 * 1024 * 1024;
+
+/// The event log's agent.
+pub struct EventLog {
+    input: Reader<Derived>,
+    log: EventLogWriter,
+    epoch: Epoch,
+    open: bool,
+    written: Cursor,
+    stop: Arc<dyn FailStop>,
+    failed: bool,
+}
+
+impl EventLog {
+    /// A writer that goes on where recovery completed the log.
+    #[must_use]
+    pub fn new(
+        input: Reader<Derived>,
+        log: EventLogWriter,
+        epoch: Epoch,
+        written: Cursor,
+        stop: Arc<dyn FailStop>,
+    ) -> EventLog {
+        EventLog { input, log, epoch, open: false, written, stop, failed: false }
+    }
+
+    fn encode(&mut self) -> usize {
+        let (log, open, epoch) = (&mut self.log, &mut self.open, &mut self.epoch);
+        self.input.drain(ROUND_MAX, |slot| {
+            if !*open {
+                let first = log.complete().next();
+                log.builder().begin_batch(first, *epoch);
+                *open = true;
+            }
+            match slot {
+                Derived::Event { time, event } => {
+                    log.builder().push(*time, std::slice::from_ref(event));
+                    Take::Next
+                }
+                Derived::BatchEnd { last, epoch: now } => {
+                    *epoch = *now;
+                    log.builder().end_batch(*last);
+                    *open = false;
+                    Take::Next
+                }
+            }
+        })
+    }
+
+    fn write(&mut self) -> Result<usize, Fault> {
+        if self.log.pending_bytes() == 0 {
+            return Ok(0);
+        }
+        let appended = self.log.flush()?;
+        // Nobody waits for this log to be durable: the kernel writes it back in its own time.
+        while self.log.take_sync().is_some() {}
+        self.written.set(self.log.written());
+        Ok(usize::from(appended == Appended::Written))
+    }
+}
+
+impl Agent for EventLog {
+    fn name(&self) -> &'static str {
+        "event log"
+    }
+
+    fn do_work(&mut self) -> usize {
+        if self.failed {
+            return 0;
+        }
+        let encoded = if self.log.pending_bytes() < PENDING_MAX { self.encode() } else { 0 };
+        match self.write() {
+            Ok(written) => encoded + written,
+            Err(fault) => {
+                self.failed = true;
+                self.stop.fail(StopReason::EventLogWrite, &fault.to_string());
+                0
+            }
+        }
+    }
+
+    fn wake_in(&self) -> Option<Duration> {
+        (self.log.pending_bytes() > 0).then_some(Duration::from_millis(1))
+    }
+}

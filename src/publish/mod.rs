@@ -1,0 +1,7 @@
+//! Release: what leaves the process, and when it may.
+
+pub mod event_log;
+pub mod gate;
+pub mod outbound;
+pub mod reject_log;
+pub mod replay;

@@ -1,0 +1,146 @@
+//! What the critical lane hands to a gateway: answers and fills, each with the sequence that must be
+//! released before it may be shown.
+
+use crate::event::{Event, RejectReason};
+use crate::message::Origin;
+use crate::types::{
+    AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs,
+};
+use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
+
+/// One slot of an answers ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Outbound {
+    /// The connection it is for.
+    pub to: Origin,
+    /// It may leave when this sequence is released.
+    pub gate: Sequence,
+    /// The client's own sequence number of the message it answers; 0 for none.
+    pub client_sequence: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What an outbound slot says.
+#[derive(Clone, Copy, Debug)]
+pub enum Body {
+    /// A result or a maker's fill.
+    Event(Event),
+    /// A trade of the result before.
+    Trade {
+        /// The event.
+        event: Event,
+        /// Filled quantity of the incoming order after it, in all.
+        filled: Quantity,
+    },
+    /// The message was refused and got no sequence.
+    Refused(RejectReason),
+    /// The message repeats the one with this sequence: its original answer is to be sent again.
+    Duplicate(Sequence),
+    /// The logon is in the journal: the session begins.
+    LoggedOn {
+        /// The session.
+        session: SessionId,
+        /// The key it belongs to.
+        key: KeyId,
+        /// The last outbound number given so far.
+        outbound: u64,
+    },
+    /// The logon is in the journal and began no session.
+    LogonFailed(RejectReason),
+    /// The logout is in the journal: the session is over.
+    LoggedOut,
+    /// A row of a query's answer.
+    Row(Row),
+    /// The end of a query's answer; `more` where it was cut at its bound.
+    RowsEnd {
+        /// True where more rows exist.
+        more: bool,
+    },
+}
+
+/// A row of a query's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// Begins the answer to a book query.
+    Book {
+        /// The instrument.
+        instrument: InstrumentId,
+        /// Price of the last trade.
+        last_price: Option<Price>,
+        /// Rows are orders, not levels.
+        orders: bool,
+    },
+    /// A price level.
+    Level(BookLevel),
+    /// A resting order, in the order of priority.
+    Order(BookOrder),
+    /// Begins the answer to an account query.
+    Account(AccountId),
+    /// A balance of the account.
+    Balance(BalanceRow),
+    /// An open order of the account.
+    OpenOrder(OrderRow),
+}
+
+impl Row {
+    /// The level, where the row is one.
+    #[must_use]
+    pub fn level(&self) -> Option<BookLevel> {
+        if let Row::Level(row) = self { Some(*row) } else { None }
+    }
+
+    /// The resting order, where the row is one.
+    #[must_use]
+    pub fn order(&self) -> Option<BookOrder> {
+        if let Row::Order(row) = self { Some(*row) } else { None }
+    }
+
+    /// The balance, where the row is one.
+    #[must_use]
+    pub fn balance(&self) -> Option<BalanceRow> {
+        if let Row::Balance(row) = self { Some(*row) } else { None }
+    }
+
+    /// The open order, where the row is one.
+    #[must_use]
+    pub fn open_order(&self) -> Option<OrderRow> {
+        if let Row::OpenOrder(row) = self { Some(*row) } else { None }
+    }
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        Outbound {
+            to: Origin::default(),
+            gate: Sequence::NONE,
+            client_sequence: 0,
+            body: Body::LoggedOut,
+        }
+    }
+}
+
+/// A slot of the event ring, from the critical lane to the writer of its event log.
+#[derive(Clone, Copy, Debug)]
+pub enum Derived {
+    /// An event.
+    Event {
+        /// Time of its record.
+        time: TimeNs,
+        /// The event.
+        event: Event,
+    },
+    /// The journal batch ends here; the events since the last end are one batch of the event log.
+    BatchEnd {
+        /// Last sequence of the journal batch.
+        last: Sequence,
+        /// The primary's reign.
+        epoch: Epoch,
+    },
+}
+
+impl Default for Derived {
+    fn default() -> Derived {
+        Derived::BatchEnd { last: Sequence::NONE, epoch: Epoch(0) }
+    }
+}

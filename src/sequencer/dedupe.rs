@@ -1,0 +1,420 @@
+//! Duplicates: has this message been sequenced before?
+//!
+//! The window holds the last ids in the order they were sequenced, bounded by count and by journaled
+//! time. What leaves it raises its key's *horizon*, the highest client timestamp among evicted ids,
+//! which is kept for ever: a timestamp at or below it can no longer be told from a duplicate and is
+//! refused. So a message is sequenced at most once, whatever the window's size.
+//!
+//! All of it is a function of the journal: a restart, a standby and a replay have the same window.
+//!
+//! Invariants: entries are in sequence order; every entry has exactly one index slot, and the index
+//! is at most half full.
+
+use crate::event::RejectReason;
+use crate::types::{KeyId, Sequence, TimeNs};
+use sha2::{Digest, Sha256};
+use siphasher::sip128::SipHasher13;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Longest identity that is hashed in one piece: key, lengths, source, message id.
+const IDENTITY_MAX: usize =
+    8 + crate::limits::SOURCE_MAX_BYTES + crate::limits::MESSAGE_ID_MAX_BYTES;
+
+/// What identifies a message, and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The key that authenticated it.
+    pub key: KeyId,
+    /// The source it names.
+    pub source: &'a [u8],
+    /// Its id, unique for the key and the source.
+    pub message_id: &'a [u8],
+    /// The client's timestamp, milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// Schema of its payload.
+    pub schema: u32,
+    /// Its canonical payload.
+    pub payload: &'a [u8],
+}
+
+/// What the window says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Never seen; the fingerprint is to be handed to [`Dedupe::insert`].
+    New(Fingerprint),
+    /// Sequenced before, with the same content, under this sequence.
+    Duplicate(Sequence),
+    /// Cannot be sequenced.
+    Refused(RejectReason),
+}
+
+/// A message's identity and content as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    identity: [u64; 2],
+    content: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    fingerprint: Fingerprint,
+    sequence: Sequence,
+    timestamp_ms: i64,
+    time: TimeNs,
+    key: KeyId,
+}
+
+/// The bounds of the window, from genesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Ids at most.
+    pub count_max: usize,
+    /// Age at most, in nanoseconds of journaled time.
+    pub age_max_ns: u64,
+    /// How far a timestamp may be ahead of the sequencer's time, in milliseconds.
+    pub ahead_max_ms: u64,
+}
+
+/// The duplicate window. Takes about 72 bytes an id it holds.
+pub struct Dedupe {
+    seed: [u8; 16],
+    window: Window,
+    entries: VecDeque<Entry>,
+    /// Entries evicted so far: the number of the entry at the front.
+    evicted: u64,
+    /// Open addressing: a number whose high half is a tag of the identity (never 0) and whose low half
+    /// is the entry's number modulo 2^32; 0 is free.
+    index: Vec<u64>,
+    horizons: BTreeMap<KeyId, i64>,
+}
+
+impl Dedupe {
+    /// An empty window. Its memory is reserved at once and resident only as ids touch it: it never
+    /// grows by copying while orders wait.
+    #[must_use]
+    pub fn new(seed: [u8; 16], window: Window) -> Dedupe {
+        let window = Window { count_max: window.count_max.max(1), ..window };
+        let slots = (window.count_max * 2).next_power_of_two();
+        Dedupe {
+            seed,
+            window,
+            entries: VecDeque::with_capacity(window.count_max),
+            evicted: 0,
+            index: vec![0; slots],
+            horizons: BTreeMap::new(),
+        }
+    }
+
+    /// What the window says of a message at the sequencer's time `now`.
+    #[must_use]
+    pub fn check(&self, message: &Identity<'_>, now: TimeNs) -> Verdict {
+        let fingerprint = self.fingerprint(message);
+        if let Some(entry) = self.find(fingerprint.identity) {
+            return if entry.fingerprint.content == fingerprint.content {
+                Verdict::Duplicate(entry.sequence)
+            } else {
+                Verdict::Refused(RejectReason::IdReused)
+            };
+        }
+        let horizon = self.horizons.get(&message.key);
+        if horizon.is_some_and(|horizon| message.timestamp_ms <= *horizon) {
+            return Verdict::Refused(RejectReason::TooOldToCheck);
+        }
+        let now_ms = i64::try_from(now.0 / 1_000_000).unwrap_or(i64::MAX);
+        let ahead_max = i64::try_from(self.window.ahead_max_ms).unwrap_or(i64::MAX);
+        if message.timestamp_ms.saturating_sub(now_ms) > ahead_max {
+            return Verdict::Refused(RejectReason::TimestampAhead);
+        }
+        Verdict::New(fingerprint)
+    }
+
+    /// Remembers a message that was sequenced, and lets go of what no longer fits the window.
+    pub fn insert(
+        &mut self,
+        fingerprint: Fingerprint,
+        key: KeyId,
+        timestamp_ms: i64,
+        sequence: Sequence,
+        time: TimeNs,
+    ) {
+        self.evict_aged(time);
+        if self.entries.len() == self.window.count_max {
+            self.evict_oldest();
+        }
+        let number = self.evicted + self.entries.len() as u64;
+        self.entries.push_back(Entry { fingerprint, sequence, timestamp_ms, time, key });
+        let mask = self.index.len() - 1;
+        let mut slot = home(fingerprint.identity, mask);
+        while self.index[slot] != 0 {
+            slot = (slot + 1) & mask;
+        }
+        self.index[slot] = packed(fingerprint.identity, number);
+    }
+
+    /// Repeats at replay what [`Dedupe::check`] and [`Dedupe::insert`] did live.
+    pub fn replay(&mut self, message: &Identity<'_>, sequence: Sequence, time: TimeNs) {
+        let fingerprint = self.fingerprint(message);
+        self.insert(fingerprint, message.key, message.timestamp_ms, sequence, time);
+    }
+
+    /// Number of ids in the window.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True where the window holds no id.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Feeds the window's content, in order, to a state hash.
+    pub fn hash(&self, hasher: &mut Sha256) {
+        hasher.update((self.entries.len() as u64).to_le_bytes());
+        for entry in &self.entries {
+            for number in [
+                entry.fingerprint.identity[0],
+                entry.fingerprint.identity[1],
+                entry.fingerprint.content,
+                entry.sequence.0,
+                entry.timestamp_ms.cast_unsigned(),
+                entry.time.0,
+                u64::from(entry.key.0),
+            ] {
+                hasher.update(number.to_le_bytes());
+            }
+        }
+        for (key, horizon) in &self.horizons {
+            hasher.update(key.0.to_le_bytes());
+            hasher.update(horizon.to_le_bytes());
+        }
+    }
+
+    /// Asserts the invariants; walks everything.
+    pub fn check_invariants(&self) {
+        assert!(self.entries.len() <= self.window.count_max);
+        let used = self.index.iter().filter(|slot| **slot != 0).count();
+        assert_eq!(used, self.entries.len(), "one index slot an entry");
+        for (before, after) in self.entries.iter().zip(self.entries.iter().skip(1)) {
+            assert!(before.sequence < after.sequence, "entries are in sequence order");
+        }
+        for entry in &self.entries {
+            let found = self.find(entry.fingerprint.identity).map(|found| found.sequence);
+            assert!(found.is_some(), "every entry can be found");
+        }
+    }
+
+    fn fingerprint(&self, message: &Identity<'_>) -> Fingerprint {
+        let mut bytes = [0; IDENTITY_MAX];
+        let length = 8 + message.source.len() + message.message_id.len();
+        assert!(length <= IDENTITY_MAX, "the gateway bounds source and message id");
+        bytes[0..4].copy_from_slice(&message.key.0.to_le_bytes());
+        // The length of the source keeps ("ab", "c") and ("a", "bc") apart.
+        bytes[4..8].copy_from_slice(&(message.source.len() as u32).to_le_bytes());
+        bytes[8..8 + message.source.len()].copy_from_slice(message.source);
+        bytes[8 + message.source.len()..length].copy_from_slice(message.message_id);
+        let hash = SipHasher13::new_with_key(&self.seed).hash(&bytes[..length]);
+        let mut content = crc64fast::Digest::new();
+        content.write(&message.schema.to_le_bytes());
+        content.write(message.payload);
+        Fingerprint { identity: [hash.h1, hash.h2], content: content.sum64() }
+    }
+
+    fn find(&self, identity: [u64; 2]) -> Option<&Entry> {
+        let mask = self.index.len() - 1;
+        let mut slot = home(identity, mask);
+        loop {
+            let value = self.index[slot];
+            if value == 0 {
+                return None;
+            }
+            if value >> 32 == tag(identity) {
+                let entry = &self.entries[self.position(value)];
+                if entry.fingerprint.identity == identity {
+                    return Some(entry);
+                }
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Position among the entries of what an index slot names.
+    fn position(&self, value: u64) -> usize {
+        (value as u32).wrapping_sub(self.evicted as u32) as usize
+    }
+
+    fn evict_aged(&mut self, now: TimeNs) {
+        while let Some(front) = self.entries.front() {
+            if now.0.saturating_sub(front.time.0) <= self.window.age_max_ns {
+                return;
+            }
+            self.evict_oldest();
+        }
+    }
+
+    fn evict_oldest(&mut self) {
+        let Some(entry) = self.entries.front().copied() else { return };
+        self.unindex(packed(entry.fingerprint.identity, self.evicted));
+        self.entries.pop_front();
+        self.evicted += 1;
+        let horizon = self.horizons.entry(entry.key).or_insert(i64::MIN);
+        *horizon = (*horizon).max(entry.timestamp_ms);
+    }
+
+    /// Removes an index slot and closes the gap, so that no probe ever meets a tombstone.
+    fn unindex(&mut self, value: u64) {
+        let mask = self.index.len() - 1;
+        let mut hole = (value >> 32) as usize & mask;
+        while self.index[hole] != value {
+            assert!(self.index[hole] != 0, "every entry has an index slot");
+            hole = (hole + 1) & mask;
+        }
+        let mut next = hole;
+        loop {
+            next = (next + 1) & mask;
+            let moved = self.index[next];
+            if moved == 0 {
+                break;
+            }
+            let home = (moved >> 32) as usize & mask;
+            // `moved` may fill the hole only where the hole lies between its home and where it is.
+            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
+                self.index[hole] = moved;
+                hole = next;
+            }
+        }
+        self.index[hole] = 0;
+    }
+}
+
+/// High half of an index slot: also where the probe starts, so that a slot alone tells its home. The
+/// top bit keeps a used slot different from a free one; no index is so large that it matters there.
+fn tag(identity: [u64; 2]) -> u64 {
+    (identity[0] >> 32) | 0x8000_0000
+}
+
+fn home(identity: [u64; 2], mask: usize) -> usize {
+    tag(identity) as usize & mask
+}
+
+fn packed(identity: [u64; 2], number: u64) -> u64 {
+    (tag(identity) << 32) | (number & 0xFFFF_FFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400_000_000_000;
+
+    fn window(count_max: usize) -> Dedupe {
+        Dedupe::new([7; 16], Window { count_max, age_max_ns: DAY, ahead_max_ms: 60_000 })
+    }
+
+    fn identity<'a>(key: u32, id: &'a [u8], timestamp_ms: i64, payload: &'a [u8]) -> Identity<'a> {
+        Identity { key: KeyId(key), source: b"s", message_id: id, timestamp_ms, schema: 1, payload }
+    }
+
+    fn sequence(dedupe: &mut Dedupe, message: &Identity<'_>, number: u64, time: TimeNs) {
+        let Verdict::New(fingerprint) = dedupe.check(message, time) else {
+            panic!("{number} is not new: {:?}", dedupe.check(message, time));
+        };
+        dedupe.insert(fingerprint, message.key, message.timestamp_ms, Sequence(number), time);
+    }
+
+    #[test]
+    fn the_same_message_is_a_duplicate_of_its_sequence() {
+        let mut dedupe = window(10);
+        let message = identity(1, b"a", 5, b"buy");
+        sequence(&mut dedupe, &message, 1, TimeNs(0));
+        assert_eq!(dedupe.check(&message, TimeNs(0)), Verdict::Duplicate(Sequence(1)));
+    }
+
+    #[test]
+    fn the_same_id_with_other_content_is_refused() {
+        let mut dedupe = window(10);
+        sequence(&mut dedupe, &identity(1, b"a", 5, b"buy"), 1, TimeNs(0));
+        let other = identity(1, b"a", 5, b"sell");
+        assert_eq!(dedupe.check(&other, TimeNs(0)), Verdict::Refused(RejectReason::IdReused));
+    }
+
+    #[test]
+    fn ids_of_different_keys_and_sources_are_different() {
+        let mut dedupe = window(10);
+        sequence(&mut dedupe, &identity(1, b"bc", 5, b"buy"), 1, TimeNs(0));
+        sequence(&mut dedupe, &identity(2, b"bc", 5, b"buy"), 2, TimeNs(0));
+        let shifted = Identity { source: b"sb", message_id: b"c", ..identity(1, b"", 5, b"buy") };
+        assert!(matches!(dedupe.check(&shifted, TimeNs(0)), Verdict::New(_)));
+    }
+
+    #[test]
+    fn what_left_the_window_is_refused_by_its_timestamp_and_never_sequenced_twice() {
+        let mut dedupe = window(2);
+        for (number, id) in (1..).zip([b"a", b"b", b"c"]) {
+            sequence(&mut dedupe, &identity(1, id, number * 10, b"x"), number as u64, TimeNs(0));
+        }
+        let again = identity(1, b"a", 10, b"x");
+        let too_old = Verdict::Refused(RejectReason::TooOldToCheck);
+        assert_eq!(dedupe.check(&again, TimeNs(0)), too_old);
+        // Another key has a horizon of its own.
+        assert!(matches!(dedupe.check(&identity(2, b"a", 10, b"x"), TimeNs(0)), Verdict::New(_)));
+        assert!(matches!(dedupe.check(&identity(1, b"d", 11, b"x"), TimeNs(0)), Verdict::New(_)));
+    }
+
+    #[test]
+    fn ids_age_out_by_journaled_time() {
+        let mut dedupe = window(10);
+        sequence(&mut dedupe, &identity(1, b"a", 5, b"x"), 1, TimeNs(0));
+        sequence(&mut dedupe, &identity(1, b"b", 6, b"x"), 2, TimeNs(DAY + 1));
+        assert_eq!(dedupe.len(), 1);
+        let again = identity(1, b"a", 5, b"x");
+        let too_old = Verdict::Refused(RejectReason::TooOldToCheck);
+        assert_eq!(dedupe.check(&again, TimeNs(DAY + 1)), too_old);
+    }
+
+    #[test]
+    fn a_timestamp_too_far_ahead_is_refused() {
+        let dedupe = window(10);
+        let ahead = Verdict::Refused(RejectReason::TimestampAhead);
+        assert!(matches!(
+            dedupe.check(&identity(1, b"a", 60_000, b"x"), TimeNs(0)),
+            Verdict::New(_)
+        ));
+        assert_eq!(dedupe.check(&identity(1, b"a", 60_001, b"x"), TimeNs(0)), ahead);
+    }
+
+    #[test]
+    fn the_window_agrees_with_a_plain_model_over_many_evictions() {
+        let mut dedupe = window(64);
+        let mut model: VecDeque<(u64, u64)> = VecDeque::new();
+        let mut random = 0x9E37_79B9_7F4A_7C15u64;
+        let mut number = 0;
+        for step in 0..20_000i64 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let id = random % 200;
+            let text = id.to_le_bytes();
+            let message = identity(1, &text, step + 1, b"x");
+            let known = model.iter().find(|(known, _)| *known == id).map(|(_, at)| *at);
+            match (dedupe.check(&message, TimeNs(1_000_000_000_000)), known) {
+                (Verdict::Duplicate(found), Some(at)) => assert_eq!(found.0, at),
+                (Verdict::New(fingerprint), None) => {
+                    number += 1;
+                    let now = TimeNs(1_000_000_000_000);
+                    dedupe.insert(fingerprint, KeyId(1), step + 1, Sequence(number), now);
+                    model.push_back((id, number));
+                    if model.len() > 64 {
+                        model.pop_front();
+                    }
+                }
+                other => panic!("step {step}, id {id}: {other:?}"),
+            }
+            if step % 512 == 0 {
+                dedupe.check_invariants();
+            }
+        }
+        dedupe.check_invariants();
+    }
+}

@@ -1,0 +1,345 @@
+//! The sequencer: gives every message its place in the one total order.
+//!
+//! Its intake is the only reader of the input rings and empties them every cycle into bounded queues.
+//! From there it takes the most urgent message, asks whether it was seen before, gives it the next
+//! sequence and the time, and publishes it to the sequenced ring, which the journal and the critical
+//! lane read. What gets no sequence (a refusal, a query, a duplicate) goes the same way without one, so
+//! that a session's answers keep the order of its messages.
+//!
+//! Invariants: sequences rise by exactly one; time never goes back; a batch is closed by a
+//! [`Entry::BatchEnd`] behind its last record.
+
+pub mod clock;
+pub mod dedupe;
+pub mod queues;
+
+use crate::agent::Agent;
+use crate::event::RejectReason;
+use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
+use crate::message::{Head, Message, MessageKind};
+use crate::ring::{Cursor, Full, Reader, Take, Writer};
+use crate::types::{Epoch, Sequence, TimeNs};
+use clock::SequencerClock;
+use crossbeam::channel::Sender;
+use dedupe::{Dedupe, Identity, Verdict, Window};
+use queues::{QueueFull, Queues};
+use std::time::Duration;
+
+/// What stands in a slot of the sequenced ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// A record: journal it, apply it.
+    Record,
+    /// A message without a sequence on its way to its answer.
+    #[default]
+    Passing,
+    /// Time has come for something a lane waits for; a record without a message.
+    Tick,
+    /// The batch ends here.
+    BatchEnd,
+}
+
+/// A slot of the sequenced ring.
+#[derive(Clone, Debug, Default)]
+pub struct Sequenced {
+    /// What the slot holds.
+    pub entry: Entry,
+    /// Place in the total order; of the last record for what has no place of its own.
+    pub sequence: Sequence,
+    /// The primary's reign.
+    pub epoch: Epoch,
+    /// Sequencer time.
+    pub time: TimeNs,
+    /// The message.
+    pub message: Message,
+}
+
+/// Bytes of a record beside the message's own, rounded up: envelope and CRC.
+const RECORD_OVERHEAD: usize = 160;
+/// Messages taken from one input ring a cycle.
+const INTAKE_MAX: usize = 1024;
+/// A deadline cursor with this value has no deadline.
+pub const NO_DEADLINE: Sequence = Sequence(u64::MAX);
+
+/// Where the order stands: what a restart, a standby and a replay rebuild from the journal.
+pub struct Order {
+    /// The last sequence given.
+    pub last: Sequence,
+    /// The last record's time.
+    pub time: TimeNs,
+    /// The primary's reign.
+    pub epoch: Epoch,
+    /// The duplicate window.
+    pub dedupe: Dedupe,
+}
+
+/// The sequencer's agent.
+pub struct Sequencer {
+    inputs: Vec<Reader<Message>>,
+    queues: Queues,
+    order: Order,
+    clock: SequencerClock,
+    ring: Writer<Sequenced>,
+    /// Records published since the last batch end.
+    open: usize,
+    open_bytes: usize,
+    /// The next deadline of any lane, nanoseconds of sequencer time.
+    deadline: Cursor,
+    /// Not zero while the journal has no space: commands are refused.
+    no_space: Cursor,
+    refused_in_queue: u64,
+    batch_max: usize,
+    remains: Sender<Order>,
+}
+
+/// What the sequencer is connected to.
+pub struct Wiring {
+    /// One input ring a gateway.
+    pub inputs: Vec<Reader<Message>>,
+    /// To journal and critical lane.
+    pub ring: Writer<Sequenced>,
+    /// The next deadline of any lane.
+    pub deadline: Cursor,
+    /// Not zero while the journal has no space.
+    pub no_space: Cursor,
+    /// Takes the order when the sequencer ends.
+    pub remains: Sender<Order>,
+}
+
+impl Sequencer {
+    /// A sequencer that goes on where `order` stands.
+    #[must_use]
+    pub fn new(
+        order: Order,
+        clock: SequencerClock,
+        queues: Queues,
+        batch_max: usize,
+        wiring: Wiring,
+    ) -> Sequencer {
+        Sequencer {
+            inputs: wiring.inputs,
+            queues,
+            order,
+            clock,
+            ring: wiring.ring,
+            open: 0,
+            open_bytes: 0,
+            deadline: wiring.deadline,
+            no_space: wiring.no_space,
+            refused_in_queue: 0,
+            batch_max: batch_max.min(BATCH_COUNT_MAX),
+            remains: wiring.remains,
+        }
+    }
+
+    /// Where the order stands.
+    #[must_use]
+    pub fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Takes what the gateways have published into the queues.
+    fn intake(&mut self) -> usize {
+        let mut taken = 0;
+        for input in &mut self.inputs {
+            let queues = &mut self.queues;
+            let refused = &mut self.refused_in_queue;
+            taken += input.drain(INTAKE_MAX, |message| match queues.push(message) {
+                Ok(()) => Take::Next,
+                Err(QueueFull::Blocked) => Take::Stop,
+                Err(QueueFull::Busy) => {
+                    *refused += 1;
+                    let kind = MessageKind::Refuse(RejectReason::Busy);
+                    match queues.push_refusal(Head { kind, ..message.head }) {
+                        Ok(()) => Take::Next,
+                        Err(_) => Take::Stop,
+                    }
+                }
+            });
+        }
+        taken
+    }
+
+    /// Gives sequences to what waits, at most one batch.
+    fn sequence(&mut self) -> usize {
+        let mut handled = 0;
+        let mut time = None;
+        while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
+            let order = &mut self.order;
+            let (clock, ring) = (&mut self.clock, &mut self.ring);
+            let refuse_commands = self.no_space.get() != Sequence::NONE;
+            let (mut records, mut bytes) = (0, 0);
+            let taken = self.queues.take_next(|head, message| {
+                // One reading of the clock serves the whole batch.
+                let now = *time.get_or_insert_with(|| clock.now());
+                let outcome = match message {
+                    Some(message) => order.place(message, now, refuse_commands),
+                    None => Placed::Passing(head.kind),
+                };
+                let published = order.publish(ring, outcome, head, message, now);
+                if published.is_ok() && matches!(outcome, Placed::Record(_)) {
+                    records = 1;
+                    bytes = RECORD_OVERHEAD + message.map_or(0, |m| m.bytes.as_slice().len());
+                }
+                published.is_ok()
+            });
+            match taken {
+                Some(true) => handled += 1,
+                Some(false) | None => break,
+            }
+            self.open += records;
+            self.open_bytes += bytes;
+        }
+        handled + self.tick() + self.close_batch()
+    }
+
+    /// Lets time pass where a lane waits for it and no record does so anyway.
+    fn tick(&mut self) -> usize {
+        let deadline = self.deadline.get();
+        if self.open > 0 || deadline == NO_DEADLINE || self.clock.until(TimeNs(deadline.0)) > 0 {
+            return 0;
+        }
+        let now = self.clock.now();
+        let next = self.order.last.next();
+        let epoch = self.order.epoch;
+        let published = self.ring.try_publish(|slot| {
+            (slot.entry, slot.sequence, slot.epoch, slot.time) = (Entry::Tick, next, epoch, now);
+        });
+        if published.is_err() {
+            return 0;
+        }
+        self.order.last = next;
+        self.order.time = now;
+        self.open += 1;
+        1
+    }
+
+    /// Marks the end of the batch behind its last record.
+    fn close_batch(&mut self) -> usize {
+        if self.open == 0 {
+            return 0;
+        }
+        let (last, time, epoch) = (self.order.last, self.order.time, self.order.epoch);
+        let published = self.ring.try_publish(|slot| {
+            (slot.entry, slot.sequence, slot.epoch, slot.time) =
+                (Entry::BatchEnd, last, epoch, time);
+        });
+        if published.is_err() {
+            return 0;
+        }
+        self.open = 0;
+        self.open_bytes = 0;
+        1
+    }
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug)]
+enum Placed {
+    /// It gets the next sequence; a command's fingerprint enters the duplicate window.
+    Record(Option<dedupe::Fingerprint>),
+    /// It gets none, and goes on as this.
+    Passing(MessageKind),
+}
+
+impl Order {
+    /// Before the first record, with a window that remembers nothing: genesis brings the real one.
+    #[must_use]
+    pub fn none() -> Order {
+        let window = Window { count_max: 1, age_max_ns: 0, ahead_max_ms: 0 };
+        let dedupe = Dedupe::new([0; 16], window);
+        Order { last: Sequence::NONE, time: TimeNs(0), epoch: Epoch(0), dedupe }
+    }
+
+    fn place(&self, message: &Message, now: TimeNs, refuse_commands: bool) -> Placed {
+        let head = &message.head;
+        match head.kind {
+            MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
+                Placed::Record(None)
+            }
+            MessageKind::Command => {
+                let verdict = self.dedupe.check(&identity(message), now);
+                match verdict {
+                    Verdict::Duplicate(original) => {
+                        Placed::Passing(MessageKind::Duplicate(original))
+                    }
+                    Verdict::Refused(reason) => Placed::Passing(MessageKind::Refuse(reason)),
+                    Verdict::New(_) if refuse_commands => {
+                        Placed::Passing(MessageKind::Refuse(RejectReason::NoSpace))
+                    }
+                    Verdict::New(fingerprint) => Placed::Record(Some(fingerprint)),
+                }
+            }
+            other => Placed::Passing(other),
+        }
+    }
+
+    /// Publishes a message, and moves the order on where it got a sequence.
+    fn publish(
+        &mut self,
+        ring: &mut Writer<Sequenced>,
+        placed: Placed,
+        head: &Head,
+        message: Option<&Message>,
+        now: TimeNs,
+    ) -> Result<(), Full> {
+        let (entry, sequence, kind) = match placed {
+            Placed::Record(_) => (Entry::Record, self.last.next(), head.kind),
+            Placed::Passing(kind) => (Entry::Passing, self.last, kind),
+        };
+        let epoch = self.epoch;
+        ring.try_publish(|slot| {
+            (slot.entry, slot.sequence, slot.epoch, slot.time) = (entry, sequence, epoch, now);
+            match message {
+                Some(message) => slot.message.copy_from(message),
+                None => slot.message.head = *head,
+            }
+            slot.message.head.kind = kind;
+        })?;
+        if let Placed::Record(fingerprint) = placed {
+            self.last = sequence;
+            self.time = now;
+            if let Some(fingerprint) = fingerprint {
+                let timestamp = head.client_timestamp_ms;
+                self.dedupe.insert(fingerprint, head.key, timestamp, sequence, now);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the duplicate window knows a message by.
+fn identity(message: &Message) -> Identity<'_> {
+    Identity {
+        key: message.head.key,
+        source: message.source(),
+        message_id: message.message_id(),
+        timestamp_ms: message.head.client_timestamp_ms,
+        schema: message.head.schema,
+        payload: message.command(),
+    }
+}
+
+impl Agent for Sequencer {
+    fn name(&self) -> &'static str {
+        "sequencer"
+    }
+
+    fn do_work(&mut self) -> usize {
+        self.intake() + self.sequence()
+    }
+
+    fn end(&mut self) {
+        // A node that nobody asks for its remains has dropped the other end.
+        let _ = self.remains.try_send(std::mem::replace(&mut self.order, Order::none()));
+    }
+
+    fn wake_in(&self) -> Option<Duration> {
+        let deadline = self.deadline.get();
+        (deadline != NO_DEADLINE)
+            .then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

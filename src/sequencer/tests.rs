@@ -1,0 +1,151 @@
+//! The sequencer alone, between an input ring and a reader of the sequenced ring.
+
+use super::*;
+use crate::message::Span;
+use crate::ring::{ring, ring_of_two};
+use crate::sys::clock::Clock;
+use crate::types::KeyId;
+use dedupe::Window;
+
+#[derive(Clone, Default)]
+struct StillClock(std::sync::Arc<std::sync::atomic::AtomicU64>);
+
+impl Clock for StillClock {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+    fn wall_ns(&self) -> u64 {
+        1_000_000_000_000 + self.monotonic_ns()
+    }
+}
+
+struct Bench {
+    clock: StillClock,
+    input: Writer<Message>,
+    sequencer: Sequencer,
+    journal: Reader<Sequenced>,
+    lane: Reader<Sequenced>,
+    deadline: Cursor,
+    no_space: Cursor,
+}
+
+fn bench(ring_slots: usize) -> Bench {
+    let (input, input_reader) = ring(ring_slots, Message::default);
+    let (writer, journal, lane) = ring_of_two(ring_slots, Sequenced::default);
+    let clock = StillClock::default();
+    let window = Window { count_max: 100, age_max_ns: u64::MAX, ahead_max_ms: 60_000 };
+    let order = Order {
+        last: Sequence(0),
+        time: TimeNs(0),
+        epoch: Epoch(1),
+        dedupe: Dedupe::new([1; 16], window),
+    };
+    let deadline = Cursor::new(NO_DEADLINE);
+    let no_space = Cursor::default();
+    let source = SequencerClock::start(Box::new(clock.clone()), TimeNs(0), false).expect("starts");
+    let wiring = Wiring {
+        inputs: vec![input_reader],
+        ring: writer,
+        deadline: deadline.clone(),
+        no_space: no_space.clone(),
+        remains: crossbeam::channel::bounded(1).0,
+    };
+    let sequencer = Sequencer::new(order, source, Queues::new(8, 2), 256, wiring);
+    Bench { clock, input, sequencer, journal, lane, deadline, no_space }
+}
+
+fn command(input: &mut Writer<Message>, id: &str) -> Result<(), Full> {
+    input.try_publish(|slot| {
+        slot.head = Head {
+            key: KeyId(1),
+            client_timestamp_ms: 1_000_000,
+            schema: 1,
+            message_id: Span { offset: 0, length: id.len() as u16 },
+            ..Head::default()
+        };
+        slot.bytes.set(id.as_bytes(), &[]);
+    })
+}
+
+fn read(bench: &mut Bench) -> Vec<(Entry, u64, MessageKind)> {
+    let mut seen = Vec::new();
+    bench.lane.drain(usize::MAX >> 1, |slot| {
+        seen.push((slot.entry, slot.sequence.0, slot.message.head.kind));
+        Take::Next
+    });
+    bench.journal.drain(usize::MAX >> 1, |_| Take::Next);
+    seen
+}
+
+#[test]
+fn messages_get_the_next_sequence_and_a_batch_end() {
+    let mut bench = bench(16);
+    command(&mut bench.input, "a").expect("room");
+    command(&mut bench.input, "b").expect("room");
+    bench.sequencer.do_work();
+    let entries: Vec<_> = read(&mut bench).iter().map(|(e, s, _)| (*e, *s)).collect();
+    assert_eq!(entries, [(Entry::Record, 1), (Entry::Record, 2), (Entry::BatchEnd, 2)]);
+}
+
+#[test]
+fn a_duplicate_passes_without_a_sequence() {
+    let mut bench = bench(16);
+    command(&mut bench.input, "a").expect("room");
+    command(&mut bench.input, "a").expect("room");
+    bench.sequencer.do_work();
+    let seen = read(&mut bench);
+    assert_eq!(seen[1], (Entry::Passing, 1, MessageKind::Duplicate(Sequence(1))));
+    assert_eq!(bench.sequencer.order().last, Sequence(1));
+}
+
+#[test]
+fn the_smallest_ring_loses_nothing_and_keeps_the_order() {
+    let mut bench = bench(crate::ring::SLOTS_MIN);
+    let mut sent = 0;
+    let mut records = Vec::new();
+    let mut ends = 0;
+    for _ in 0..1000 {
+        if sent < 50 && command(&mut bench.input, &format!("m{sent}")).is_ok() {
+            sent += 1;
+        }
+        bench.sequencer.do_work();
+        for (entry, sequence, _) in read(&mut bench) {
+            match entry {
+                Entry::Record => records.push(sequence),
+                Entry::BatchEnd => ends += 1,
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+    assert_eq!(records, (1..=50).collect::<Vec<_>>());
+    assert!(ends > 0);
+}
+
+#[test]
+fn no_space_refuses_commands_and_uses_up_no_id() {
+    let mut bench = bench(16);
+    bench.no_space.set(Sequence(1));
+    command(&mut bench.input, "a").expect("room");
+    bench.sequencer.do_work();
+    let refused = MessageKind::Refuse(RejectReason::NoSpace);
+    assert_eq!(read(&mut bench), [(Entry::Passing, 0, refused)]);
+    bench.no_space.set(Sequence(0));
+    command(&mut bench.input, "a").expect("room");
+    bench.sequencer.do_work();
+    assert_eq!(read(&mut bench)[0], (Entry::Record, 1, MessageKind::Command));
+}
+
+#[test]
+fn a_tick_is_emitted_once_when_a_deadline_is_due_and_none_before() {
+    let mut bench = bench(16);
+    let start = 1_000_000_000_000;
+    bench.deadline.set(Sequence(start + 50));
+    assert_eq!(bench.sequencer.do_work(), 0);
+    assert_eq!(bench.sequencer.wake_in(), Some(Duration::from_nanos(50)));
+    bench.clock.0.store(50, std::sync::atomic::Ordering::Relaxed);
+    bench.sequencer.do_work();
+    let seen: Vec<_> = read(&mut bench).iter().map(|(e, s, _)| (*e, *s)).collect();
+    assert_eq!(seen, [(Entry::Tick, 1), (Entry::BatchEnd, 1)]);
+    bench.deadline.set(NO_DEADLINE);
+    assert_eq!(bench.sequencer.do_work(), 0);
+}

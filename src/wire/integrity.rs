@@ -1,0 +1,162 @@
+//! The integrity block: CRC-64/XZ, SHA-256 and an optional Ed25519 signature.
+//!
+//! Invariants (rows S1.38, S1.50–S1.54): the block is the last thing in a frame, 40 bytes without a
+//! signature and 43 + 64 with one, and the `signed` flag says which. So it is found from the
+//! frame's length alone, before anything else of the frame is believed. The CRC covers all bytes
+//! before the block, the hash those and the CRC, the signature is made over the 32 bytes of hash.
+
+use crate::wire::WireError;
+use crc64fast::Digest as Crc;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a block without a signature.
+pub const UNSIGNED_SIZE: usize = 8 + 32;
+/// The only signature algorithm: Ed25519.
+pub const ALGORITHM_ED25519: u8 = 1;
+/// Bytes of an Ed25519 signature.
+pub const SIGNATURE_SIZE: usize = 64;
+/// Bytes of a block with a signature: algorithm u8 and length u16 stand before it.
+pub const SIGNED_SIZE: usize = UNSIGNED_SIZE + 3 + SIGNATURE_SIZE;
+/// Bytes of the hash.
+pub const HASH_SIZE: usize = 32;
+
+/// Messages up to this size go through the aligned buffer of [`crc64`].
+const CRC_SHORT_MAX: usize = 248;
+
+/// Two rounds of the 128 bytes that the carry-less multiply takes at once, where it can load them.
+#[repr(align(16))]
+struct Aligned([u8; 256]);
+
+const _: () = assert!(CRC_SHORT_MAX + 8 == size_of::<Aligned>());
+
+/// CRC-64/XZ.
+///
+/// The library's fast path takes whole, aligned blocks of 128 bytes and a table does the rest, so
+/// that a frame of 190 bytes would go through the table altogether. Zeros in front of a message do
+/// not change a CRC whose register is zero. The register begins as all ones, so eight bytes of
+/// ones make it zero, and all ones are owed to the first eight bytes of the message: a short
+/// message is set behind such a lead-in so that the whole ends on a block.
+#[must_use]
+#[inline]
+pub fn crc64(bytes: &[u8]) -> u64 {
+    let mut crc = Crc::new();
+    if bytes.len() < 8 || bytes.len() > CRC_SHORT_MAX {
+        crc.write(bytes);
+        return crc.sum64();
+    }
+    let mut buffer = Aligned([0; 256]);
+    let size = if bytes.len() + 8 <= 128 { 128 } else { 256 };
+    let block = &mut buffer.0[..size];
+    block[..8].fill(0xFF);
+    let message = &mut block[size - bytes.len()..];
+    message.copy_from_slice(bytes);
+    for byte in &mut message[..8] {
+        *byte ^= 0xFF;
+    }
+    crc.write(block);
+    crc.sum64()
+}
+
+/// SHA-256.
+#[must_use]
+#[inline]
+pub fn sha256(bytes: &[u8]) -> [u8; HASH_SIZE] {
+    Sha256::digest(bytes).into()
+}
+
+/// The integrity block of a frame whose CRC and hash are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Integrity<'a> {
+    /// Where the block begins.
+    pub offset: usize,
+    /// CRC-64/XZ of everything before the block.
+    pub crc: u64,
+    /// SHA-256 of everything before it and of the CRC.
+    pub hash: &'a [u8; HASH_SIZE],
+    /// Ed25519 signature of the hash, not verified here: that is slow and takes a key.
+    pub signature: Option<&'a [u8; SIGNATURE_SIZE]>,
+}
+
+/// Bytes of the block, by the `signed` flag.
+#[must_use]
+#[inline]
+pub const fn size(signed: bool) -> usize {
+    if signed { SIGNED_SIZE } else { UNSIGNED_SIZE }
+}
+
+/// True where the eight bytes at `offset` are the CRC of all before them.
+#[inline]
+pub(crate) fn crc_matches(frame: &[u8], offset: usize) -> bool {
+    match frame.get(offset..offset + 8) {
+        Some(found) => found == crc64(&frame[..offset]).to_be_bytes(),
+        None => false,
+    }
+}
+
+/// Checks CRC, then hash, then the signature's form.
+#[inline]
+pub(crate) fn verify(frame: &[u8], signed: bool) -> Result<Integrity<'_>, WireError> {
+    let block_size = size(signed);
+    let offset = frame.len().checked_sub(block_size).ok_or(WireError::BadChecksum)?;
+    if !crc_matches(frame, offset) {
+        return Err(WireError::BadChecksum);
+    }
+    read(frame, signed, true)
+}
+
+/// Reads the block of a frame whose CRC was checked, and its hash if asked to.
+#[inline]
+pub(crate) fn read(frame: &[u8], signed: bool, check: bool) -> Result<Integrity<'_>, WireError> {
+    let offset = frame.len().checked_sub(size(signed)).ok_or(WireError::BadChecksum)?;
+    let (covered, rest) = frame.split_at(offset + 8);
+    let (hash, rest) = rest.split_first_chunk::<HASH_SIZE>().ok_or(WireError::BadHash)?;
+    if check && sha256(covered) != *hash {
+        return Err(WireError::BadHash);
+    }
+    let signature = match rest {
+        [] => None,
+        [ALGORITHM_ED25519, 0, 64, signature @ ..] => {
+            Some(signature.try_into().map_err(|_| WireError::BadSignature)?)
+        }
+        _ => return Err(WireError::BadSignature),
+    };
+    let crc = covered[offset..].try_into().expect("the last eight bytes of what is covered");
+    Ok(Integrity { offset, crc: u64::from_be_bytes(crc), hash, signature })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crc_is_crc_64_xz() {
+        assert_eq!(crc64(b"123456789"), 0x995D_C9BB_DF19_39FA);
+        assert_eq!(crc64(b""), 0);
+        assert_eq!(crc64(&[0; 32]), 0xC95A_F861_7CD5_330C);
+    }
+
+    #[test]
+    fn the_short_way_gives_the_same_crc_at_every_length() {
+        let bytes: Vec<u8> = (0..600u32).map(|i| (i * 131 + (i >> 3)) as u8).collect();
+        for length in 0..bytes.len() {
+            for start in [0, 1, 7] {
+                let message = &bytes[start.min(length)..length];
+                let mut plain = Crc::new();
+                plain.write(message);
+                assert_eq!(crc64(message), plain.sum64(), "{length} bytes from {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_hash_is_sha_256() {
+        let hash = sha256(b"abc");
+        assert_eq!(hash[..4], [0xBA, 0x78, 0x16, 0xBF]);
+    }
+
+    #[test]
+    fn the_block_has_40_bytes_or_43_and_the_signature() {
+        assert_eq!(UNSIGNED_SIZE, 40);
+        assert_eq!(SIGNED_SIZE, 43 + 64);
+    }
+}
