@@ -10,7 +10,7 @@ use super::format::{
     BATCH_HEADER_SIZE, ENVELOPE_SIZE, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind, Tip,
     aligned,
 };
-use super::reader::{ReadError, Reader};
+use super::reader::{Marks, ReadError, Reader};
 use super::recovery::Recovered;
 use super::segment::{LogDir, PreparedSegments};
 use super::view::{Batch, Record, Verify};
@@ -286,6 +286,8 @@ pub struct EventLogReader {
     log: LogDir,
     /// Where the last look-up ended: the next one is likely to be near.
     near: Option<Reader>,
+    /// Places passed on the way, so that a segment is walked from its start only once.
+    marks: Marks,
 }
 
 impl EventLogReader {
@@ -293,7 +295,7 @@ impl EventLogReader {
     #[must_use]
     pub fn new(log: LogDir) -> EventLogReader {
         assert!(log.kind() == LogKind::Events);
-        EventLogReader { log, near: None }
+        EventLogReader { log, near: None, marks: Marks::default() }
     }
 
     /// Appends the events of one sequence to `out`; false where the log is not written up to it.
@@ -309,16 +311,11 @@ impl EventLogReader {
         if sequence > written || sequence == Sequence::NONE {
             return Ok(false);
         }
-        let mut near = self.near.take().filter(|reader| reader.next_sequence() <= sequence);
-        if let Some(reader) = near.as_mut() {
-            reader.skip_to(sequence)?;
-        }
-        let mut reader = near
-            .filter(Reader::has_batch)
-            .unwrap_or_else(|| Reader::new(self.log.clone(), sequence, Verify::Crc));
-        let mut complete = false;
+        let mut reader = self.reader_at(sequence)?;
+        let (mut complete, mut is_between) = (false, true);
         while !complete {
             let Some(batch) = reader.next_batch(written)? else { break };
+            is_between = !batch.header().is_partial();
             let events = batch.records().flat_map(|record| block_events(&record)).flatten();
             for event in events.filter(|event| event.sequence == sequence) {
                 complete |= event.last;
@@ -326,8 +323,23 @@ impl EventLogReader {
             }
             complete |= batch.last() >= sequence && !batch.header().is_partial();
         }
-        self.near = Some(reader);
+        // Between two parts a reader would step over what the earlier ones hold.
+        self.near = is_between.then_some(reader);
         Ok(true)
+    }
+
+    /// A reader whose next batch is the first that may hold the sequence.
+    fn reader_at(&mut self, sequence: Sequence) -> Result<Reader, ReadError> {
+        let near = self.near.take().filter(|reader| reader.next_sequence() <= sequence);
+        if let Some(mut reader) = near {
+            reader.skip_to(sequence, &mut self.marks)?;
+            if reader.has_batch() {
+                return Ok(reader);
+            }
+        }
+        let mut reader = Reader::new(self.log.clone(), sequence, Verify::Crc);
+        reader.skip_to(sequence, &mut self.marks)?;
+        Ok(reader)
     }
 
     /// The chain hash of the last batch that ends at or before `sequence`, and where it ends.
@@ -344,7 +356,7 @@ impl EventLogReader {
             return Ok(None);
         }
         let mut reader = Reader::new(self.log.clone(), limit, Verify::Structure);
-        reader.skip_to(limit)?;
+        reader.skip_to(limit, &mut self.marks)?;
         let before = *reader.tip();
         let reached = match reader.next_batch(limit)? {
             None => before,
