@@ -11,6 +11,7 @@ mod native_golden;
 mod sim;
 mod stop;
 mod tidy;
-mod allocations;
 mod exchange;
 mod model;
+mod journal;
+mod journal_format;

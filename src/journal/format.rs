@@ -461,6 +461,15 @@ impl SegmentHeader {
         good.then_some(header)
     }
 
+    /// True where the page is a segment's header in a version that is not known here. Version 0 is
+    /// none: a torn write may leave the magic and zeros.
+    #[must_use]
+    pub fn is_other_version(page: &[u8]) -> bool {
+        SegmentHeader::read_from_prefix(page).is_ok_and(|(header, _)| {
+            header.magic == SEGMENT_MAGIC && ![0, VERSION].contains(&header.version.get())
+        })
+    }
+
     /// The journal it is of.
     #[must_use]
     pub fn id(&self) -> JournalId {

@@ -246,6 +246,22 @@ fn allocate_blocks(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
     }
 }
 
+/// Asks the kernel to begin writing a range back, without waiting and without any promise. Not used by
+/// the journal: `benches/journal.rs` shows whether a file system rewards it.
+///
+/// # Errors
+/// As the operating system tells.
+#[allow(unsafe_code, reason = "sync_file_range is not in std")]
+pub fn start_write_back(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
+    let offset = libc::off64_t::try_from(offset).map_err(|_| beyond_end())?;
+    let size = libc::off64_t::try_from(size).map_err(|_| beyond_end())?;
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; no memory is passed.
+    let result = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, size, libc::SYNC_FILE_RANGE_WRITE)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Continues interrupted and short writes until all is written.
 fn write_fully(
     mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,

@@ -386,14 +386,14 @@ fn no_command_allocates() {
     let mut exchange = exchange();
     let mut out = Outbox::new();
     logons(&mut exchange, &mut out);
-    let before = crate::allocations::count();
+    let before = crate::allocation::so_far();
     for (ctx, command) in &stream {
         exchange.apply(ctx, command, &mut out);
     }
-    assert_eq!(crate::allocations::count() - before, 0);
+    assert_eq!(crate::allocation::so_far() - before, 0);
     assert!(exchange.order_count() > 1000);
     drop(Vec::<u8>::with_capacity(1));
-    assert!(crate::allocations::count() > before, "an allocation is counted");
+    assert!(crate::allocation::so_far() > before, "an allocation is counted");
 }
 
 /// Applies a stream to a fresh exchange; gives the hash of its state and of its events.
