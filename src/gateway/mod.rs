@@ -18,14 +18,12 @@ pub mod verify;
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::message::{Head, Message, MessageKind, Origin};
-use crate::publish::outbound::Outbound;
+use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
 use crate::ring::{Cursor, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
 use crate::wire::frame::{OpenLimits, frame_length};
-pub use answers::original_answer;
-
 use admission::{Admitted, Caller, Extra};
 use connection::{Connection, Door, Flushed, State};
 use crossbeam::channel::{Receiver, Sender};
@@ -63,26 +61,6 @@ pub struct Limits {
     pub idle_timeout_ms: u64,
     /// A client that takes no bytes for so long is closed.
     pub slow_reader_timeout_ms: u64,
-}
-
-/// A wish for the original answer of a duplicate, for the reader of the event log.
-#[derive(Clone, Copy, Debug)]
-pub struct AnswerWanted {
-    /// Who asked again.
-    pub to: Origin,
-    /// The client's own number in the repeated message.
-    pub client_sequence: u64,
-    /// The sequence of the original.
-    pub original: Sequence,
-}
-
-/// The original answer, as frames.
-#[derive(Clone, Debug)]
-pub struct AnswerFound {
-    /// Who asked again.
-    pub to: Origin,
-    /// The frames.
-    pub frames: Vec<u8>,
 }
 
 /// What the gateway is connected to.

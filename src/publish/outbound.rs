@@ -144,3 +144,23 @@ impl Default for Derived {
         Derived::BatchEnd { last: Sequence::NONE, epoch: Epoch(0) }
     }
 }
+
+/// A wish for the original answer of a duplicate, for the reader of the event log.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerWanted {
+    /// Who asked again.
+    pub to: Origin,
+    /// The client's own number in the repeated message.
+    pub client_sequence: u64,
+    /// The sequence of the original.
+    pub original: Sequence,
+}
+
+/// The original answer, as frames.
+#[derive(Clone, Debug)]
+pub struct AnswerFound {
+    /// Who asked again.
+    pub to: Origin,
+    /// The frames.
+    pub frames: Vec<u8>,
+}
