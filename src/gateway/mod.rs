@@ -63,6 +63,18 @@ pub struct Limits {
     pub slow_reader_timeout_ms: u64,
 }
 
+/// What a gateway is given by the machine, or by a simulation.
+pub struct Surroundings<D> {
+    /// Where connections come from.
+    pub door: D,
+    /// Checks signatures.
+    pub verifier: Box<dyn Verifier>,
+    /// Time-outs.
+    pub clock: Box<dyn Clock>,
+    /// Nonces.
+    pub random: Box<dyn Random>,
+}
+
 /// What the gateway is connected to.
 pub struct Wiring {
     /// To the sequencer.
@@ -129,15 +141,13 @@ impl<D: Door> Gateway<D> {
     /// A gateway with an open door and no connections.
     pub fn new(
         number: u8,
-        door: D,
+        surroundings: Surroundings<D>,
         directory: Arc<Directory>,
-        verifier: Box<dyn Verifier>,
-        clock: Box<dyn Clock>,
-        random: Box<dyn Random>,
         limits: Limits,
         wiring: Wiring,
     ) -> Gateway<D> {
         let buffer = vec![0; limits.open.frame_max + limits.read_budget];
+        let Surroundings { door, verifier, clock, random } = surroundings;
         Gateway {
             number,
             door,

@@ -9,7 +9,7 @@ use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
 use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
 use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
@@ -114,6 +114,9 @@ pub struct Remains {
     pub order: Receiver<Order>,
 }
 
+/// Stages as agents, for threads.
+pub type Agents = Vec<(Stage, Box<dyn Agent>)>;
+
 /// The stages of one node.
 pub struct Stages<D: Door> {
     /// Sockets.
@@ -178,11 +181,13 @@ impl<D: Door + 'static> Stages<D> {
 
         let gateway = Gateway::new(
             0,
-            parts.door,
+            Surroundings {
+                door: parts.door,
+                verifier: parts.verifier,
+                clock: (parts.clock)(),
+                random: parts.random,
+            },
             directory,
-            parts.verifier,
-            (parts.clock)(),
-            parts.random,
             parts.limits,
             gateway::Wiring {
                 input,
@@ -279,8 +284,8 @@ impl<D: Door + 'static> Stages<D> {
 
     /// The stages as agents, for threads.
     #[must_use]
-    pub fn into_agents(self) -> (Vec<(Stage, Box<dyn Agent>)>, Cursors, Remains) {
-        let agents: Vec<(Stage, Box<dyn Agent>)> = vec![
+    pub fn into_agents(self) -> (Agents, Cursors, Remains) {
+        let agents: Agents = vec![
             (Stage::Gateway, Box::new(self.gateway)),
             (Stage::Sequencer, Box::new(self.sequencer)),
             (Stage::Journal, Box::new(self.journal)),

@@ -172,6 +172,7 @@ impl Dedupe {
     }
 
     /// Feeds the window's content, in order, to a state hash.
+    #[allow(clippy::should_implement_trait, reason = "it feeds SHA-256, not a hash map")]
     pub fn hash(&self, hasher: &mut Sha256) {
         hasher.update((self.entries.len() as u64).to_le_bytes());
         for entry in &self.entries {
