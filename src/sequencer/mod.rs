@@ -21,7 +21,7 @@ use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
-use dedupe::{Dedupe, Identity, Verdict, Window};
+use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
 use queues::{QueueFull, Queues};
 use std::time::Duration;
 
@@ -87,7 +87,6 @@ pub struct Sequencer {
     deadline: Cursor,
     /// Not zero while the journal has no space: commands are refused.
     no_space: Cursor,
-    refused_in_queue: u64,
     batch_max: usize,
     remains: Sender<Order>,
 }
@@ -126,7 +125,6 @@ impl Sequencer {
             open_bytes: 0,
             deadline: wiring.deadline,
             no_space: wiring.no_space,
-            refused_in_queue: 0,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
             remains: wiring.remains,
         }
@@ -142,19 +140,20 @@ impl Sequencer {
     fn intake(&mut self) -> usize {
         let mut taken = 0;
         for input in &mut self.inputs {
-            let queues = &mut self.queues;
-            let refused = &mut self.refused_in_queue;
-            taken += input.drain(INTAKE_MAX, |message| match queues.push(message) {
-                Ok(()) => Take::Next,
-                Err(QueueFull::Blocked) => Take::Stop,
-                Err(QueueFull::Busy) => {
-                    *refused += 1;
-                    let kind = MessageKind::Refuse(RejectReason::Busy);
-                    match queues.push_refusal(Head { kind, ..message.head }) {
-                        Ok(()) => Take::Next,
-                        Err(_) => Take::Stop,
+            let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
+            taken += input.drain(INTAKE_MAX, |message| {
+                let fingerprint = match message.head.kind {
+                    MessageKind::Command => dedupe.fingerprint(&identity(message)),
+                    _ => Fingerprint::default(),
+                };
+                let pushed = queues.push(message, fingerprint).or_else(|full| match full {
+                    QueueFull::Blocked => Err(full),
+                    QueueFull::Busy => {
+                        let kind = MessageKind::Refuse(RejectReason::Busy);
+                        queues.push_refusal(Head { kind, ..message.head })
                     }
-                }
+                });
+                if pushed.is_ok() { Take::Next } else { Take::Stop }
             });
         }
         taken
@@ -173,9 +172,10 @@ impl Sequencer {
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
                 let outcome = match message {
-                    Some(message) => order.place(message, now, refuse_commands),
+                    Some((message, print)) => order.place(message, print, now, refuse_commands),
                     None => Placed::Passing(head.kind),
                 };
+                let message = message.map(|(message, _)| message);
                 let published = order.publish(ring, outcome, head, message, now);
                 if published.is_ok() && matches!(outcome, Placed::Record(_)) {
                     records = 1;
@@ -237,7 +237,7 @@ impl Sequencer {
 #[derive(Clone, Copy, Debug)]
 enum Placed {
     /// It gets the next sequence; a command's fingerprint enters the duplicate window.
-    Record(Option<dedupe::Fingerprint>),
+    Record(Option<Fingerprint>),
     /// It gets none, and goes on as this.
     Passing(MessageKind),
 }
@@ -251,23 +251,30 @@ impl Order {
         Order { last: Sequence::NONE, time: TimeNs(0), epoch: Epoch(0), dedupe }
     }
 
-    fn place(&self, message: &Message, now: TimeNs, refuse_commands: bool) -> Placed {
+    fn place(
+        &self,
+        message: &Message,
+        fingerprint: Fingerprint,
+        now: TimeNs,
+        refuse_commands: bool,
+    ) -> Placed {
         let head = &message.head;
         match head.kind {
             MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
                 Placed::Record(None)
             }
             MessageKind::Command => {
-                let verdict = self.dedupe.check(&identity(message), now);
+                let timestamp = head.client_timestamp_ms;
+                let verdict = self.dedupe.check(fingerprint, head.key, timestamp, now);
                 match verdict {
                     Verdict::Duplicate(original) => {
                         Placed::Passing(MessageKind::Duplicate(original))
                     }
                     Verdict::Refused(reason) => Placed::Passing(MessageKind::Refuse(reason)),
-                    Verdict::New(_) if refuse_commands => {
+                    Verdict::New if refuse_commands => {
                         Placed::Passing(MessageKind::Refuse(RejectReason::NoSpace))
                     }
-                    Verdict::New(fingerprint) => Placed::Record(Some(fingerprint)),
+                    Verdict::New => Placed::Record(Some(fingerprint)),
                 }
             }
             other => Placed::Passing(other),
