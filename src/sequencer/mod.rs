@@ -291,7 +291,10 @@ impl Order {
             (slot.entry, slot.sequence, slot.epoch, slot.time) = (entry, sequence, epoch, now);
             match message {
                 Some(message) => slot.message.copy_from(message),
-                None => slot.message.head = *head,
+                None => {
+                    slot.message.head = *head;
+                    slot.message.bytes.set(&[], &[]);
+                }
             }
             slot.message.head.kind = kind;
         })?;

@@ -6,7 +6,7 @@
 //! This release sequences every message as NORMAL, so one queue is in use; the gateway refuses other
 //! priorities by name.
 
-use crate::message::{Head, Message, MessageKind};
+use crate::message::{Head, Message, MessageKind, Span};
 use crate::types::Priority;
 use std::collections::VecDeque;
 
@@ -65,13 +65,13 @@ impl Queues {
     /// # Errors
     /// [`QueueFull`], and nothing changed.
     pub fn push(&mut self, message: &Message) -> Result<(), QueueFull> {
-        if let MessageKind::Refuse(_) = message.head.kind {
-            return self.push_refusal(message.head);
-        }
         let queue = &mut self.queues[message.head.priority as usize];
         let is_large = message.bytes.is_large();
         if queue.messages == queue.messages_max || (is_large && self.large == self.large_max) {
-            return Err(QueueFull::Busy);
+            return match message.head.kind {
+                MessageKind::Refuse(_) => self.push_refusal(message.head),
+                _ => Err(QueueFull::Busy),
+            };
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slab.push(Message::default());
@@ -84,7 +84,8 @@ impl Queues {
         Ok(())
     }
 
-    /// Puts a refusal at the end of its queue; refusals have as many places again as messages.
+    /// Puts a refusal without its bytes at the end of its queue; refusals have as many places again
+    /// as messages.
     ///
     /// # Errors
     /// [`QueueFull::Blocked`], and nothing changed.
@@ -93,7 +94,8 @@ impl Queues {
         if queue.entries.len() >= 2 * queue.messages_max {
             return Err(QueueFull::Blocked);
         }
-        queue.entries.push_back(Entry::Refused(head));
+        // Nobody may look for bytes that did not come along.
+        queue.entries.push_back(Entry::Refused(Head { received: Span::default(), ..head }));
         Ok(())
     }
 
