@@ -150,6 +150,8 @@ impl Sequencer {
                 Err(QueueFull::Busy) => {
                     *refused += 1;
                     let kind = MessageKind::Refuse(RejectReason::Busy);
+                // Begin and end of a session are no requests that could be made again: they wait.
+                Err(QueueFull::Busy) if message.head.kind.is_session() => Take::Stop,
                     match queues.push_refusal(Head { kind, ..message.head }) {
                         Ok(()) => Take::Next,
                         Err(_) => Take::Stop,
