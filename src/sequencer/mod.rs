@@ -83,6 +83,8 @@ pub struct Sequencer {
     /// Records published since the last batch end.
     open: usize,
     open_bytes: usize,
+    /// The open batch is to end before anything else is published.
+    ending: bool,
     /// The next deadline of any lane, nanoseconds of sequencer time.
     deadline: Cursor,
     /// Not zero while the journal has no space: commands are refused.
@@ -124,6 +126,7 @@ impl Sequencer {
             ring: wiring.ring,
             open: 0,
             open_bytes: 0,
+            ending: false,
             deadline: wiring.deadline,
             no_space: wiring.no_space,
             refused_in_queue: 0,
@@ -164,7 +167,13 @@ impl Sequencer {
 
     /// Gives sequences to what waits, at most one batch.
     fn sequence(&mut self) -> usize {
-        let mut handled = 0;
+        // An end that found the ring full goes first: were it always last, whoever keeps the ring
+        // full with messages that get no sequence would keep a batch open, and its answers, for ever.
+        let ended = if self.ending { self.close_batch() } else { 0 };
+        if self.ending {
+            return 0;
+        }
+        let mut handled = ended;
         let mut time = None;
         while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
             let order = &mut self.order;
@@ -221,6 +230,7 @@ impl Sequencer {
         if self.open == 0 {
             return 0;
         }
+        self.ending = true;
         let (last, time, epoch) = (self.order.last, self.order.time, self.order.epoch);
         let published = self.ring.try_publish(|slot| {
             (slot.entry, slot.sequence, slot.epoch, slot.time) = (Entry::BatchEnd, last, epoch, time);
@@ -230,6 +240,7 @@ impl Sequencer {
         }
         self.open = 0;
         self.open_bytes = 0;
+        self.ending = false;
         1
     }
 }
