@@ -219,6 +219,13 @@ impl<D: Door> Gateway<D> {
         while self.door_ready && !self.stopping && accepted < ROUND_MAX {
             let slot = self.free.last().copied().unwrap_or(self.connections.len() as u32);
             match self.door.accept(slot as usize) {
+    /// Tells that a connection's peer sends nothing behind what it has sent.
+    pub fn hung_up(&mut self, token: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(token) {
+            connection.hung_up = true;
+        }
+    }
+
                 Ok(Some(stream)) => {
                     accepted += 1;
                     self.welcome(slot, stream);
@@ -339,7 +346,7 @@ impl<D: Door> Gateway<D> {
             };
             // A read that did not fill its room has emptied the socket: the next bytes raise a new
             // readiness.
-            connection.readable = read == room - waiting;
+            connection.readable = connection.hung_up || read == room - waiting;
             connection.received_ms = self.now_ms;
             length += read;
         }
@@ -624,7 +631,11 @@ impl<D: Door> Agent for Gateway<D> {
     }
 
     fn on_ready(&mut self, event: &Event) {
-        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        let closed = event.is_read_closed() || event.is_error();
+        let readable = event.is_readable() || closed;
+        if closed {
+            self.hung_up(event.token().0);
+        }
         self.ready(event.token().0, readable, event.is_writable());
     }
 
