@@ -101,6 +101,9 @@ impl<D: Door> Gateway<D> {
         if matches!(slot.body, Body::LoggedOn { .. }) {
             self.list(slot.to.connection);
         }
+        } else if matches!(slot.body, Body::Duplicate(_)) {
+            // Whoever asked again is gone: nobody fetches the answer, and none is owed.
+            self.in_flight -= 1;
     }
 
     /// The session is this connection's from now on; one that had it before is closed.
