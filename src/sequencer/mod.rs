@@ -87,8 +87,8 @@ pub struct Sequencer {
     ending: bool,
     /// The next deadline of any lane, nanoseconds of sequencer time.
     deadline: Cursor,
-    /// Not zero while the journal has no space: commands are refused.
-    no_space: Cursor,
+    /// One of them is not zero while its log has no space: commands are refused.
+    no_space: [Cursor; 2],
     refused_in_queue: u64,
     batch_max: usize,
     remains: Sender<Order>,
@@ -102,8 +102,8 @@ pub struct Wiring {
     pub ring: Writer<Sequenced>,
     /// The next deadline of any lane.
     pub deadline: Cursor,
-    /// Not zero while the journal has no space.
-    pub no_space: Cursor,
+    /// Not zero while the journal, or the event log, has no space.
+    pub no_space: [Cursor; 2],
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
 }
@@ -150,11 +150,11 @@ impl Sequencer {
             taken += input.drain(INTAKE_MAX, |message| match queues.push(message) {
                 Ok(()) => Take::Next,
                 Err(QueueFull::Blocked) => Take::Stop,
+                // Begin and end of a session are no requests that could be made again: they wait.
+                Err(QueueFull::Busy) if message.head.kind.is_session() => Take::Stop,
                 Err(QueueFull::Busy) => {
                     *refused += 1;
                     let kind = MessageKind::Refuse(RejectReason::Busy);
-                // Begin and end of a session are no requests that could be made again: they wait.
-                Err(QueueFull::Busy) if message.head.kind.is_session() => Take::Stop,
                     match queues.push_refusal(Head { kind, ..message.head }) {
                         Ok(()) => Take::Next,
                         Err(_) => Take::Stop,
@@ -178,7 +178,7 @@ impl Sequencer {
         while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
-            let refuse_commands = self.no_space.get() != Sequence::NONE;
+            let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let (mut records, mut bytes) = (0, 0);
             let taken = self.queues.take_next(|head, message| {
                 // One reading of the clock serves the whole batch.
