@@ -121,6 +121,12 @@ impl Client {
         self.manners != Manners::Good || (talk.talk == Talk::Live && answered)
     }
 
+    /// The session that this client has, where it is logged on.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        let talk = self.talk.as_ref()?;
+        (talk.talk == Talk::Live && !talk.wire.is_closed()).then_some(talk.session)
+    }
+
     /// What this client still waits for, in words.
     pub(crate) fn complaint(&self) -> String {
         let talk = self.talk.as_ref();

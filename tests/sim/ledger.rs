@@ -262,6 +262,16 @@ impl Truth {
             assert_eq!(pair[1].index, if same { pair[0].index + 1 } else { 0 }, "event index");
             assert_eq!(pair[0].last, !same, "the last event of a command is marked");
         }
+        let mut active = BTreeSet::new();
+        for event in &self.events {
+            let EventBody::Session(change) = &event.body else { continue };
+            if change.active {
+                active.insert(change.session);
+            } else {
+                let was = active.remove(&change.session);
+                assert!(was, "a session ends once: {} at {}", change.session, event.sequence);
+            }
+        }
     }
 
     fn events_of(&self, sequence: Sequence) -> &[Event] {
