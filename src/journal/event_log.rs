@@ -211,6 +211,12 @@ impl EventLogWriter {
         self.written_bytes
     }
 
+    /// See [`Writer::space_is_low`].
+    #[must_use]
+    pub fn space_is_low(&self) -> bool {
+        self.writer.space_is_low()
+    }
+
     /// Bytes that are sealed and not written yet.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {

@@ -104,6 +104,8 @@ pub struct Cursors {
     pub drained: Cursor,
     /// Not zero while the journal has no space.
     pub no_space: Cursor,
+    /// Not zero while the event log has no space.
+    pub no_event_space: Cursor,
 }
 
 /// What is left of a node that ended: the two halves of its state.
@@ -207,7 +209,7 @@ impl<D: Door + 'static> Stages<D> {
                 inputs: vec![intake],
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
-                no_space: cursors.no_space.clone(),
+                no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
                 remains: last_order,
             },
         );
@@ -245,8 +247,16 @@ impl<D: Door + 'static> Stages<D> {
         let critical = Critical::new(state.exchange, to_critical, outputs);
         let events_written = cursors.events_written.clone();
         let event_log =
-            EventLog::new(to_event_log, event_log, epoch, events_written.clone(), stop.clone());
-        let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
+            EventLog::new(
+                to_event_log,
+                event_log,
+                epoch,
+                events_written.clone(),
+                cursors.no_event_space.clone(),
+                stop.clone(),
+            );
+        let reject_log =
+            RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
         let prepare = Prepare {

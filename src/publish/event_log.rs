@@ -7,7 +7,7 @@ use crate::fatal::StopReason;
 use crate::journal::event_log::EventLogWriter;
 use crate::journal::writer::{Appended, Fault};
 use crate::ring::{Cursor, Reader, Take};
-use crate::types::Epoch;
+use crate::types::{Epoch, Sequence};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct EventLog {
     open: bool,
     write_back_at: u64,
     written: Cursor,
+    /// Not zero while space is low: orders are refused then, before this log holds up the lane.
+    no_space: Cursor,
     stop: Arc<dyn FailStop>,
     failed: bool,
 }
@@ -38,9 +40,18 @@ impl EventLog {
         log: EventLogWriter,
         epoch: Epoch,
         written: Cursor,
+        no_space: Cursor,
         stop: Arc<dyn FailStop>,
     ) -> EventLog {
-        EventLog { input, log, epoch, open: false, write_back_at: 0, written, stop, failed: false }
+        EventLog { input, log, epoch, open: false, write_back_at: 0, written, no_space, stop, failed: false }
+    }
+
+    fn watch_space(&mut self) {
+        let low = Sequence(u64::from(self.log.space_is_low()));
+        // Only a change is told: the sequencer reads this cursor for every batch.
+        if low != self.no_space.get() {
+            self.no_space.set(low);
+        }
     }
 
     fn encode(&mut self) -> usize {
@@ -101,6 +112,7 @@ impl Agent for EventLog {
         if self.failed {
             return 0;
         }
+        self.watch_space();
         let encoded = if self.log.pending_bytes() < PENDING_MAX { self.encode() } else { 0 };
         match self.write() {
             Ok(written) => encoded + written,

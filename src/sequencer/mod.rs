@@ -83,10 +83,12 @@ pub struct Sequencer {
     /// Records published since the last batch end.
     open: usize,
     open_bytes: usize,
+    /// The open batch is to end before anything else is published.
+    ending: bool,
     /// The next deadline of any lane, nanoseconds of sequencer time.
     deadline: Cursor,
-    /// Not zero while the journal has no space: commands are refused.
-    no_space: Cursor,
+    /// One of them is not zero while its log has no space: commands are refused.
+    no_space: [Cursor; 2],
     batch_max: usize,
     remains: Sender<Order>,
 }
@@ -99,8 +101,8 @@ pub struct Wiring {
     pub ring: Writer<Sequenced>,
     /// The next deadline of any lane.
     pub deadline: Cursor,
-    /// Not zero while the journal has no space.
-    pub no_space: Cursor,
+    /// Not zero while the journal, or the event log, has no space.
+    pub no_space: [Cursor; 2],
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
 }
@@ -123,6 +125,7 @@ impl Sequencer {
             ring: wiring.ring,
             open: 0,
             open_bytes: 0,
+            ending: false,
             deadline: wiring.deadline,
             no_space: wiring.no_space,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
@@ -148,6 +151,8 @@ impl Sequencer {
                 };
                 let pushed = queues.push(message, fingerprint).or_else(|full| match full {
                     QueueFull::Blocked => Err(full),
+                    // Begin and end of a session are no requests that could be made again: they wait.
+                    QueueFull::Busy if message.head.kind.is_session() => Err(full),
                     QueueFull::Busy => {
                         let kind = MessageKind::Refuse(RejectReason::Busy);
                         queues.push_refusal(Head { kind, ..message.head })
@@ -161,12 +166,18 @@ impl Sequencer {
 
     /// Gives sequences to what waits, at most one batch.
     fn sequence(&mut self) -> usize {
-        let mut handled = 0;
+        // An end that found the ring full goes first: were it always last, whoever keeps the ring
+        // full with messages that get no sequence would keep a batch open, and its answers, for ever.
+        let ended = if self.ending { self.close_batch() } else { 0 };
+        if self.ending {
+            return 0;
+        }
+        let mut handled = ended;
         let mut time = None;
         while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
-            let refuse_commands = self.no_space.get() != Sequence::NONE;
+            let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let (mut records, mut bytes) = (0, 0);
             let taken = self.queues.take_next(|head, message| {
                 // One reading of the clock serves the whole batch.
@@ -219,6 +230,7 @@ impl Sequencer {
         if self.open == 0 {
             return 0;
         }
+        self.ending = true;
         let (last, time, epoch) = (self.order.last, self.order.time, self.order.epoch);
         let published = self.ring.try_publish(|slot| {
             (slot.entry, slot.sequence, slot.epoch, slot.time) =
@@ -229,6 +241,7 @@ impl Sequencer {
         }
         self.open = 0;
         self.open_bytes = 0;
+        self.ending = false;
         1
     }
 }
@@ -299,7 +312,10 @@ impl Order {
             (slot.entry, slot.sequence, slot.epoch, slot.time) = (entry, sequence, epoch, now);
             match message {
                 Some(message) => slot.message.copy_from(message),
-                None => slot.message.head = *head,
+                None => {
+                    slot.message.head = *head;
+                    slot.message.bytes.set(&[], &[]);
+                }
             }
             slot.message.head.kind = kind;
         })?;

@@ -6,7 +6,7 @@
 //! This release sequences every message as NORMAL, so one queue is in use; the gateway refuses other
 //! priorities by name.
 
-use crate::message::{Head, Message, MessageKind};
+use crate::message::{Head, Message, MessageKind, Span};
 use crate::sequencer::dedupe::Fingerprint;
 use crate::types::Priority;
 use std::collections::VecDeque;
@@ -90,7 +90,8 @@ impl Queues {
         Ok(())
     }
 
-    /// Puts a refusal at the end of its queue; refusals have as many places again as messages.
+    /// Puts a refusal without its bytes at the end of its queue; refusals have as many places again
+    /// as messages.
     ///
     /// # Errors
     /// [`QueueFull::Blocked`], and nothing changed.
@@ -99,7 +100,8 @@ impl Queues {
         if queue.entries.len() >= 2 * queue.messages_max {
             return Err(QueueFull::Blocked);
         }
-        queue.entries.push_back(Entry::Refused(head));
+        // Nobody may look for bytes that did not come along.
+        queue.entries.push_back(Entry::Refused(Head { received: Span::default(), ..head }));
         Ok(())
     }
 
