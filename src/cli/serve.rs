@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         node: config.node.name.clone(),
         pid: std::process::id(),
         native: node.report.native.to_string(),
-        key,
+        // Read by commands that run in other directories.
+        key: key.map(|key| std::path::absolute(&key).unwrap_or(key)),
     };
     if let Err(error) = endpoint.write(&data_dir) {
         tracing::warn!(%error, "cannot write endpoint.json: commands on this machine need --connect");
