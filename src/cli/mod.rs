@@ -7,12 +7,20 @@
 //! A command is a file with `Args` (its help begins with examples, which a test runs) and
 //! `run(&Args, &Global)`; it is added by its `mod` line and its line in `commands!`.
 
+mod account;
+mod book;
 mod completions;
 mod config_show;
+mod connect;
 mod explain;
+mod journal;
 mod keygen;
 mod man;
+mod offline;
+mod order;
+mod replay;
 mod serve;
+mod venue;
 pub mod output;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
@@ -39,6 +47,11 @@ macro_rules! commands {
 
 commands! {
     Serve => serve,
+    Order => order,
+    Book => book,
+    Account => account,
+    Replay => replay,
+    Journal => journal,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,
