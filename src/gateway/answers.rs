@@ -80,8 +80,10 @@ impl<D: Door> Gateway<D> {
         if completes(&slot.body) {
             self.in_flight -= 1;
         }
-        if let Body::LoggedOn { session, .. } = slot.body {
-            self.begin_session(session, slot.to);
+        match slot.body {
+            Body::LoggedOn { session, .. } => self.begin_session(session, slot.to),
+            Body::LoggedOut => self.end_session(slot.to),
+            _ => {}
         }
         let mut pool = std::mem::take(&mut self.pool);
         let wanted = self.connection(slot.to).and_then(|connection| {
@@ -116,6 +118,14 @@ impl<D: Door> Gateway<D> {
         if self.connection(to).is_none() {
             // Gone before it was told: its end is to be sequenced too.
             self.lose_session(session, to);
+        }
+    }
+
+    /// The session's end is sequenced: that its connection closes now is no further end.
+    fn end_session(&mut self, to: Origin) {
+        let Some(session) = self.connection(to).map(|connection| connection.session) else { return };
+        if self.sessions.get(&session.0) == Some(&to) {
+            self.sessions.remove(&session.0);
         }
     }
 
