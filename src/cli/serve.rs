@@ -83,8 +83,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         node: config.node.name.clone(),
         pid: std::process::id(),
         native: node.report.native.to_string(),
-        // Read by commands that run in other directories.
-        key: key.map(|key| std::path::absolute(&key).unwrap_or(key)),
+        key,
     };
     if let Err(error) = endpoint.write(&data_dir) {
         tracing::warn!(%error, "cannot write endpoint.json: commands on this machine need --connect");
@@ -151,7 +150,9 @@ fn demo_key(config: &mut Config, data_dir: &Path) -> Result<Option<PathBuf>, Fai
              prints an entry for config.toml (a listener on loopback gets a key by itself)",
         ));
     }
+    // Told to commands that run in other directories.
     let path = data_dir.join(DEMO_KEY);
+    let path = std::path::absolute(&path).unwrap_or(path);
     let pair = if path.exists() {
         KeyPair::load(&path).map_err(Failure::usage)?
     } else {
