@@ -1,8 +1,11 @@
 //! All integration tests in one binary.
 
 mod cli;
+mod cli_order;
+mod cli_replay;
 mod config;
 mod stop;
+mod support;
 mod tidy;
 mod journal_crash;
 mod journal_damage;
