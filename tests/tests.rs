@@ -2,6 +2,8 @@
 
 mod allocation;
 mod cli;
+mod cli_order;
+mod cli_replay;
 mod config;
 mod exchange;
 mod journal;
@@ -14,4 +16,5 @@ mod native_document;
 mod native_golden;
 mod sim;
 mod stop;
+mod support;
 mod tidy;

@@ -159,6 +159,9 @@ fn body(record: &Record<'_>) -> Value {
 
 /// A payload of fixed layout, and what follows it.
 fn fixed(kind: RecordKind, bytes: &[u8]) -> Value {
+    if bytes.is_empty() {
+        return json!({});
+    }
     let Some(layout) = payload::layout_of(kind).filter(|layout| layout.size <= bytes.len()) else {
         return json!({ "bytes": hex(bytes) });
     };

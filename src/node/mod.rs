@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod layout;
+pub mod replay;
 pub mod stages;
 pub mod state;
 

@@ -246,17 +246,15 @@ impl<D: Door + 'static> Stages<D> {
         };
         let critical = Critical::new(state.exchange, to_critical, outputs);
         let events_written = cursors.events_written.clone();
-        let event_log =
-            EventLog::new(
-                to_event_log,
-                event_log,
-                epoch,
-                events_written.clone(),
-                cursors.no_event_space.clone(),
-                stop.clone(),
-            );
-        let reject_log =
-            RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
+        let event_log = EventLog::new(
+            to_event_log,
+            event_log,
+            epoch,
+            events_written.clone(),
+            cursors.no_event_space.clone(),
+            stop.clone(),
+        );
+        let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
         let prepare = Prepare {

@@ -43,7 +43,17 @@ impl EventLog {
         no_space: Cursor,
         stop: Arc<dyn FailStop>,
     ) -> EventLog {
-        EventLog { input, log, epoch, open: false, write_back_at: 0, written, no_space, stop, failed: false }
+        EventLog {
+            input,
+            log,
+            epoch,
+            open: false,
+            write_back_at: 0,
+            written,
+            no_space,
+            stop,
+            failed: false,
+        }
     }
 
     fn watch_space(&mut self) {

@@ -162,7 +162,11 @@ impl World {
             if history.len() == HISTORY {
                 history.pop_front();
             }
-            history.push_back(format!("{:>12.3} ms  {}", self.clock.monotonic_ns() as f64 / 1e6, line()));
+            history.push_back(format!(
+                "{:>12.3} ms  {}",
+                self.clock.monotonic_ns() as f64 / 1e6,
+                line()
+            ));
         }
     }
 
@@ -187,7 +191,8 @@ impl World {
                     booted.state.exchange.check();
                     booted.state.order.dedupe.check_invariants();
                     self.settle_accounts(tip, hash);
-                    let policy = if self.random.percent(60) { AckPolicy::Disk } else { AckPolicy::Memory };
+                    let policy =
+                        if self.random.percent(60) { AckPolicy::Disk } else { AckPolicy::Memory };
                     let node =
                         Node::start(booted, &self.logs, &self.clock, policy, &mut self.random);
                     self.node = Some(node);
@@ -203,7 +208,8 @@ impl World {
     fn boot_failed(&mut self, error: &BootError) {
         self.note(|| format!("boot failed: {error}"));
         let damaged = matches!(error, BootError::Recovery(RecoveryError::Damage { .. }));
-        let wrong = damaged || matches!(error, BootError::Diverged { .. } | BootError::Genesis { .. });
+        let wrong =
+            damaged || matches!(error, BootError::Diverged { .. } | BootError::Genesis { .. });
         assert!(!wrong, "a crash is no damage: {error}");
         assert!(self.armed || self.full, "nothing hindered the start: {error}");
         self.tally.faults += 1;
@@ -345,7 +351,9 @@ impl World {
                 talk.wire.carry(around.random, 400);
             }
             (Some(talk), 60..75) => tell(node, talk),
-            (Some(_), 75..99) => drop(client.listen(1 + around.random.below(600) as usize, &mut around)),
+            (Some(_), 75..99) => {
+                drop(client.listen(1 + around.random.below(600) as usize, &mut around))
+            }
             (Some(talk), _) => {
                 if talk.wire.is_closed() || around.random.percent(10) {
                     talk.wire.hang_up(around.random);
