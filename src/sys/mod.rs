@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk;
 pub mod lock;
+pub mod process;
 pub mod random;
 pub mod storage;
 pub mod thread;

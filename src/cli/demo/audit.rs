@@ -1,0 +1,176 @@
+//! Reads a journal that no node has open, checks every CRC and the hash chain, and replays it.
+
+use super::proof::{Events, Reading, Told};
+use crate::event::{Event, EventBody};
+use crate::exchange::{Exchange, Outbox};
+use crate::journal::event_log::EventFollower;
+use crate::journal::format::RecordKind;
+use crate::journal::reader::Reader;
+use crate::journal::segment::LogDir;
+use crate::journal::verify::verify;
+use crate::journal::view::{Record, Verify};
+use crate::node::boot::Logs;
+use crate::node::state::State;
+use crate::types::{AccountId, Sequence};
+
+/// What message ids begin with; the command's number follows.
+const PREFIX: &str = "demo-";
+
+/// The message id of a command.
+pub(super) fn message_id(number: u64) -> String {
+    format!("{PREFIX}{number:09}")
+}
+
+fn number(message_id: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(message_id).ok()?.strip_prefix(PREFIX)?.parse().ok()?;
+    (message_id == self::message_id(number).as_bytes()).then_some(number)
+}
+
+/// Reads and replays the journal; with `events`, compares the event log with the replay's events.
+///
+/// # Errors
+/// A sentence: a file cannot be read, or holds damage.
+pub(super) fn read(logs: &Logs, commands: u64, events: bool) -> Result<Reading, String> {
+    let end = sound_end(&logs.commands)?;
+    let mut reading = Reading {
+        sequence: end.0,
+        journaled: vec![None; commands as usize],
+        replayed: vec![None; commands as usize],
+        ..Reading::default()
+    };
+    let mut comparison = match events {
+        true => Some(Comparison::new(&logs.events, end)?),
+        false => None,
+    };
+    let mut state = State::new();
+    let mut outbox = Outbox::default();
+    let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
+    while let Some(batch) = reader.next_batch(end).map_err(|error| error.to_string())? {
+        for record in batch.records() {
+            state.apply(&record, &mut outbox);
+            note(&mut reading, &record, outbox.events());
+            if let Some(comparison) = &mut comparison {
+                comparison.compare(outbox.events())?;
+            }
+        }
+    }
+    if let Some(comparison) = comparison {
+        reading.events = comparison.end()?;
+    }
+    reading.state_hash = state.hash();
+    reading.sums = sums(&state.exchange);
+    Ok(reading)
+}
+
+/// Checks a log from end to end; gives its last sound sequence.
+fn sound_end(log: &LogDir) -> Result<Sequence, String> {
+    let what = log.dir().display();
+    let report = verify(log, &mut |_| ()).map_err(|error| format!("{what}: {error}"))?;
+    match report.damage {
+        None => Ok(report.last_sequence),
+        Some(damage) => Err(format!(
+            "{what}: damage in segment {}, offset {}, sequence {}: {}",
+            damage.segment, damage.offset, damage.sequence, damage.what
+        )),
+    }
+}
+
+/// Notes what a record holds, and what applying it gave.
+fn note(reading: &mut Reading, record: &Record<'_>, events: &[Event]) {
+    reading.records += 1;
+    let is_trade = |event: &&Event| matches!(event.body, EventBody::Trade(_));
+    reading.trades += events.iter().filter(is_trade).count() as u64;
+    let id = record.message_id();
+    if record.kind() != RecordKind::Command || id.is_empty() {
+        return;
+    }
+    let Some(number) = number(id).filter(|number| *number < reading.journaled.len() as u64) else {
+        reading.foreign = Some(String::from_utf8_lossy(id).into_owned());
+        return;
+    };
+    let sequence = record.sequence();
+    if reading.journaled[number as usize].replace(sequence.0).is_some() {
+        reading.twice = Some(number);
+    }
+    if let Some(EventBody::Result(result)) = events.first().map(|event| &event.body) {
+        reading.replayed[number as usize] = Some(Told::of_result(sequence, result));
+    }
+}
+
+fn sums(exchange: &Exchange) -> Vec<(String, i128)> {
+    let all = || exchange.accounts().chain([AccountId::LIABILITY]);
+    let sum = |asset| {
+        all().filter_map(|account| exchange.balance(account, asset))
+            .map(|balance| i128::from(balance.available.0) + i128::from(balance.frozen.0))
+            .sum()
+    };
+    exchange.assets().iter().map(|asset| (asset.symbol.clone(), sum(asset.id))).collect()
+}
+
+/// An event log beside the events that a replay gives.
+struct Comparison {
+    log: EventFollower,
+    end: Sequence,
+    equal: u64,
+    differs: Option<String>,
+}
+
+impl Comparison {
+    fn new(log: &LogDir, end: Sequence) -> Result<Comparison, String> {
+        let written = sound_end(log)?;
+        let differs = (written != end).then(|| {
+            format!("the event log ends at sequence {written} and the journal at {end}")
+        });
+        let log = EventFollower::new(log.clone(), Sequence(1), Verify::Structure);
+        Ok(Comparison { log, end, equal: 0, differs })
+    }
+
+    fn compare(&mut self, events: &[Event]) -> Result<(), String> {
+        for event in events {
+            if self.differs.is_some() {
+                return Ok(());
+            }
+            let logged = self.log.next_event(self.end).map_err(|error| error.to_string())?;
+            if logged == Some(*event) {
+                self.equal += 1;
+            } else {
+                self.differs = Some(format!(
+                    "event {} of sequence {} is {:?} in replay and {:?} in the event log",
+                    event.index,
+                    event.sequence,
+                    event.body,
+                    logged.map(|event| event.body)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Events, String> {
+        if let Some(differs) = self.differs {
+            return Ok(Events::Differ(differs));
+        }
+        match self.log.next_event(self.end).map_err(|error| error.to_string())? {
+            None => Ok(Events::Equal(self.equal)),
+            Some(event) => Ok(Events::Differ(format!(
+                "the event log holds an event of sequence {} that replay does not give",
+                event.sequence
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_id_names_its_command_and_no_other_text_does() {
+        for n in [0, 7, 199_999, 1_234_567_890_123] {
+            assert_eq!(number(message_id(n).as_bytes()), Some(n));
+        }
+        for other in ["", "demo-", "demo-7", "demo-00000000x", "demo-+00000007", "desk-000000007"] {
+            assert_eq!(number(other.as_bytes()), None, "{other}");
+        }
+    }
+}
