@@ -9,6 +9,7 @@
 
 mod completions;
 mod config_show;
+mod demo;
 mod explain;
 mod keygen;
 mod man;
@@ -39,6 +40,7 @@ macro_rules! commands {
 
 commands! {
     Serve => serve,
+    Demo => demo,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

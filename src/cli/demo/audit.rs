@@ -31,9 +31,10 @@ fn number(message_id: &[u8]) -> Option<u64> {
 /// # Errors
 /// A sentence: a file cannot be read, or holds damage.
 pub(super) fn read(logs: &Logs, commands: u64, events: bool) -> Result<Reading, String> {
-    let end = sound_end(&logs.commands)?;
+    let (end, checked) = sound_end(&logs.commands)?;
     let mut reading = Reading {
         sequence: end.0,
+        checked,
         journaled: vec![None; commands as usize],
         replayed: vec![None; commands as usize],
         ..Reading::default()
@@ -62,12 +63,12 @@ pub(super) fn read(logs: &Logs, commands: u64, events: bool) -> Result<Reading, 
     Ok(reading)
 }
 
-/// Checks a log from end to end; gives its last sound sequence.
-fn sound_end(log: &LogDir) -> Result<Sequence, String> {
+/// Checks every CRC and the hash chain of a log; gives its last sequence and how many records it has.
+fn sound_end(log: &LogDir) -> Result<(Sequence, u64), String> {
     let what = log.dir().display();
     let report = verify(log, &mut |_| ()).map_err(|error| format!("{what}: {error}"))?;
     match report.damage {
-        None => Ok(report.last_sequence),
+        None => Ok((report.last_sequence, report.records)),
         Some(damage) => Err(format!(
             "{what}: damage in segment {}, offset {}, sequence {}: {}",
             damage.segment, damage.offset, damage.sequence, damage.what
@@ -117,7 +118,7 @@ struct Comparison {
 
 impl Comparison {
     fn new(log: &LogDir, end: Sequence) -> Result<Comparison, String> {
-        let written = sound_end(log)?;
+        let (written, _) = sound_end(log)?;
         let differs = (written != end).then(|| {
             format!("the event log ends at sequence {written} and the journal at {end}")
         });

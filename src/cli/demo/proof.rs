@@ -6,6 +6,7 @@
 use crate::event::CommandResult;
 use crate::types::Sequence;
 use crate::wire::answer::Answer;
+use serde::Serialize;
 use std::fmt;
 
 /// What one command came to: as its client was told, or as a replay gives it.
@@ -57,13 +58,15 @@ pub(super) struct Ledger {
     /// Commands handed over for the first time.
     pub(super) sent: u64,
     pub(super) told: Vec<Option<Told>>,
+    /// Entries of `told`.
+    answered: u64,
     /// A command that was answered twice, differently.
     pub(super) contradicted: Option<u64>,
 }
 
 impl Ledger {
     pub(super) fn new(commands: u64) -> Ledger {
-        Ledger { sent: 0, told: vec![None; commands as usize], contradicted: None }
+        Ledger { sent: 0, told: vec![None; commands as usize], answered: 0, contradicted: None }
     }
 
     /// Notes an answer; true where it is the first one.
@@ -72,11 +75,19 @@ impl Ledger {
         if entry.is_some_and(|before| before != told) {
             self.contradicted = Some(number);
         }
-        entry.replace(told).is_none()
+        let first = entry.replace(told).is_none();
+        self.answered += u64::from(first);
+        first
     }
 
+    /// Commands answered, each once: what the proof counts.
     pub(super) fn acknowledged(&self) -> u64 {
         count(&self.told)
+    }
+
+    /// The same, kept while answers come.
+    pub(super) fn acknowledged_so_far(&self) -> u64 {
+        self.answered
     }
 }
 
@@ -85,8 +96,10 @@ impl Ledger {
 pub(super) struct Reading {
     /// The last sequence.
     pub(super) sequence: u64,
-    /// Records of all kinds.
+    /// Records of all kinds that were replayed.
     pub(super) records: u64,
+    /// Records whose CRC, frame hash and place in the hash chain were found right.
+    pub(super) checked: u64,
     pub(super) state_hash: String,
     /// Sequence under which each command is in the journal, by the commands' numbers.
     pub(super) journaled: Vec<Option<u64>>,
@@ -144,7 +157,7 @@ pub(super) struct Live {
 type Checked = Result<String, String>;
 
 /// A clause of the proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Clause {
     pub(super) holds: bool,
     pub(super) text: String,
@@ -220,6 +233,14 @@ pub(super) fn all_everywhere(commands: u64, ledger: &Ledger, end: &Reading) -> C
     Err(format!("not all {commands} commands came through: {counts}"))
 }
 
+/// Every CRC-64, every frame hash and the whole hash chain were checked while reading.
+pub(super) fn chain_checked(end: &Reading) -> Checked {
+    if end.checked != end.records || end.records == 0 {
+        return Err(format!("{} of {} records were checked", end.checked, end.records));
+    }
+    Ok(format!("every CRC and the hash chain of {} records are right", end.records))
+}
+
 /// The live node and the replay reached the same state.
 pub(super) fn same_state(live: &Live, end: &Reading) -> Checked {
     if live.sequence != end.sequence {
@@ -289,6 +310,7 @@ mod tests {
         let reading = Reading {
             sequence: 13,
             records: 13,
+            checked: 13,
             state_hash: "ab".into(),
             journaled: (11..14).map(Some).collect(),
             replayed: told.clone(),
@@ -297,7 +319,7 @@ mod tests {
             events: Events::Equal(20),
             ..Reading::default()
         };
-        (Ledger { sent: 3, told, contradicted: None }, reading)
+        (Ledger { sent: 3, told, answered: 3, contradicted: None }, reading)
     }
 
     /// Fails unless the clause says no, in words that hold `words`.
@@ -315,6 +337,7 @@ mod tests {
             answered_is_journaled(&ledger, &reading),
             nothing_lost(&reading, &reading),
             all_everywhere(3, &ledger, &reading),
+            chain_checked(&reading),
             same_state(&live, &reading),
             conserved(&reading),
             same_events(&reading),
@@ -420,6 +443,13 @@ mod tests {
         let (ledger, mut reading) = honest();
         reading.foreign = Some("who".into());
         refused(all_everywhere(3, &ledger, &reading), "nobody here sent: who");
+    }
+
+    #[test]
+    fn a_record_that_was_not_checked_is_found() {
+        let (_, mut reading) = honest();
+        reading.checked = 12;
+        refused(chain_checked(&reading), "12 of 13 records");
     }
 
     #[test]

@@ -1,0 +1,505 @@
+//! `outcry demo`: a node under a realistic flow, killed in the middle, and the proof that nothing
+//! acknowledged was lost, nothing was applied twice and replay gives the same state.
+//!
+//! Invariants: it needs nothing but this program; it ends by itself and leaves no process behind;
+//! a directory that shows a failure is kept and named.
+
+mod audit;
+mod child;
+mod flow;
+mod proof;
+mod show;
+mod traffic;
+mod venue;
+
+use super::{Failure, Global, Outcome};
+use crate::config::{Config, Sources, load};
+use crate::node::boot::Logs;
+use crate::node::logs;
+use crate::sys::disk::Disk;
+use crate::journal::verify::hex;
+use child::{Node, Setup};
+use flow::Flow;
+use proof::{Clause, Live, Reading};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use show::{Screen, View, thousands};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use traffic::{Tally, Traffic};
+use venue::Venue;
+
+/// Commands of a session that are handed over at once before the kill, at most.
+const BURST_MAX: u64 = 128;
+
+/// Shows the whole engine at work, kills it in the middle, and proves that nothing was lost
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:\n  outcry demo\n  outcry demo --seed 7 --commands 1000000 --rate 0\n  \
+                         outcry demo --json --set ack.policy=memory")]
+pub(super) struct Args {
+    /// What the commands are a function of
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Commands that are sent
+    #[arg(long, value_name = "N", default_value_t = 200_000,
+          value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    commands: u64,
+    /// Sessions that send them
+    #[arg(long, value_name = "N", default_value_t = 16,
+          value_parser = clap::value_parser!(u64).range(1..=256))]
+    sessions: u64,
+    /// Commands a second; 0 for as fast as they are answered
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    rate: u64,
+    /// Directory to work in, empty or not there yet; it is kept [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Keeps the temporary directory
+    #[arg(long)]
+    keep: bool,
+}
+
+/// The last line with `--json`.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    commands: u64,
+    sent: u64,
+    acknowledged: u64,
+    rejected: u64,
+    journaled: u64,
+    replayed: u64,
+    trades: u64,
+    kills: u64,
+    state_hash_live: String,
+    state_hash_replayed: String,
+    conserved: bool,
+    duplicates: u64,
+    busy: u64,
+    in_flight_at_kill: u64,
+    journaled_at_kill: u64,
+    outage_ms: f64,
+    rejected_by_reason: BTreeMap<String, u64>,
+    seed: u64,
+    sessions: u64,
+    rate_per_s: u64,
+    commands_hash: String,
+    seconds: f64,
+    latency_us: Latency,
+    measured: String,
+    policy: String,
+    layout: String,
+    proof: Vec<Clause>,
+    /// What differs; null where all holds.
+    failure: Option<String>,
+    /// Where the journal is kept; null where it was removed.
+    dir: Option<PathBuf>,
+}
+
+/// The last line with `--json` where the run did not come as far as the proof.
+#[derive(Serialize)]
+struct Broken<'a> {
+    ok: bool,
+    commands: u64,
+    seed: u64,
+    failure: &'a str,
+    dir: Option<&'a Path>,
+}
+
+/// Latencies in microseconds.
+#[derive(Clone, Copy, Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+impl Latency {
+    fn of(tally: &Tally) -> Latency {
+        let at = |quantile| tally.latency_ns.value_at_quantile(quantile) as f64 / 1000.0;
+        let max = tally.latency_ns.max() as f64 / 1000.0;
+        Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max }
+    }
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Outcome {
+    if global.config.is_some() || global.data_dir.is_some() {
+        return Err(Failure::usage(
+            "demo writes its own configuration and journal: use --dir, and --set for single keys",
+        ));
+    }
+    let place = Place::prepare(args.dir.as_deref())?;
+    let interrupted = interruptions().map_err(|error| {
+        Failure::usage(format_args!("cannot handle signals: {error}"))
+    })?;
+    let demo = Demo { args, global, dir: &place.path, interrupted: &interrupted };
+    let ended = demo.run();
+    let (output, stopped) = (global.output(), interrupted.load(Ordering::Relaxed));
+    let good = ended.as_ref().is_ok_and(|report| report.failure.is_none());
+    let keep = !place.temporary || args.keep || !(good || stopped);
+    if !keep {
+        place.remove();
+    }
+    let kept = keep.then_some(place.path.as_path());
+    let failure = match ended {
+        Ok(mut report) => {
+            report.dir = kept.map(Path::to_owned);
+            if output.is_json() {
+                output.object(&report);
+            } else {
+                conclude(global, &report);
+            }
+            report.failure
+        }
+        Err(what) => {
+            if output.is_json() {
+                let (commands, seed) = (args.commands, args.seed);
+                let failure = what.as_str();
+                output.object(&Broken { ok: false, commands, seed, failure, dir: kept });
+            }
+            Some(what)
+        }
+    };
+    let Some(what) = failure else { return Ok(()) };
+    match kept {
+        Some(dir) => Err(Failure::bad(format_args!("{what}; kept: {}", dir.display()))),
+        None => Err(Failure::bad(what)),
+    }
+}
+
+/// A flag that the first SIGINT or SIGTERM sets; a second one ends the process at once.
+fn interruptions() -> std::io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())?;
+        signal_hook::flag::register(signal, flag.clone())?;
+    }
+    Ok(flag)
+}
+
+/// The directory that all happens in.
+struct Place {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Place {
+    fn prepare(asked: Option<&Path>) -> Result<Place, Failure> {
+        let (path, temporary) = match asked {
+            Some(path) => (path.to_owned(), false),
+            None => (std::env::temp_dir().join(fresh_name()?), true),
+        };
+        let failed = |error| Failure::usage(format_args!("{}: {error}", path.display()));
+        if !temporary {
+            std::fs::create_dir_all(&path).map_err(failed)?;
+            if std::fs::read_dir(&path).map_err(failed)?.next().is_some() {
+                return Err(Failure::usage(format_args!("{} is not empty", path.display())));
+            }
+            return Ok(Place { path, temporary });
+        }
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        Ok(Place { path, temporary })
+    }
+
+    fn remove(&self) {
+        // What cannot be removed lies in the system's temporary directory, which is swept.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn fresh_name() -> Result<String, Failure> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::bad(format_args!("no random bytes: {error}")))?;
+    Ok(format!("outcry-demo-{}-{:08x}", std::process::id(), u32::from_be_bytes(random)))
+}
+
+/// One run.
+struct Demo<'a> {
+    args: &'a Args,
+    global: &'a Global,
+    dir: &'a Path,
+    interrupted: &'a AtomicBool,
+}
+
+/// What the kill left behind.
+struct Killed {
+    unanswered: u64,
+    reading: Reading,
+    clause: Clause,
+    outage_ms: f64,
+}
+
+impl Demo<'_> {
+    fn run(&self) -> Result<Report, String> {
+        let started = Instant::now();
+        let mut screen = Screen::new();
+        let venue = Venue::new(self.args.sessions).map_err(|error| error.to_string())?;
+        let file = self.dir.join("config.toml");
+        std::fs::write(&file, venue.config()).map_err(|e| format!("{}: {e}", file.display()))?;
+        let (setup, config) = self.setup(&file)?;
+        let logs = logs(&config, &Disk::shared(), &self.dir.join("journal"));
+
+        let node = Node::start(&setup, self.interrupted)?;
+        let (policy, layout) = (node.ready.policy.clone(), node.ready.layout.clone());
+        screen.say(&format!(
+            "a node accepts orders on {}, layout {layout}, policy {policy}",
+            node.ready.native
+        ));
+        let mut traffic = self.connect(&venue, &node)?;
+        let (node, killed) = self.until_killed(node, &setup, &venue, &logs, &mut traffic, &mut screen)?;
+        let mut node = node;
+        self.finish(&mut node, &mut traffic, &mut screen)?;
+        let stopped = node.stop(self.interrupted)?;
+        screen.say("all commands are answered; the node has stopped");
+        let live = Live { sequence: stopped.sequence, state_hash: stopped.state_hash };
+        let end = audit::read(&logs, self.args.commands, true)?;
+        screen.say(&format!("replayed all {} records of its journal", thousands(end.records)));
+        screen.erase();
+
+        let mut report = self.report(&traffic, &killed, &live, &end);
+        (report.policy, report.layout) = (policy, layout);
+        report.seconds = started.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// How to start the node, and its configuration as this process sees it.
+    fn setup(&self, file: &Path) -> Result<(Setup, Config), String> {
+        let data_dir = self.dir.join("journal").display().to_string();
+        let mut set = self.global.set.clone();
+        set.push("gateway.native.listen=127.0.0.1:0".to_owned());
+        let sources = Sources {
+            file: Some(file.to_owned()),
+            data_dir: Some(data_dir.clone()),
+            set: set.clone(),
+            ..Sources::of_process()
+        };
+        let config = load(&sources).map_err(|error| error.to_string())?.config;
+        let mut args: Vec<String> =
+            ["serve", "--json", "--config"].map(str::to_owned).to_vec();
+        args.extend([file.display().to_string(), "--data-dir".to_owned(), data_dir]);
+        args.extend(set.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+        Ok((Setup { args, log: self.dir.join("node.log") }, config))
+    }
+
+    fn connect(&self, venue: &Venue, node: &Node) -> Result<Traffic, String> {
+        let Args { seed, commands, sessions, rate, .. } = *self.args;
+        let flow = |(session, seat)| Flow::new(seed, session, sessions, commands, seat, &venue.accounts);
+        let flows = (0..).zip(&venue.seats).map(flow).collect();
+        Traffic::connect(venue, &node.ready.native, flows, commands, rate)
+    }
+
+    /// The first half; then the node is killed with work in hand and started again.
+    fn until_killed(
+        &self,
+        mut node: Node,
+        setup: &Setup,
+        venue: &Venue,
+        logs: &Logs,
+        traffic: &mut Traffic,
+        screen: &mut Screen,
+    ) -> Result<(Node, Killed), String> {
+        let Args { commands, sessions, .. } = *self.args;
+        while !traffic.has_sent(commands / 2) {
+            self.round(&mut node, traffic, screen, "trading", commands / 2)?;
+        }
+        let each = (commands / (8 * sessions)).clamp(1, BURST_MAX) as usize;
+        if !traffic.burst(each, commands, true)? {
+            // All of them are back already: this time without waiting for any.
+            traffic.burst(each, commands, false)?;
+        }
+        node.kill()?;
+        let dead = Instant::now();
+        traffic.drain()?;
+        let unanswered = traffic.unanswered();
+        screen.say(&format!(
+            "killed the node (SIGKILL) with {} of {} commands acknowledged and {unanswered} in flight",
+            thousands(traffic.ledger().acknowledged()),
+            thousands(traffic.ledger().sent),
+        ));
+        let reading = audit::read(logs, commands, false)?;
+        let checked = proof::answered_is_journaled(traffic.ledger(), &reading)
+            .map(|what| format!("after the kill, the journal held all {what} with their results"));
+        screen.say(&format!("its journal holds {} commands", thousands(reading.journaled())));
+
+        let node = Node::start(setup, self.interrupted)?;
+        let again = traffic.resume(venue, &node.ready.native)?;
+        let recovery = &node.ready.recovery;
+        screen.say(&format!(
+            "restarted: {} records replayed in {:.2} s; {again} commands are sent again",
+            thousands(recovery.replayed),
+            recovery.seconds
+        ));
+        let outage_ms = dead.elapsed().as_secs_f64() * 1000.0;
+        Ok((node, Killed { unanswered, reading, clause: checked.into(), outage_ms }))
+    }
+
+    /// The second half, until everything is answered.
+    fn finish(
+        &self,
+        node: &mut Node,
+        traffic: &mut Traffic,
+        screen: &mut Screen,
+    ) -> Result<(), String> {
+        let commands = self.args.commands;
+        while !traffic.has_sent(commands) || traffic.unanswered() > 0 {
+            self.round(node, traffic, screen, "trading after the restart", commands)?;
+        }
+        Ok(())
+    }
+
+    fn round(
+        &self,
+        node: &mut Node,
+        traffic: &mut Traffic,
+        screen: &mut Screen,
+        phase: &str,
+        until: u64,
+    ) -> Result<(), String> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err("interrupted".to_owned());
+        }
+        let done = traffic.round(until).map_err(|error| match node.is_alive() {
+            true => error,
+            false => format!("the node ended by itself ({error}){}", node.last_words()),
+        });
+        if screen.is_due() {
+            self.show(traffic, screen, phase);
+            traffic.refresh_books();
+        }
+        done
+    }
+
+    fn show(&self, traffic: &Traffic, screen: &mut Screen, phase: &str) {
+        let (ledger, tally) = (traffic.ledger(), traffic.tally());
+        let latency = Latency::of(tally);
+        screen.show(&View {
+            phase,
+            commands: self.args.commands,
+            acknowledged: ledger.acknowledged_so_far(),
+            rejected: tally.rejected.values().sum(),
+            trades: tally.trades,
+            latency_us: (!tally.latency_ns.is_empty()).then_some((latency.p50, latency.p99)),
+            books: traffic.books(),
+            tape: &tally.tape,
+        });
+    }
+
+    fn report(&self, traffic: &Traffic, killed: &Killed, live: &Live, end: &Reading) -> Report {
+        let Args { seed, commands, sessions, rate, .. } = *self.args;
+        let (ledger, tally) = (traffic.ledger(), traffic.tally());
+        let told = proof::answered_is_journaled(ledger, end)
+            .map(|what| format!("at the end, the journal holds all {what} with their results"));
+        let clauses: Vec<Clause> = vec![
+            proof::killed_at_work(killed.unanswered).into(),
+            killed.clause.clone(),
+            proof::nothing_lost(&killed.reading, end).into(),
+            proof::all_everywhere(commands, ledger, end).into(),
+            told.into(),
+            proof::same_trades(ledger, end).into(),
+            proof::chain_checked(end).into(),
+            proof::same_state(live, end).into(),
+            proof::same_events(end).into(),
+            proof::conserved(end).into(),
+        ];
+        let failure = clauses.iter().find(|clause| !clause.holds).map(|clause| clause.text.clone());
+        let mut hash = Sha256::new();
+        traffic.digests().for_each(|digest| hash.update(digest));
+        Report {
+            ok: failure.is_none(),
+            commands,
+            sent: ledger.sent,
+            acknowledged: ledger.acknowledged(),
+            rejected: tally.rejected.values().sum(),
+            journaled: end.journaled(),
+            replayed: end.replayed(),
+            trades: end.trades,
+            kills: 1,
+            state_hash_live: live.state_hash.clone(),
+            state_hash_replayed: end.state_hash.clone(),
+            conserved: end.conserved(),
+            duplicates: tally.duplicates,
+            busy: tally.busy,
+            in_flight_at_kill: killed.unanswered,
+            journaled_at_kill: killed.reading.journaled(),
+            outage_ms: killed.outage_ms,
+            rejected_by_reason: reasons(tally),
+            seed,
+            sessions,
+            rate_per_s: rate,
+            commands_hash: hex(&hash.finalize()),
+            seconds: 0.0,
+            latency_us: Latency::of(tally),
+            measured: measured(rate),
+            policy: String::new(),
+            layout: String::new(),
+            proof: clauses,
+            failure,
+            dir: None,
+        }
+    }
+}
+
+fn reasons(tally: &Tally) -> BTreeMap<String, u64> {
+    use crate::wire::message::ReasonCode;
+    tally.rejected.iter().map(|(code, count)| (ReasonCode(*code).to_string(), *count)).collect()
+}
+
+/// How latency was measured, in one line.
+fn measured(rate: u64) -> String {
+    let from = match rate {
+        0 => "from handing a command to the client".to_owned(),
+        _ => format!(
+            "from the moment a command was to be sent ({} a second, those of one millisecond together)",
+            thousands(rate)
+        ),
+    };
+    format!(
+        "{from} until its answer was read, by this machine's monotonic clock; left out: the first \
+         5 % of the commands after each start, and those around the kill"
+    )
+}
+
+/// The result, for a person.
+fn conclude(global: &Global, report: &Report) {
+    use super::output::Style;
+    let output = global.output();
+    let Latency { p50, p90, p99, p999, max } = report.latency_us;
+    output.line(format_args!(
+        "\n{} commands from {} sessions (seed {}), {} trades, {} rejected, in {:.1} s; policy {}, layout {}",
+        thousands(report.commands),
+        report.sessions,
+        report.seed,
+        thousands(report.trades),
+        thousands(report.rejected),
+        report.seconds,
+        report.policy,
+        report.layout,
+    ));
+    output.line(format_args!(
+        "latency  p50 {p50:.0} µs   p90 {p90:.0} µs   p99 {p99:.0} µs   p99.9 {p999:.0} µs   max {max:.0} µs"
+    ));
+    output.line(output.styled(Style::Dim, format_args!("measured {}", report.measured)));
+    output.line(format_args!(
+        "outage   {:.0} ms from the kill to the first retry; {} answers were given again, none applied twice",
+        report.outage_ms,
+        thousands(report.duplicates),
+    ));
+    output.line("");
+    show::proof(output, &report.proof);
+    output.line("");
+    output.line(match report.ok {
+        true => output.styled(Style::Green, "Proved: nothing acknowledged was lost, nothing was applied twice."),
+        false => output.styled(Style::Red, "The proof failed."),
+    });
+    if let Some(dir) = &report.dir {
+        output.line(format_args!("journal, configuration and log: {}", dir.display()));
+    }
+}
