@@ -1,6 +1,7 @@
 //! All integration tests in one binary.
 
 mod cli;
+mod demo;
 mod config;
 mod stop;
 mod tidy;

@@ -101,7 +101,8 @@ fn note(reading: &mut Reading, record: &Record<'_>, events: &[Event]) {
 fn sums(exchange: &Exchange) -> Vec<(String, i128)> {
     let all = || exchange.accounts().chain([AccountId::LIABILITY]);
     let sum = |asset| {
-        all().filter_map(|account| exchange.balance(account, asset))
+        all()
+            .filter_map(|account| exchange.balance(account, asset))
             .map(|balance| i128::from(balance.available.0) + i128::from(balance.frozen.0))
             .sum()
     };
@@ -119,9 +120,8 @@ struct Comparison {
 impl Comparison {
     fn new(log: &LogDir, end: Sequence) -> Result<Comparison, String> {
         let (written, _) = sound_end(log)?;
-        let differs = (written != end).then(|| {
-            format!("the event log ends at sequence {written} and the journal at {end}")
-        });
+        let differs = (written != end)
+            .then(|| format!("the event log ends at sequence {written} and the journal at {end}"));
         let log = EventFollower::new(log.clone(), Sequence(1), Verify::Structure);
         Ok(Comparison { log, end, equal: 0, differs })
     }
@@ -164,6 +164,87 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, genesis_items};
+    use crate::limits::SEGMENT_MIN_BYTES;
+    use crate::node::boot::{Genesis, boot};
+    use crate::sys::disk::Disk;
+    use crate::sys::storage::Append;
+    use crate::types::TimeNs;
+    use std::os::unix::fs::FileExt;
+    use tempfile::TempDir;
+
+    /// A journal of a venue whose accounts begin with this much.
+    fn journal(amount: &str) -> (TempDir, Logs) {
+        let dir = TempDir::new().expect("a temporary directory");
+        let mut config = Config::default();
+        let deposits = config.genesis.accounts.iter_mut().flat_map(|entry| &mut entry.deposits);
+        deposits.for_each(|deposit| deposit.amount = amount.into());
+        let (items, commands) = genesis_items(&config, [3; 16]).expect("a venue");
+        let storage = Disk::shared();
+        let logs = Logs::new(&storage, dir.path(), Append::Write, SEGMENT_MIN_BYTES, 1);
+        let genesis = || Genesis { items, commands, time: TimeNs(1) };
+        boot(&logs, genesis, &mut |_| ()).expect("an empty directory");
+        (dir, logs)
+    }
+
+    fn first_segment(log: &LogDir) -> std::path::PathBuf {
+        log.segments().expect("a directory")[0].1.clone()
+    }
+
+    #[test]
+    fn a_sound_journal_is_read_to_its_end_and_conserves_its_assets() {
+        let (_dir, logs) = journal("7");
+        let reading = read(&logs, 0, true).expect("it is sound");
+        assert!(reading.records > 16);
+        assert_eq!((reading.records, reading.checked), (reading.sequence, reading.sequence));
+        assert!(reading.conserved());
+        assert_eq!(reading.foreign, None);
+        assert!(matches!(reading.events, Events::Equal(count) if count > 16));
+        assert_eq!(reading.state_hash.len(), 64);
+    }
+
+    #[test]
+    fn another_event_log_is_told_from_that_of_the_journal() {
+        let ((_dir, logs), (_other_dir, other)) = (journal("7"), journal("8"));
+        std::fs::copy(first_segment(&other.events), first_segment(&logs.events)).expect("copied");
+        let reading = read(&logs, 0, true).expect("each log is sound by itself");
+        assert!(
+            matches!(&reading.events, Events::Differ(what) if what.contains("in the event log")),
+            "{:?}",
+            reading.events
+        );
+    }
+
+    #[test]
+    fn an_event_log_that_is_not_complete_is_found() {
+        let (_dir, logs) = journal("7");
+        let path = first_segment(&logs.events);
+        let file = std::fs::OpenOptions::new().write(true).open(path).expect("it is ours");
+        // The first batch's header is no header any more: the log ends before it.
+        file.write_all_at(&[0; 4096], 4096).expect("written");
+        let reading = read(&logs, 0, true).expect("an event log may lose its end");
+        assert!(
+            matches!(&reading.events, Events::Differ(what) if what.contains("ends at sequence 0"))
+        );
+    }
+
+    #[test]
+    fn a_changed_byte_of_the_journal_never_passes() {
+        let (_dir, logs) = journal("7");
+        let whole = read(&logs, 0, false).expect("it is sound");
+        let file = std::fs::OpenOptions::new().read(true).write(true);
+        let file = file.open(first_segment(&logs.commands)).expect("it is ours");
+        for offset in (4096..4096 + 4000).step_by(97) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset).expect("read");
+            file.write_all_at(&[byte[0] ^ 0x10], offset).expect("written");
+            if let Ok(reading) = read(&logs, 0, false) {
+                assert!(reading.sequence < whole.sequence, "offset {offset}");
+            }
+            file.write_all_at(&byte, offset).expect("written");
+        }
+        assert_eq!(read(&logs, 0, false).expect("as before").state_hash, whole.state_hash);
+    }
 
     #[test]
     fn a_message_id_names_its_command_and_no_other_text_does() {

@@ -4,9 +4,7 @@
 //! commands alone. No answer and no clock has a say, so orders are named by the client's numbers.
 
 use super::venue::{ASSETS, MARKETS, Market, QUANTITY_MAX, Seat};
-use crate::command::{
-    CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw,
-};
+use crate::command::{CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw};
 use crate::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
     Side, TimeInForce,
@@ -253,8 +251,13 @@ impl Flow {
         let from = *self.random.pick(&self.accounts);
         let others: Vec<AccountId> =
             self.everyone.iter().copied().filter(|account| *account != from).collect();
-        Transfer { from, to: *self.random.pick(&others), asset: self.asset(), amount: self.amount() }
-            .into()
+        Transfer {
+            from,
+            to: *self.random.pick(&others),
+            asset: self.asset(),
+            amount: self.amount(),
+        }
+        .into()
     }
 
     fn money(&mut self) -> Command {

@@ -192,9 +192,13 @@ pub(super) fn answered_is_journaled(ledger: &Ledger, reading: &Reading) -> Check
         match &reading.replayed[number] {
             Some(replayed) if replayed == told => {}
             Some(replayed) => {
-                return Err(format!("command {number} was told {told} and replay gives {replayed}"));
+                return Err(format!(
+                    "command {number} was told {told} and replay gives {replayed}"
+                ));
             }
-            None => return Err(format!("command {number} is journaled and replay gives no result")),
+            None => {
+                return Err(format!("command {number} is journaled and replay gives no result"));
+            }
         }
     }
     match ledger.contradicted {
@@ -208,10 +212,27 @@ pub(super) fn nothing_lost(at_kill: &Reading, end: &Reading) -> Checked {
     let pairs = at_kill.journaled.iter().zip(&end.journaled).enumerate();
     for (number, (before, after)) in pairs {
         if before.is_some() && before != after {
-            return Err(format!("command {number} was journaled as {before:?} and is now {after:?}"));
+            return Err(format!(
+                "command {number} was journaled as {before:?} and is now {after:?}"
+            ));
         }
     }
     Ok(format!("all {} commands of the killed node's journal are kept", at_kill.journaled()))
+}
+
+/// What the journal held already and was sent again got its first answer, not a second place.
+/// `unanswered` and `answered` count such commands.
+pub(super) fn recognised(unanswered: u64, answered: u64, duplicates: u64) -> Checked {
+    let expected = unanswered + answered;
+    if duplicates != expected {
+        return Err(format!(
+            "{expected} commands were sent again that the journal held, and {duplicates} recognised"
+        ));
+    }
+    Ok(format!(
+        "{duplicates} commands sent again that the journal held ({answered} of them on purpose) \
+         got their first answer"
+    ))
 }
 
 /// Every command was sent, answered, journaled and replayed, each once.
@@ -273,7 +294,9 @@ pub(super) fn conserved(end: &Reading) -> Checked {
 pub(super) fn same_events(end: &Reading) -> Checked {
     match &end.events {
         Events::NotRead => Err("the event log was not read".to_owned()),
-        Events::Equal(count) => Ok(format!("the event log's {count} events are those of the replay")),
+        Events::Equal(count) => {
+            Ok(format!("the event log's {count} events are those of the replay"))
+        }
         Events::Differ(what) => Err(what.clone()),
     }
 }
@@ -336,6 +359,7 @@ mod tests {
             killed_at_work(1),
             answered_is_journaled(&ledger, &reading),
             nothing_lost(&reading, &reading),
+            recognised(2, 3, 5),
             all_everywhere(3, &ledger, &reading),
             chain_checked(&reading),
             same_state(&live, &reading),
@@ -412,6 +436,12 @@ mod tests {
             end.journaled[0] = moved;
             refused(nothing_lost(&at_kill, &end), "command 0 was journaled as Some(11)");
         }
+    }
+
+    #[test]
+    fn a_repeated_command_that_is_not_recognised_is_found() {
+        refused(recognised(2, 3, 4), "5 commands were sent again that the journal held, and 4");
+        refused(recognised(0, 0, 1), "0 commands were sent again");
     }
 
     #[test]

@@ -191,7 +191,9 @@ impl Screen {
             thousands(view.trades),
         ));
         add(match view.latency_us {
-            Some((p50, p99)) => format!("  {} p50 {p50:.0} µs   p99 {p99:.0} µs", self.dim("latency")),
+            Some((p50, p99)) => {
+                format!("  {} p50 {p50:.0} µs   p99 {p99:.0} µs", self.dim("latency"))
+            }
             None => format!("  {} -", self.dim("latency")),
         });
         add(String::new());
@@ -217,7 +219,8 @@ impl Screen {
             let (ask_quantity, ask) = cell(book.asks.get(row));
             let trade = tape.0.get(row).map_or(String::new(), |(instrument, fill)| {
                 let market = &MARKETS[instrument.0 as usize - 1];
-                let (price, quantity) = (price(market, fill.price.0), quantity(market, fill.quantity.0));
+                let (price, quantity) =
+                    (price(market, fill.price.0), quantity(market, fill.quantity.0));
                 format!("{:<9} {price:>10} {quantity:>10}", market.symbol)
             });
             add(format!(

@@ -33,6 +33,8 @@ const WAIT_MAX: Duration = Duration::from_millis(20);
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Longest latency that is told apart.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
+/// Commands of a session that are sent again after the restart although they were answered.
+const REPEATED: usize = 16;
 /// Share of the commands after each start that the latency leaves out: one in so many.
 const WARM_UP: u64 = 20;
 
@@ -71,7 +73,7 @@ pub(super) struct Tally {
     pub(super) latency_ns: Histogram<u64>,
     pub(super) rejected: BTreeMap<u16, u64>,
     pub(super) trades: u64,
-    /// Answers that the node had given before, to commands it recognised.
+    /// Answers that were the original ones of commands that the node recognised.
     pub(super) duplicates: u64,
     /// Times that the node said it was busy.
     pub(super) busy: u64,
@@ -87,6 +89,8 @@ struct Desk {
     first: u64,
     /// Refused as busy: to be sent again from this time on.
     later: VecDeque<(Instant, Ticket)>,
+    /// Those answered last.
+    answered: VecDeque<Ticket>,
 }
 
 /// What all desks have in common.
@@ -129,8 +133,8 @@ impl Traffic {
             let client = Client::connect(config(address, &seat.key, &seat.name))
                 .map_err(|error| format!("{}: {error}", seat.name))?;
             let first = client.conversation().next_request().0;
-            let (tickets, later) = (VecDeque::new(), VecDeque::new());
-            Ok(Desk { client, flow, tickets, first, later })
+            let (tickets, later, answered) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+            Ok(Desk { client, flow, tickets, first, later, answered })
         };
         let desks = venue.seats.iter().zip(flows).map(seat).collect::<Result<_, String>>()?;
         let now = Instant::now();
@@ -209,8 +213,14 @@ impl Traffic {
 
     /// True where every command below `until` was handed over.
     pub(super) fn has_sent(&self, until: u64) -> bool {
-        let sent = |desk: &Desk| desk.later.is_empty() && desk.flow.peek().is_none_or(|n| n >= until);
+        let sent =
+            |desk: &Desk| desk.later.is_empty() && desk.flow.peek().is_none_or(|n| n >= until);
         self.desks.iter().all(sent)
+    }
+
+    /// True where nothing waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.desks.iter().all(|desk| desk.tickets.is_empty() && desk.later.is_empty())
     }
 
     /// Asks for the books anew.
@@ -229,11 +239,9 @@ impl Traffic {
     pub(super) fn round(&mut self, until: u64) -> Result<(), String> {
         let wait = self.send(until);
         self.receive(wait)?;
-        let floor = &mut self.floor;
-        let idle = floor.ledger.sent == floor.ledger.acknowledged_so_far();
-        if idle {
-            floor.last_answer = Instant::now();
-        } else if floor.last_answer.elapsed() > SILENCE_MAX {
+        if self.is_idle() {
+            self.floor.last_answer = Instant::now();
+        } else if self.floor.last_answer.elapsed() > SILENCE_MAX {
             let (seconds, waiting) = (SILENCE_MAX.as_secs(), self.unanswered());
             return Err(format!("no answer for {seconds} s while {waiting} commands wait"));
         }
@@ -284,7 +292,10 @@ impl Traffic {
     /// Waits, to less than a millisecond: the poll alone would sleep for whole ones.
     fn wait(&mut self, wait: Duration) -> Result<(), String> {
         let whole_ms = Duration::from_millis(wait.as_millis() as u64);
-        match self.poll.poll(&mut self.events, Some(whole_ms.saturating_sub(Duration::from_millis(1)))) {
+        match self
+            .poll
+            .poll(&mut self.events, Some(whole_ms.saturating_sub(Duration::from_millis(1))))
+        {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 return Err(format!("cannot wait for sockets: {error}"));
             }
@@ -298,7 +309,12 @@ impl Traffic {
 
     /// Hands `each` commands of every desk over at once, whether they are due or not, and takes
     /// answers until the first of them are back. True where many are still in flight.
-    pub(super) fn burst(&mut self, each: usize, until: u64, take_some: bool) -> Result<bool, String> {
+    pub(super) fn burst(
+        &mut self,
+        each: usize,
+        until: u64,
+        take_some: bool,
+    ) -> Result<bool, String> {
         let now = Instant::now();
         self.floor.warm_from = u64::MAX;
         for desk in &mut self.desks {
@@ -345,16 +361,17 @@ impl Traffic {
         self.floor.problem.take().map_or(Ok(()), Err)
     }
 
-    /// Logs all desks on again and sends every command once more that was not answered. Gives how
-    /// many those are.
-    pub(super) fn resume(&mut self, venue: &Venue, address: &str) -> Result<u64, String> {
-        let (mut again, mut next) = (0, self.commands);
+    /// Logs all desks on again and sends every command once more that was not answered, and a few
+    /// that were: the node has to recognise them. Gives how many of each.
+    pub(super) fn resume(&mut self, venue: &Venue, address: &str) -> Result<(u64, u64), String> {
+        let (mut again, mut repeated, mut next) = (0, 0, self.commands);
         for (desk, seat) in self.desks.iter_mut().zip(&venue.seats) {
             desk.client.set_addresses(&[address]);
             desk.client.reconnect().map_err(|error| format!("{}: {error}", seat.name))?;
             desk.tickets.iter_mut().flatten().for_each(|ticket| ticket.counts = false);
             let sent = desk.client.retry().map_err(|error| format!("{}: {error}", seat.name))?;
             again += sent as u64;
+            repeated += desk.repeat(&mut self.floor);
             next = next.min(desk.flow.peek().unwrap_or(next));
         }
         self.register()?;
@@ -368,7 +385,7 @@ impl Traffic {
             desk.client.flush();
             desk.receive(&mut self.floor);
         }
-        Ok(again)
+        Ok((again, repeated))
     }
 }
 
@@ -422,6 +439,18 @@ impl Desk {
         count
     }
 
+    /// Sends commands again that were answered, as if the answer had been lost; gives how many.
+    fn repeat(&mut self, floor: &mut Floor) -> u64 {
+        let mut count = 0;
+        for ticket in std::mem::take(&mut self.answered) {
+            let ticket = Ticket { counts: false, ..ticket };
+            if self.client.has_room() && self.submit(ticket, floor) {
+                count += 1;
+            }
+        }
+        count
+    }
+
     /// Puts a command into the output, under its own message id. False where it could not be.
     fn submit(&mut self, ticket: Ticket, floor: &mut Floor) -> bool {
         let id = message_id(ticket.number);
@@ -443,12 +472,14 @@ impl Desk {
 
     /// Takes what came.
     fn receive(&mut self, floor: &mut Floor) {
-        let Desk { client, tickets, first, later, .. } = self;
+        let Desk { client, tickets, first, later, answered, .. } = self;
         let now = Instant::now();
         client.on_readable(|reply| match reply {
             Reply::Answer { request, again, view } => {
                 if let Some(ticket) = take(tickets, first, request) {
                     floor.answered(&ticket, again, &view, now);
+                    answered.truncate(REPEATED - 1);
+                    answered.push_front(ticket);
                 }
             }
             Reply::Reject { request: Some(request), reject } => {
@@ -457,7 +488,8 @@ impl Desk {
                 }
             }
             Reply::Reject { request: None, reject } => {
-                floor.problem = Some(format!("the node refused: {}: {}", reject.reason, reject.text));
+                floor.problem =
+                    Some(format!("the node refused: {}: {}", reject.reason, reject.text));
             }
             Reply::Disconnected { reason } if floor.connected => {
                 floor.problem = Some(format!("a connection was lost: {reason}"));
@@ -488,15 +520,15 @@ fn take(
 impl Floor {
     fn answered(&mut self, ticket: &Ticket, again: bool, view: &AnswerView<'_>, now: Instant) {
         self.last_answer = now;
-        let told = Told::of(&view.answer);
-        if !self.ledger.note(ticket.number, told) {
+        let first = self.ledger.note(ticket.number, Told::of(&view.answer));
+        let tally = &mut self.tally;
+        tally.duplicates += u64::from(again);
+        if !first {
             return;
         }
-        let tally = &mut self.tally;
         if view.answer.status == Status::Rejected {
             *tally.rejected.entry(view.answer.reason.0).or_default() += 1;
         }
-        tally.duplicates += u64::from(again);
         tally.trades += u64::from(view.answer.fill_count);
         if let Some(instrument) = ticket.command.instrument() {
             view.fills.iter().for_each(|fill| tally.tape.add(instrument, fill));

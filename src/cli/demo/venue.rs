@@ -162,7 +162,10 @@ impl Venue {
         for seat in &self.seats {
             let (role, accounts) = match seat.operator {
                 true => ("operator", String::from("[]")),
-                false => ("trade", format!("{:?}", seat.accounts.iter().map(|id| id.0).collect::<Vec<_>>())),
+                false => (
+                    "trade",
+                    format!("{:?}", seat.accounts.iter().map(|id| id.0).collect::<Vec<_>>()),
+                ),
             };
             add_key(&mut text, &seat.key, role, &accounts);
         }
