@@ -67,9 +67,10 @@ fn proved(seed: &str) -> Value {
     let number =
         |field: &str| result[field].as_u64().unwrap_or_else(|| panic!("{field}: {result}"));
     assert!(number("trades") > 1000, "{result}");
-    assert!((100..10_000).contains(&number("rejected")), "{result}");
+    assert!((100..5_000).contains(&number("rejected")), "{result}");
     assert!(number("in_flight_at_kill") > 0, "{result}");
-    assert!(number("journaled_at_kill") >= 10_000, "{result}");
+    // Half is sent before the kill; no more than the windows hold of it can be missing.
+    assert!(number("journaled_at_kill") >= 10_000 - 16 * 256, "{result}");
     assert!(number("duplicates") > 0, "{result}");
     assert_eq!(number("seed").to_string(), seed);
     assert_eq!(number("sessions"), 16);

@@ -232,8 +232,9 @@ mod tests {
     fn a_changed_byte_of_the_journal_never_passes() {
         let (_dir, logs) = journal("7");
         let whole = read(&logs, 0, false).expect("it is sound");
-        let file = std::fs::OpenOptions::new().read(true).write(true);
-        let file = file.open(first_segment(&logs.commands)).expect("it is ours");
+        let path = first_segment(&logs.commands);
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
+        let file = file.expect("it is ours");
         for offset in (4096..4096 + 4000).step_by(97) {
             let mut byte = [0];
             file.read_exact_at(&mut byte, offset).expect("read");

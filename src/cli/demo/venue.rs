@@ -134,7 +134,7 @@ impl Venue {
             "# Written by `outcry demo`.\n\n\
              [node]\nname = \"demo\"\n\n\
              # Small segments, so that a short demonstration rolls through several of them.\n\
-             [journal]\nsegment_size_bytes = 67108864\n\n\
+             [journal]\nsegment_size_bytes = 33554432\n\n\
              [genesis]\norders_max = 262144\n",
         );
         for (symbol, _) in ASSETS {
