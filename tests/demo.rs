@@ -60,7 +60,6 @@ fn proved(seed: &str) -> Value {
     for field in ["commands", "sent", "acknowledged", "journaled", "replayed"] {
         assert_eq!(result[field], 20_000, "{field}: {result}");
     }
-    assert_eq!(result["kills"], 1);
     assert_eq!(result["conserved"], true);
     assert_eq!(result["failure"], Value::Null);
     assert_eq!(result["dir"], Value::Null);
@@ -68,6 +67,8 @@ fn proved(seed: &str) -> Value {
         |field: &str| result[field].as_u64().unwrap_or_else(|| panic!("{field}: {result}"));
     assert!(number("trades") > 1000, "{result}");
     assert!((100..5_000).contains(&number("rejected")), "{result}");
+    // More than one where the machine is so busy that the first one met an idle node.
+    assert!((1..=3).contains(&number("kills")), "{result}");
     assert!(number("in_flight_at_kill") > 0, "{result}");
     // Half is sent before the kill; no more than the windows hold of it can be missing.
     assert!(number("journaled_at_kill") >= 10_000 - 16 * 256, "{result}");
@@ -85,7 +86,7 @@ fn proved(seed: &str) -> Value {
         assert!(latency(pair[0]) <= latency(pair[1]), "{result}");
     }
     assert!(result["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
-    assert!(result["outage_ms"].as_f64().is_some_and(|ms| ms > 0.0));
+    assert!(result["restart_ms"].as_f64().is_some_and(|ms| ms > 0.0));
     assert!(result["measured"].as_str().is_some_and(|text| text.contains("monotonic clock")));
     assert_eq!(result["policy"], "disk");
     assert!(result["layout"].is_string());

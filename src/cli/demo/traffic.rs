@@ -307,42 +307,32 @@ impl Traffic {
         Ok(())
     }
 
-    /// Hands `each` commands of every desk over at once, whether they are due or not, and takes
-    /// answers until the first of them are back. True where many are still in flight.
-    pub(super) fn burst(
-        &mut self,
-        each: usize,
-        until: u64,
-        take_some: bool,
-    ) -> Result<bool, String> {
-        let now = Instant::now();
+    /// Gives the node much to do at once, whether it is due or not: hands `each` commands of every
+    /// desk over, takes answers until the first of them are back, and hands as many over again. With
+    /// that it ends: whoever kills the node now kills it in the middle of its work.
+    pub(super) fn burst(&mut self, each: usize, until: u64) -> Result<(), String> {
         self.floor.warm_from = u64::MAX;
-        for desk in &mut self.desks {
-            desk.hand_over(now, now, each, until, &mut self.floor);
-            desk.client.flush();
-        }
-        let before = self.unanswered();
-        while take_some && self.unanswered() > before - before / 8 {
-            self.wait(WAIT_MAX)?;
-            for event in &self.events {
-                let Token(index) = event.token();
-                if let Some(desk) = self.desks.get_mut(index) {
-                    desk.client.flush();
-                    desk.receive(&mut self.floor);
-                    let left = self.floor.ledger.sent - self.floor.ledger.acknowledged_so_far();
-                    if left <= before - before / 8 {
-                        break;
-                    }
-                }
-            }
-            if let Some(problem) = self.floor.problem.take() {
-                return Err(problem);
+        self.hand_over(each, until);
+        let start = self.unanswered();
+        while self.unanswered() > start - start / 8 {
+            self.receive(WAIT_MAX)?;
+            for desk in &mut self.desks {
+                desk.client.flush();
             }
             if self.floor.last_answer.elapsed() > SILENCE_MAX {
                 return Err("the node does not answer".to_owned());
             }
         }
-        Ok(self.unanswered() > 0)
+        self.hand_over(each, until);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, each: usize, until: u64) {
+        let now = Instant::now();
+        for desk in &mut self.desks {
+            desk.hand_over(now, now, each, until, &mut self.floor);
+            desk.client.flush();
+        }
     }
 
     /// Takes what a dead node left in the sockets: what was answered counts as answered.
