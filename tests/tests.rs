@@ -5,6 +5,7 @@ mod cli;
 mod cli_order;
 mod cli_replay;
 mod config;
+mod demo;
 mod exchange;
 mod journal;
 mod journal_crash;

@@ -12,6 +12,7 @@ mod book;
 mod completions;
 mod config_show;
 mod connect;
+mod demo;
 mod explain;
 mod journal;
 mod keygen;
@@ -54,6 +55,7 @@ commands! {
     Account => account,
     Replay => replay,
     Journal => journal,
+    Demo => demo,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

@@ -100,7 +100,9 @@ impl BootError {
             BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
             BootError::Read(_) => StopReason::LogRead,
             BootError::Fault(_) => StopReason::JournalWrite,
-            BootError::Prepare { .. } | BootError::NoSpace { .. } => StopReason::SegmentPreparation,
+            BootError::Prepare { .. } => StopReason::SegmentPreparation,
+            // Its advice names free space; that of a failed preparation rules it out.
+            BootError::NoSpace { .. } => StopReason::DataDirUnusable,
             BootError::Genesis { .. } => StopReason::GenesisRefused,
             BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
             BootError::Diverged { .. } => StopReason::ReplayDiverged,
