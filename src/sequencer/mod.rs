@@ -174,7 +174,11 @@ impl Sequencer {
         }
         let mut handled = ended;
         let mut time = None;
-        while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
+        // What gets no sequence counts too: its answer waits for the end of the batch.
+        while handled < self.batch_max
+            && self.open < self.batch_max
+            && self.open_bytes < BATCH_MAX_BYTES / 2
+        {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
