@@ -15,6 +15,7 @@ mod model;
 mod native_client;
 mod native_document;
 mod native_golden;
+mod regressions;
 mod sim;
 mod stop;
 mod support;

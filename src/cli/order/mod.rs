@@ -123,7 +123,7 @@ struct CancelArgs {
 #[command(
     before_help = "Examples:\n  \
     outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 100 --quantity 0.2\n  \
-    outcry order replace --account 2 --symbol BTC-USDT --orig-client-order-id 7 --price 99 --quantity 1",
+    outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 9 --quantity 2 --json",
     group = ArgGroup::new("order").required(true)
 )]
 struct ReplaceArgs {
