@@ -11,3 +11,4 @@ mod allocation;
 mod native_client;
 mod native_document;
 mod native_golden;
+mod regressions;
