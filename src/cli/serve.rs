@@ -129,7 +129,8 @@ fn show(bar: &ProgressBar, progress: &Progress) {
         return;
     }
     bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("recovery {bar:40} segment {pos} of {len} {msg}")
+    if let Ok(style) =
+        ProgressStyle::with_template("recovery {bar:40} segment {pos} of {len} {msg}")
     {
         bar.set_style(style);
     }
@@ -151,7 +152,9 @@ fn demo_key(config: &mut Config, data_dir: &Path) -> Result<Option<PathBuf>, Fai
              prints an entry for config.toml (a listener on loopback gets a key by itself)",
         ));
     }
+    // Told to commands that run in other directories.
     let path = data_dir.join(DEMO_KEY);
+    let path = std::path::absolute(&path).unwrap_or(path);
     let pair = if path.exists() {
         KeyPair::load(&path).map_err(Failure::usage)?
     } else {
@@ -180,10 +183,15 @@ fn make_key(path: &Path) -> Result<KeyPair, Failure> {
 fn announce(global: &Global, config: &Config, report: &Report, key: Option<&Path>) {
     let output = global.output();
     for difference in &report.differences {
-        tracing::warn!("the configured venue differs from the journal's, which is in force: {difference}");
+        tracing::warn!(
+            "the configured venue differs from the journal's, which is in force: {difference}"
+        );
     }
     if report.cut_bytes > 0 {
-        tracing::warn!(bytes = report.cut_bytes, "an unfinished end of the journal was cut and archived");
+        tracing::warn!(
+            bytes = report.cut_bytes,
+            "an unfinished end of the journal was cut and archived"
+        );
     }
     let policy = config.ack.policy.as_str();
     if output.is_json() {
@@ -242,4 +250,3 @@ fn farewell(global: &Global, ended: Ended) -> Outcome {
         message: format!("{unreleased} commands are sequenced and were not released in time"),
     })
 }
-

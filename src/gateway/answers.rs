@@ -1,15 +1,15 @@
 //! Answers: slots of the answers ring become frames in a connection's outbound buffer.
 
+use super::Gateway;
 use super::connection::{Connection, Door, State};
 use super::directory::Directory;
-use super::{AnswerWanted, Gateway};
-use crate::event::{CommandResult, Event, EventBody, RejectReason, Trade};
+use crate::event::{Event, EventBody, RejectReason};
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::Origin;
-use crate::publish::outbound::{Body, Outbound, Row};
+use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
 use crate::ring::Take;
-use crate::types::{ClientOrderId, Quantity, Sequence, SessionId, TimeNs};
-use crate::wire::answer::{Fill, ROLE_TAKER, send_answer};
+use crate::types::{Quantity, Sequence, SessionId, TimeNs};
+use crate::wire::answer::{Fill, send_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Pong, ReasonCode, ReferenceQuery};
 use crate::wire::message::{Reject, send};
 use crate::wire::query::{BookState, send_account, send_reference};
@@ -38,7 +38,8 @@ pub(super) fn refuse(out: &mut Vec<u8>, client_sequence: u64, reason: RejectReas
         RejectReason::Busy | RejectReason::NoSpace => RETRY_AFTER_MS,
         _ => 0,
     };
-    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }.send(client_sequence, out);
+    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }
+        .send(client_sequence, out);
 }
 
 /// Answers a question for assets and instruments.
@@ -235,7 +236,7 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
                 send_answer(sequence, &result, &assembly.trades, false, out);
             }
             Ordering::Greater => {
-                send(&taker_fill(event, trade, &result, assembly.count, filled), 0, out);
+                send(&Fill::of_taker(event, trade, &result, assembly.count, filled), 0, out);
             }
         }
         if assembly.count == result.fill_count as usize {
@@ -243,31 +244,6 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
         }
     }
     connection.assembly = assembly;
-}
-
-/// The `count`th fill of a command, for which its answer had no room, as a message of its own.
-fn taker_fill(
-    event: &Event,
-    trade: &Trade,
-    result: &CommandResult,
-    count: usize,
-    filled: Quantity,
-) -> Fill {
-    Fill {
-        sequence: event.sequence,
-        index: event.index,
-        outbound: result.outbound + (count - ANSWER_FILLS_MAX) as u64,
-        order_id: trade.taker_order,
-        client_order_id: ClientOrderId(0),
-        instrument: trade.instrument,
-        price: trade.price,
-        quantity: trade.quantity,
-        filled,
-        // What later fills of the command take, and what is open at its end.
-        leaves: Quantity(result.filled.0 - filled.0 + result.leaves.0),
-        role: ROLE_TAKER,
-        last: count == result.fill_count as usize,
-    }
 }
 
 fn write_rows<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound, more: bool) {
@@ -293,34 +269,4 @@ fn write_rows<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound, 
         }
         _ => unreachable!("the critical lane begins every answer with a head"),
     }
-}
-
-/// Frames of an answer that was given before, for a duplicate: from the events of its command.
-#[must_use]
-pub fn original_answer(events: &[Event], client_sequence: u64) -> Vec<u8> {
-    let mut frames = Vec::new();
-    let Some((sequence, result)) = events.iter().find_map(|event| match &event.body {
-        EventBody::Result(result) => Some((event.sequence, *result)),
-        _ => None,
-    }) else {
-        return frames;
-    };
-    let trades: Vec<(&Event, Trade)> = events
-        .iter()
-        .filter_map(|event| match &event.body {
-            EventBody::Trade(trade) => Some((event, *trade)),
-            _ => None,
-        })
-        .collect();
-    let echoed = CommandResult { client_sequence, ..result };
-    send_answer(sequence, &echoed, trades.iter().map(|(_, trade)| trade), true, &mut frames);
-    let traded: i64 = trades.iter().map(|(_, trade)| trade.quantity.0).sum();
-    let mut filled = result.filled.0 - traded;
-    for (count, (event, trade)) in (1..).zip(&trades) {
-        filled += trade.quantity.0;
-        if count > ANSWER_FILLS_MAX {
-            send(&taker_fill(event, trade, &result, count, Quantity(filled)), 0, &mut frames);
-        }
-    }
-    frames
 }

@@ -2,10 +2,10 @@
 //!
 //! It holds a buffer only while bytes are pending: an idle connection costs the struct alone.
 
-use crate::message::Origin;
-use crate::types::{KeyId, Role, Sequence, SessionId};
-use crate::publish::outbound::Row;
 use crate::event::{CommandResult, Trade};
+use crate::message::Origin;
+use crate::publish::outbound::Row;
+use crate::types::{KeyId, Role, Sequence, SessionId};
 use std::io::{self, Read, Write};
 
 /// Where new connections come from.

@@ -18,14 +18,12 @@ pub mod verify;
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::message::{Head, Message, MessageKind, Origin};
-use crate::publish::outbound::Outbound;
+use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
 use crate::ring::{Cursor, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
 use crate::wire::frame::{OpenLimits, frame_length};
-pub use answers::original_answer;
-
 use admission::{Admitted, Caller, Extra};
 use connection::{Connection, Door, Flushed, State};
 use crossbeam::channel::{Receiver, Sender};
@@ -65,24 +63,16 @@ pub struct Limits {
     pub slow_reader_timeout_ms: u64,
 }
 
-/// A wish for the original answer of a duplicate, for the reader of the event log.
-#[derive(Clone, Copy, Debug)]
-pub struct AnswerWanted {
-    /// Who asked again.
-    pub to: Origin,
-    /// The client's own number in the repeated message.
-    pub client_sequence: u64,
-    /// The sequence of the original.
-    pub original: Sequence,
-}
-
-/// The original answer, as frames.
-#[derive(Clone, Debug)]
-pub struct AnswerFound {
-    /// Who asked again.
-    pub to: Origin,
-    /// The frames.
-    pub frames: Vec<u8>,
+/// What a gateway is given by the machine, or by a simulation.
+pub struct Surroundings<D> {
+    /// Where connections come from.
+    pub door: D,
+    /// Checks signatures.
+    pub verifier: Box<dyn Verifier>,
+    /// Time-outs.
+    pub clock: Box<dyn Clock>,
+    /// Nonces.
+    pub random: Box<dyn Random>,
 }
 
 /// What the gateway is connected to.
@@ -154,15 +144,13 @@ impl<D: Door> Gateway<D> {
     /// A gateway with an open door and no connections.
     pub fn new(
         number: u8,
-        door: D,
+        surroundings: Surroundings<D>,
         directory: Arc<Directory>,
-        verifier: Box<dyn Verifier>,
-        clock: Box<dyn Clock>,
-        random: Box<dyn Random>,
         limits: Limits,
         wiring: Wiring,
     ) -> Gateway<D> {
         let buffer = vec![0; limits.open.frame_max + limits.read_budget];
+        let Surroundings { door, verifier, clock, random } = surroundings;
         Gateway {
             number,
             door,
@@ -663,4 +651,3 @@ impl<D: Door> Agent for Gateway<D> {
         self.stopping = true;
     }
 }
-

@@ -6,10 +6,12 @@
 //! [`crate::sys::storage`].
 
 pub mod agent;
+mod archive;
 pub mod batch;
 pub mod dump;
 pub mod event_log;
 pub mod format;
+pub mod info;
 pub mod payload;
 pub mod reader;
 pub mod recovery;

@@ -268,6 +268,11 @@ impl Preparer {
         }
         let work = self.in_work.as_mut().expect("it was begun above");
         let size = self.log.segment_size;
+        if self.log.kind != LogKind::Commands && work.done < size {
+            // Nobody waits for a sync of these, so zeros that spare it work are not worth their write.
+            work.file.reserve(work.done, size - work.done)?;
+            work.done = size;
+        }
         if work.done < size {
             let step = PREPARE_STEP_BYTES.min(size - work.done);
             work.file.allocate(work.done, step)?;

@@ -54,6 +54,14 @@ pub struct SyncJob {
 }
 
 impl SyncJob {
+    /// Asks for its bytes to be written back soon, for a log that nobody syncs.
+    ///
+    /// # Errors
+    /// As the operating system tells.
+    pub fn start_write_back(&self) -> io::Result<()> {
+        self.file.start_write_back(self.offset)
+    }
+
     /// True where syncing this makes `earlier` needless: it is of the same file, and later.
     #[must_use]
     pub fn covers(&self, earlier: &SyncJob) -> bool {

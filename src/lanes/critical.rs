@@ -126,10 +126,8 @@ impl Lane {
             }
             Entry::BatchEnd => {
                 self.ended = slot.sequence;
-                self.staged.batch_end = Some(Derived::BatchEnd {
-                    last: slot.sequence,
-                    epoch: slot.epoch,
-                });
+                self.staged.batch_end =
+                    Some(Derived::BatchEnd { last: slot.sequence, epoch: slot.epoch });
             }
         }
     }
@@ -322,7 +320,9 @@ impl Lane {
         let events: &[Event] = self.outbox.events();
         let time = staged.time;
         for event in &events[staged.events_done..] {
-            self.outputs.events.try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
+            self.outputs
+                .events
+                .try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
             staged.events_done += 1;
             staged.published += 1;
         }

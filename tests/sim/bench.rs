@@ -65,7 +65,8 @@ impl Bench {
         };
         let rules = Rules { seed: 1, dedupe_count_max: 10_000, orders_max: 10_000 };
         let time = TimeNs(NOW_MS.cast_unsigned() * 1_000_000);
-        let booted = boot(&logs, || rules.genesis(time), &mut |_| ()).expect("an empty disk is fine");
+        let booted =
+            boot(&logs, || rules.genesis(time), &mut |_| ()).expect("an empty disk is fine");
         let mut setup = Setup::usual();
         change(&mut setup);
         let node = Node::start(booted, &logs, &clock, setup, &mut random);

@@ -285,7 +285,8 @@ impl Client {
         let name = self.name.clone();
         let talk = self.conversation();
         let at = talk.sent.iter().position(|sent| sent.number == number);
-        let at = at.unwrap_or_else(|| panic!("one answer a message: {name} got {number} once more"));
+        let at =
+            at.unwrap_or_else(|| panic!("one answer a message: {name} got {number} once more"));
         let late = talk.sent.iter().take(at).find(|sent| !sent.what.may_be_late());
         assert!(!in_order || late.is_none(), "answers keep the order: {number} before {late:?}");
         talk.sent.remove(at).expect("it was found there").what
@@ -318,7 +319,8 @@ impl Client {
         around.views.logon(&self.name, accepted.session);
         let repeats: Vec<usize> = self.open.iter().copied().collect();
         let talk = self.conversation();
-        (talk.talk, talk.session, talk.outbound) = (Talk::Live, accepted.session, accepted.outbound);
+        (talk.talk, talk.session, talk.outbound) =
+            (Talk::Live, accepted.session, accepted.outbound);
         // Whoever comes back asks again for what it does not know, before anything else.
         if around.random.percent(60) {
             for index in repeats {
@@ -330,20 +332,18 @@ impl Client {
     /// Every outbound number of the session comes once and in order.
     fn number(&mut self, outbound: u64, sequence: Sequence, around: &mut Around<'_>) {
         let talk = self.conversation();
-        assert!(outbound > talk.outbound, "outbound numbers rise: {outbound} after {}", talk.outbound);
+        assert!(
+            outbound > talk.outbound,
+            "outbound numbers rise: {outbound} after {}",
+            talk.outbound
+        );
         for missing in talk.outbound + 1..outbound {
             around.ledger.gap(talk.session, missing, talk.first_number, sequence);
         }
         talk.outbound = outbound;
     }
 
-    fn answer(
-        &mut self,
-        number: u64,
-        view: &AnswerView<'_>,
-        again: bool,
-        around: &mut Around<'_>,
-    ) {
+    fn answer(&mut self, number: u64, view: &AnswerView<'_>, again: bool, around: &mut Around<'_>) {
         let answer = view.answer;
         let What::Command { index, repeat } = self.complete(number, !again) else {
             panic!("IdReused is never applied: {number} was answered with {answer:?}")

@@ -136,10 +136,7 @@ impl Ledger {
     pub(crate) fn settle(&mut self, logs: &Logs, tip: Sequence, floor: Floor) -> Truth {
         let truth = Truth::read(logs, tip);
         let least = if floor.power_lost { floor.durable } else { floor.written };
-        assert!(
-            tip >= least,
-            "nothing safe is lost: {tip} is left, {least} was safe, {floor:?}"
-        );
+        assert!(tip >= least, "nothing safe is lost: {tip} is left, {least} was safe, {floor:?}");
         let known = self.mirror.len().min(truth.records.len());
         assert_eq!(truth.records[..known], self.mirror[..known], "the rest is a prefix");
         self.mirror.clone_from(&truth.records);

@@ -6,7 +6,9 @@ use openoutcry::journal::reader::Reader;
 use openoutcry::journal::view::Verify;
 use openoutcry::node::boot::Logs;
 use openoutcry::node::state::State;
-use openoutcry::types::{AccountId, InstrumentId, OrderId, Price, Quantity, Sequence, SessionId, Side};
+use openoutcry::types::{
+    AccountId, InstrumentId, OrderId, Price, Quantity, Sequence, SessionId, Side,
+};
 use openoutcry::wire::query::{AccountView, BalanceRow, BookRows, BookView, OrderRow};
 use std::collections::BTreeMap;
 

@@ -166,7 +166,11 @@ impl World {
             if history.len() == HISTORY {
                 history.pop_front();
             }
-            history.push_back(format!("{:>12.3} ms  {}", self.clock.monotonic_ns() as f64 / 1e6, line()));
+            history.push_back(format!(
+                "{:>12.3} ms  {}",
+                self.clock.monotonic_ns() as f64 / 1e6,
+                line()
+            ));
         }
     }
 
@@ -193,7 +197,8 @@ impl World {
                     self.settle_accounts(tip, hash);
                     let setup = Setup::choose(&mut self.random);
                     self.note(|| format!("{setup:?}"));
-                    let node = Node::start(booted, &self.logs, &self.clock, setup, &mut self.random);
+                    let node =
+                        Node::start(booted, &self.logs, &self.clock, setup, &mut self.random);
                     self.node = Some(node);
                     self.floor.disk = setup.policy == AckPolicy::Disk;
                     self.few_on_their_way =
@@ -209,7 +214,8 @@ impl World {
     fn boot_failed(&mut self, error: &BootError) {
         self.note(|| format!("boot failed: {error}"));
         let damaged = matches!(error, BootError::Recovery(RecoveryError::Damage { .. }));
-        let wrong = damaged || matches!(error, BootError::Diverged { .. } | BootError::Genesis { .. });
+        let wrong =
+            damaged || matches!(error, BootError::Diverged { .. } | BootError::Genesis { .. });
         assert!(!wrong, "a crash is no damage: {error}");
         assert!(self.armed || self.full, "nothing hindered the start: {error}");
         self.tally.faults += 1;
@@ -352,7 +358,10 @@ impl World {
                 talk.wire.carry(around.random, 400);
             }
             (Some(talk), 60..75) => tell(node, talk),
-            (Some(_), 75..99) => drop(client.listen(1 + around.random.below(600) as usize, &mut around)),
+            (Some(_), 75..99) => {
+                let most = 1 + around.random.below(600) as usize;
+                client.listen(most, &mut around);
+            }
             (Some(talk), _) => {
                 if talk.wire.is_closed() || around.random.percent(10) {
                     talk.wire.hang_up(around.random);

@@ -134,12 +134,7 @@ pub(super) struct Json<'a> {
 }
 
 impl Report {
-    pub(super) fn json<'a>(
-        &'a self,
-        connections: u32,
-        window: u32,
-        policy: &'a str,
-    ) -> Json<'a> {
+    pub(super) fn json<'a>(&'a self, connections: u32, window: u32, policy: &'a str) -> Json<'a> {
         Json {
             protocol: "native",
             connections,

@@ -26,11 +26,9 @@ const WARM_UP: f64 = 0.1;
 
 /// Puts a node under load and tells rate and latency
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  outcry load --connections 16 --window 256 --seconds 5\n  \
+#[command(before_help = "Examples:\n  outcry load --connections 16 --window 256 --seconds 5\n  \
                    outcry load --connections 1 --window 1 --commands 20000 --json\n  \
-                   outcry load --connections 8 --window 64 --seconds 5 --rate 100000"
-)]
+                   outcry load --connections 8 --window 64 --seconds 5 --rate 100000")]
 pub(super) struct Args {
     /// Protocol of the orders; fix comes in a later release
     #[arg(long, default_value = "native", value_parser = parse_protocol)]
@@ -161,7 +159,9 @@ impl Load {
             commands: args.commands.unwrap_or(u64::MAX),
             interval: args.rate.map(|rate| Duration::from_nanos(1_000_000_000 / rate)),
             warm_up: length.map_or(started, |length| started + length.mul_f64(WARM_UP)),
-            warm_up_commands: args.commands.map_or(0, |commands| (commands as f64 * WARM_UP) as u64),
+            warm_up_commands: args
+                .commands
+                .map_or(0, |commands| (commands as f64 * WARM_UP) as u64),
         };
         let mut measure = Measure::new();
         let mut events = Events::with_capacity(1024);
@@ -262,7 +262,9 @@ impl Load {
                 measure.answered(now.saturating_duration_since(since), now, warm);
             }
             Reply::Fill(fill) => flow.filled(&fill),
-            Reply::Reject { request: Some(_), reject } => measure.count_refused(&reject.reason.to_string()),
+            Reply::Reject { request: Some(_), reject } => {
+                measure.count_refused(&reject.reason.to_string())
+            }
             Reply::Disconnected { reason } => lost = Some(reason.to_string()),
             Reply::LoggedOut { reason } => lost = Some(format!("logged out: {reason}")),
             _ => {}
