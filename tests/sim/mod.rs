@@ -4,6 +4,7 @@
 //! `SEED=n` repeats one seed, `SIM_MS` is the time for as many as fit. A seed that fails is run once
 //! more with its history, which ends with the failure.
 
+pub(crate) mod bench;
 mod clients;
 pub(crate) mod disk;
 mod ledger;
