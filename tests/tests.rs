@@ -4,6 +4,7 @@ mod allocation;
 mod cli;
 mod config;
 mod exchange;
+mod gateway;
 mod journal;
 mod journal_crash;
 mod journal_damage;
