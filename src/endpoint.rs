@@ -24,6 +24,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The file in a data directory.
+    #[must_use]
+    pub fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join(NAME)
+    }
+
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
@@ -33,7 +39,7 @@ impl Endpoint {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         std::fs::write(&scratch, text)?;
-        std::fs::rename(scratch, data_dir.join(NAME))
+        std::fs::rename(scratch, Endpoint::path(data_dir))
     }
 
     /// Reads the file; `None` where no node has written one.
@@ -41,7 +47,7 @@ impl Endpoint {
     /// # Errors
     /// As the operating system tells, or `InvalidData` where it is no endpoint.
     pub fn read(data_dir: &Path) -> io::Result<Option<Endpoint>> {
-        match std::fs::read(data_dir.join(NAME)) {
+        match std::fs::read(Endpoint::path(data_dir)) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -51,6 +57,6 @@ impl Endpoint {
     /// Removes the file: the node has ended.
     pub fn remove(data_dir: &Path) {
         // A file that stays only makes the next command say that nobody listens there.
-        let _ = std::fs::remove_file(data_dir.join(NAME));
+        let _ = std::fs::remove_file(Endpoint::path(data_dir));
     }
 }

@@ -339,6 +339,7 @@ fn a_product_that_does_not_fit_is_refused_and_one_that_just_fits_is_not() {
          cancel A on 3                           -> canceled
          buy B 1317624576693539402 @ 0.01 on 3   -> Overflow
          buy C 1317624576693539401 @ 0.02 on 3   -> Overflow
+         buy X 9223372036854775807 @ 92233720368547758.07 on 3 -> Overflow
          sell D 3074457345618258602 @ 0.01 on 3  -> pending
          cancel D on 3                           -> canceled
          sell E 3074457345618258603 @ 0.01 on 3  -> Overflow",

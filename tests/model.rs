@@ -218,7 +218,8 @@ impl Model {
             Side::Sell => ((order.account, it.base.0), leaves * i128::from(it.base_per_lot)),
             Side::Buy => {
                 let each = i128::from(order.price) * i128::from(it.quote_per_tick_lot);
-                ((order.account, it.quote.0), leaves * each)
+                // Three 64-bit factors can pass even 128 bits; then the order is refused anyway.
+                ((order.account, it.quote.0), leaves.saturating_mul(each))
             }
         }
     }

@@ -2,7 +2,10 @@
 
 mod allocation;
 mod cli;
+mod cli_order;
+mod cli_replay;
 mod config;
+mod demo;
 mod exchange;
 mod gateway;
 mod journal;
@@ -13,6 +16,8 @@ mod model;
 mod native_client;
 mod native_document;
 mod native_golden;
+mod regressions;
 mod sim;
 mod stop;
+mod support;
 mod tidy;

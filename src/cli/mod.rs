@@ -7,14 +7,23 @@
 //! A command is a file with `Args` (its help begins with examples, which a test runs) and
 //! `run(&Args, &Global)`; it is added by its `mod` line and its line in `commands!`.
 
+mod account;
+mod book;
 mod completions;
 mod config_show;
+mod connect;
+mod demo;
 mod explain;
+mod journal;
 mod keygen;
 mod load;
 mod man;
+mod offline;
+mod order;
 pub mod output;
+mod replay;
 mod serve;
+mod venue;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -41,6 +50,12 @@ macro_rules! commands {
 commands! {
     Serve => serve,
     Load => load,
+    Order => order,
+    Book => book,
+    Account => account,
+    Replay => replay,
+    Journal => journal,
+    Demo => demo,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

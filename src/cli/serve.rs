@@ -152,7 +152,9 @@ fn demo_key(config: &mut Config, data_dir: &Path) -> Result<Option<PathBuf>, Fai
              prints an entry for config.toml (a listener on loopback gets a key by itself)",
         ));
     }
+    // Told to commands that run in other directories.
     let path = data_dir.join(DEMO_KEY);
+    let path = std::path::absolute(&path).unwrap_or(path);
     let pair = if path.exists() {
         KeyPair::load(&path).map_err(Failure::usage)?
     } else {

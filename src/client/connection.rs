@@ -280,6 +280,11 @@ impl Client {
         Ok(())
     }
 
+    /// Tells where the server is from now on, for the next [`Client::reconnect`].
+    pub fn set_addresses(&mut self, addresses: &[&str]) {
+        self.config.addresses = addresses.iter().map(|&address| address.to_owned()).collect();
+    }
+
     /// Closes the connection without a word. The session and its orders live on.
     pub fn disconnect(&mut self) {
         if let (Some(stream), Some((poll, _))) = (&mut self.stream, &self.poll) {

@@ -39,7 +39,8 @@ pub struct BookSummary {
 }
 
 impl Exchange {
-    /// A book: bids best first, then asks best first, at most `depth` levels a side.
+    /// A book: bids best first, then asks best first, at most `depth` levels a side; 0 for as many
+    /// as fit.
     ///
     /// With `orders` a row is an order, in the order of matching, else a level. A side gets at most
     /// [`QUERY_ROWS_MAX`] levels or half as many orders. `rows` is emptied first.
@@ -55,6 +56,7 @@ impl Exchange {
     ) -> Result<BookSummary, RejectReason> {
         rows.clear();
         let book = &self.books[self.instrument_index(instrument)? as usize];
+        let depth = if depth == 0 { usize::MAX } else { usize::from(depth) };
         let mut more = false;
         for side in [Side::Buy, Side::Sell] {
             more |= if orders {
@@ -67,9 +69,9 @@ impl Exchange {
     }
 
     /// Adds a side's levels; true where there are more.
-    fn level_rows(&self, book: &Book, side: Side, depth: u16, rows: &mut Vec<BookRow>) -> bool {
+    fn level_rows(&self, book: &Book, side: Side, depth: usize, rows: &mut Vec<BookRow>) -> bool {
         let mut levels = book.levels(&self.levels, side);
-        for (price, level) in levels.by_ref().take(usize::from(depth).min(QUERY_ROWS_MAX)) {
+        for (price, level) in levels.by_ref().take(depth.min(QUERY_ROWS_MAX)) {
             rows.push(BookRow {
                 side,
                 price,
@@ -82,10 +84,10 @@ impl Exchange {
     }
 
     /// Adds the orders of a side's levels; true where there are more.
-    fn order_rows(&self, book: &Book, side: Side, depth: u16, rows: &mut Vec<BookRow>) -> bool {
+    fn order_rows(&self, book: &Book, side: Side, depth: usize, rows: &mut Vec<BookRow>) -> bool {
         let full = rows.len() + QUERY_ROWS_MAX / 2;
         let mut levels = book.levels(&self.levels, side);
-        for (price, level) in levels.by_ref().take(depth.into()) {
+        for (price, level) in levels.by_ref().take(depth) {
             let mut order = level.head;
             while order != NONE {
                 if rows.len() == full {

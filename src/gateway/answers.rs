@@ -81,8 +81,13 @@ impl<D: Door> Gateway<D> {
         if completes(&slot.body) {
             self.in_flight -= 1;
         }
-        if let Body::LoggedOn { session, .. } = slot.body {
-            self.begin_session(session, slot.to);
+        match slot.body {
+            Body::LoggedOn { session, .. } => {
+                self.logons_answered += 1;
+                self.begin_session(session, slot.to);
+            }
+            Body::LogonFailed(_) => self.logons_answered += 1,
+            _ => {}
         }
         let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
         let mut pool = std::mem::take(&mut self.pool);
@@ -97,6 +102,9 @@ impl<D: Door> Gateway<D> {
         if let Some(original) = wanted {
             let client_sequence = slot.client_sequence;
             self.replays.push_back(AnswerWanted { to: slot.to, client_sequence, original });
+        } else if matches!(slot.body, Body::Duplicate(_)) {
+            // Whoever asked again is gone: nobody fetches the answer, and none is owed.
+            self.in_flight -= 1;
         }
         self.mark_dirty(slot.to.connection);
         if matches!(slot.body, Body::LoggedOn { .. }) {
@@ -106,6 +114,7 @@ impl<D: Door> Gateway<D> {
 
     /// The session is this connection's from now on; one that had it before is closed.
     fn begin_session(&mut self, session: SessionId, to: Origin) {
+        self.lost.retain(|(_, head)| head.session != session);
         if let Some(before) = self.sessions.insert(session.0, to)
             && before != to
             && let Some(connection) = self.connection(before)

@@ -78,6 +78,9 @@ pub struct Connection<S> {
     pub verdict: Option<bool>,
     /// The socket said that it has bytes.
     pub readable: bool,
+    /// The socket said that nothing follows what it has: it is read to its end, however little a
+    /// read brings, for no further readiness will be told.
+    pub hung_up: bool,
     /// It is in the gateway's list of connections to look at.
     pub listed: bool,
     /// It is in the gateway's list of connections to write to.
@@ -121,6 +124,7 @@ impl<S: Read + Write> Connection<S> {
             verifying: false,
             verdict: None,
             readable: true,
+            hung_up: false,
             listed: false,
             dirty: false,
             received_ms: now_ms,

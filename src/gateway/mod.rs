@@ -63,6 +63,18 @@ pub struct Limits {
     pub slow_reader_timeout_ms: u64,
 }
 
+/// What a gateway is given by the machine, or by a simulation.
+pub struct Surroundings<D> {
+    /// Where connections come from.
+    pub door: D,
+    /// Checks signatures.
+    pub verifier: Box<dyn Verifier>,
+    /// Time-outs.
+    pub clock: Box<dyn Clock>,
+    /// Nonces.
+    pub random: Box<dyn Random>,
+}
+
 /// What the gateway is connected to.
 pub struct Wiring {
     /// To the sequencer.
@@ -105,8 +117,11 @@ pub struct Gateway<D: Door> {
     replays: VecDeque<AnswerWanted>,
     /// Released slots that are being turned into frames.
     slots: Vec<Outbound>,
-    /// Session ends that found the input ring full.
-    lost: VecDeque<Head>,
+    /// Session ends that are still to be sequenced, each with the number of logons before it.
+    lost: VecDeque<(u64, Head)>,
+    /// Logons handed on, and how many of them are answered.
+    logons: u64,
+    logons_answered: u64,
     buffer: Vec<u8>,
     pool: Vec<Vec<u8>>,
     next_sweep_ms: u64,
@@ -129,15 +144,13 @@ impl<D: Door> Gateway<D> {
     /// A gateway with an open door and no connections.
     pub fn new(
         number: u8,
-        door: D,
+        surroundings: Surroundings<D>,
         directory: Arc<Directory>,
-        verifier: Box<dyn Verifier>,
-        clock: Box<dyn Clock>,
-        random: Box<dyn Random>,
         limits: Limits,
         wiring: Wiring,
     ) -> Gateway<D> {
         let buffer = vec![0; limits.open.frame_max + limits.read_budget];
+        let Surroundings { door, verifier, clock, random } = surroundings;
         Gateway {
             number,
             door,
@@ -158,6 +171,8 @@ impl<D: Door> Gateway<D> {
             replays: VecDeque::new(),
             slots: Vec::new(),
             lost: VecDeque::new(),
+            logons: 0,
+            logons_answered: 0,
             buffer,
             pool: Vec::new(),
             next_sweep_ms: 0,
@@ -190,6 +205,13 @@ impl<D: Door> Gateway<D> {
             self.mark_dirty(slot);
         }
         self.list(slot);
+    }
+
+    /// Tells that a connection's peer sends nothing behind what it has sent.
+    pub fn hung_up(&mut self, token: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(token) {
+            connection.hung_up = true;
+        }
     }
 
     fn accept(&mut self) -> usize {
@@ -317,7 +339,7 @@ impl<D: Door> Gateway<D> {
             };
             // A read that did not fill its room has emptied the socket: the next bytes raise a new
             // readiness.
-            connection.readable = read == room - waiting;
+            connection.readable = connection.hung_up || read == room - waiting;
             connection.received_ms = self.now_ms;
             length += read;
         }
@@ -391,9 +413,11 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logon { key, role, public_key, head, extra } => {
-                if !self.publish(connection, head, frame, extra) {
+                // The end of the session's connection before comes first, or it would end this one's.
+                if !self.lost.is_empty() || !self.publish(connection, head, frame, extra) {
                     return false;
                 }
+                self.logons += 1;
                 connection.key = *key;
                 connection.role = *role;
                 connection.public_key = *public_key;
@@ -401,9 +425,13 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logout(head) => {
-                if !self.publish(connection, head, &[], &Extra::NONE) {
+                // A logon on its way may be about to take this session over.
+                let unanswered = self.logons > self.logons_answered;
+                if unanswered || !self.publish(connection, head, &[], &Extra::NONE) {
                     return false;
                 }
+                // The session ends here; that the connection ends too is no second end.
+                self.sessions.remove(&connection.session.0);
                 connection.state = State::Closing;
                 true
             }
@@ -492,13 +520,17 @@ impl<D: Door> Gateway<D> {
     fn lose_session(&mut self, session: SessionId, origin: Origin) {
         self.sessions.remove(&session.0);
         let kind = MessageKind::SessionLost;
-        self.lost.push_back(Head { kind, origin, session, ..Head::default() });
+        self.lost.push_back((self.logons, Head { kind, origin, session, ..Head::default() }));
     }
 
-    /// Publishes the ends of sessions whose connection is gone.
+    /// Publishes the ends of sessions whose connection is gone. Each waits for the logons before it:
+    /// one of them may have taken its session over, which then has not ended.
     fn report_lost(&mut self) -> usize {
         let mut count = 0;
-        while let Some(head) = self.lost.front().copied() {
+        while let Some((logons, head)) = self.lost.front().copied() {
+            if logons > self.logons_answered {
+                break;
+            }
             let published = self.wiring.input.try_publish(|slot| {
                 slot.head = head;
                 slot.bytes.set(&[], &[]);
@@ -602,7 +634,11 @@ impl<D: Door> Agent for Gateway<D> {
     }
 
     fn on_ready(&mut self, event: &Event) {
-        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        let closed = event.is_read_closed() || event.is_error();
+        let readable = event.is_readable() || closed;
+        if closed {
+            self.hung_up(event.token().0);
+        }
         self.ready(event.token().0, readable, event.is_writable());
     }
 

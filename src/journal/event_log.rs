@@ -130,6 +130,7 @@ pub struct EventLogWriter {
     writer: Writer,
     /// Sealed bytes that the writer has taken.
     written: usize,
+    written_bytes: u64,
 }
 
 impl EventLogWriter {
@@ -147,7 +148,7 @@ impl EventLogWriter {
         assert!(log.kind() == LogKind::Events);
         let builder = EventLogBuilder::new(id, recovered.tip);
         let writer = Writer::new(log, id, application_version, recovered, prepared)?;
-        Ok(EventLogWriter { builder, writer, written: 0 })
+        Ok(EventLogWriter { builder, writer, written: 0, written_bytes: 0 })
     }
 
     /// The batches in the making. What is sealed there is written by [`EventLogWriter::flush`].
@@ -197,10 +198,23 @@ impl EventLogWriter {
     pub fn flush(&mut self) -> Result<Appended, Fault> {
         let appended = append_all(&mut self.writer, self.builder.sealed(), &mut self.written)?;
         if appended == Appended::Written {
+            self.written_bytes += self.written as u64;
             self.builder.clear();
             self.written = 0;
         }
         Ok(appended)
+    }
+
+    /// Bytes written since this writer began.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// See [`Writer::space_is_low`].
+    #[must_use]
+    pub fn space_is_low(&self) -> bool {
+        self.writer.space_is_low()
     }
 
     /// Bytes that are sealed and not written yet.

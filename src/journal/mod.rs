@@ -11,6 +11,7 @@ pub mod batch;
 pub mod dump;
 pub mod event_log;
 pub mod format;
+pub mod info;
 pub mod payload;
 pub mod reader;
 pub mod recovery;

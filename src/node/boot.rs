@@ -70,6 +70,17 @@ pub enum BootError {
         /// Why.
         reason: String,
     },
+    /// The event log does not begin with the journal.
+    #[error(
+        "the event log in {} begins at sequence {first}: move that directory away, it is rebuilt from the journal",
+        dir.display()
+    )]
+    EventLogIncomplete {
+        /// Its directory.
+        dir: PathBuf,
+        /// Where it begins.
+        first: Sequence,
+    },
     /// Replay gave other events than the event log holds.
     #[error(
         "replaying the journal up to sequence {sequence} gave other events than the event log holds"
@@ -89,8 +100,11 @@ impl BootError {
             BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
             BootError::Read(_) => StopReason::LogRead,
             BootError::Fault(_) => StopReason::JournalWrite,
-            BootError::Prepare { .. } | BootError::NoSpace { .. } => StopReason::SegmentPreparation,
+            BootError::Prepare { .. } => StopReason::SegmentPreparation,
+            // Its advice names free space; that of a failed preparation rules it out.
+            BootError::NoSpace { .. } => StopReason::DataDirUnusable,
             BootError::Genesis { .. } => StopReason::GenesisRefused,
+            BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
             BootError::Diverged { .. } => StopReason::ReplayDiverged,
         }
     }
@@ -295,6 +309,10 @@ fn rebuild(
 ) -> Result<(EventLogWriter, Preparer, State), BootError> {
     let end = journal.tip.sequence;
     let recovered = recover_derived(&logs.events, id, end, &mut |_| ())?;
+    if recovered.first > Sequence(1) {
+        let (dir, first) = (logs.events.dir().to_owned(), recovered.first);
+        return Err(BootError::EventLogIncomplete { dir, first });
+    }
     let log = logs.events.clone();
     let (mut preparer, prepared) = ahead(&log, &recovered, logs.segments_ahead)?;
     if recovered.is_empty() {

@@ -9,7 +9,7 @@ use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
 use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
 use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
@@ -104,6 +104,8 @@ pub struct Cursors {
     pub drained: Cursor,
     /// Not zero while the journal has no space.
     pub no_space: Cursor,
+    /// Not zero while the event log has no space.
+    pub no_event_space: Cursor,
 }
 
 /// What is left of a node that ended: the two halves of its state.
@@ -113,6 +115,9 @@ pub struct Remains {
     /// The sequencer's.
     pub order: Receiver<Order>,
 }
+
+/// Stages as agents, for threads.
+pub type Agents = Vec<(Stage, Box<dyn Agent>)>;
 
 /// The stages of one node.
 pub struct Stages<D: Door> {
@@ -178,11 +183,13 @@ impl<D: Door + 'static> Stages<D> {
 
         let gateway = Gateway::new(
             0,
-            parts.door,
+            Surroundings {
+                door: parts.door,
+                verifier: parts.verifier,
+                clock: (parts.clock)(),
+                random: parts.random,
+            },
             directory,
-            parts.verifier,
-            (parts.clock)(),
-            parts.random,
             parts.limits,
             gateway::Wiring {
                 input,
@@ -202,7 +209,7 @@ impl<D: Door + 'static> Stages<D> {
                 inputs: vec![intake],
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
-                no_space: cursors.no_space.clone(),
+                no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
                 remains: last_order,
             },
         );
@@ -239,8 +246,14 @@ impl<D: Door + 'static> Stages<D> {
         };
         let critical = Critical::new(state.exchange, to_critical, outputs);
         let events_written = cursors.events_written.clone();
-        let event_log =
-            EventLog::new(to_event_log, event_log, epoch, events_written.clone(), stop.clone());
+        let event_log = EventLog::new(
+            to_event_log,
+            event_log,
+            epoch,
+            events_written.clone(),
+            cursors.no_event_space.clone(),
+            stop.clone(),
+        );
         let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
@@ -279,8 +292,8 @@ impl<D: Door + 'static> Stages<D> {
 
     /// The stages as agents, for threads.
     #[must_use]
-    pub fn into_agents(self) -> (Vec<(Stage, Box<dyn Agent>)>, Cursors, Remains) {
-        let agents: Vec<(Stage, Box<dyn Agent>)> = vec![
+    pub fn into_agents(self) -> (Agents, Cursors, Remains) {
+        let agents: Agents = vec![
             (Stage::Gateway, Box::new(self.gateway)),
             (Stage::Sequencer, Box::new(self.sequencer)),
             (Stage::Journal, Box::new(self.journal)),

@@ -12,6 +12,7 @@
 
 use crate::checksum::crc64;
 use crate::event::RejectReason;
+use crate::sys::prefetch::prefetch;
 use crate::types::{KeyId, Sequence, TimeNs};
 use crate::wire::payload::COMMAND_SIZE_MAX;
 use sha2::{Digest, Sha256};
@@ -21,6 +22,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Longest identity that is hashed in one piece: key, lengths, source, message id.
 const IDENTITY_MAX: usize =
     8 + crate::limits::SOURCE_MAX_BYTES + crate::limits::MESSAGE_ID_MAX_BYTES;
+
+/// How many evictions ahead the index is loaded.
+const EVICT_AHEAD: usize = 32;
 
 /// What identifies a message, and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +46,8 @@ pub struct Identity<'a> {
 /// What the window says of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Never seen; the fingerprint is to be handed to [`Dedupe::insert`].
-    New(Fingerprint),
+    /// Never seen.
+    New,
     /// Sequenced before, with the same content, under this sequence.
     Duplicate(Sequence),
     /// Cannot be sequenced.
@@ -51,7 +55,7 @@ pub enum Verdict {
 }
 
 /// A message's identity and content as numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
     identity: [u64; 2],
     content: u64,
@@ -107,10 +111,15 @@ impl Dedupe {
         }
     }
 
-    /// What the window says of a message at the sequencer's time `now`.
+    /// What the window says of a message, known by its fingerprint, at the sequencer's time `now`.
     #[must_use]
-    pub fn check(&self, message: &Identity<'_>, now: TimeNs) -> Verdict {
-        let fingerprint = self.fingerprint(message);
+    pub fn check(
+        &self,
+        fingerprint: Fingerprint,
+        key: KeyId,
+        timestamp_ms: i64,
+        now: TimeNs,
+    ) -> Verdict {
         if let Some(entry) = self.find(fingerprint.identity) {
             return if entry.fingerprint.content == fingerprint.content {
                 Verdict::Duplicate(entry.sequence)
@@ -118,16 +127,16 @@ impl Dedupe {
                 Verdict::Refused(RejectReason::IdReused)
             };
         }
-        let horizon = self.horizons.get(&message.key);
-        if horizon.is_some_and(|horizon| message.timestamp_ms <= *horizon) {
+        let horizon = self.horizons.get(&key);
+        if horizon.is_some_and(|horizon| timestamp_ms <= *horizon) {
             return Verdict::Refused(RejectReason::TooOldToCheck);
         }
         let now_ms = i64::try_from(now.0 / 1_000_000).unwrap_or(i64::MAX);
         let ahead_max = i64::try_from(self.window.ahead_max_ms).unwrap_or(i64::MAX);
-        if message.timestamp_ms.saturating_sub(now_ms) > ahead_max {
+        if timestamp_ms.saturating_sub(now_ms) > ahead_max {
             return Verdict::Refused(RejectReason::TimestampAhead);
         }
-        Verdict::New(fingerprint)
+        Verdict::New
     }
 
     /// Remembers a message that was sequenced, and lets go of what no longer fits the window.
@@ -172,6 +181,7 @@ impl Dedupe {
     }
 
     /// Feeds the window's content, in order, to a state hash.
+    #[allow(clippy::should_implement_trait, reason = "it feeds SHA-256, not a hash map")]
     pub fn hash(&self, hasher: &mut Sha256) {
         hasher.update((self.entries.len() as u64).to_le_bytes());
         for entry in &self.entries {
@@ -207,7 +217,10 @@ impl Dedupe {
         }
     }
 
-    fn fingerprint(&self, message: &Identity<'_>) -> Fingerprint {
+    /// Fingerprint of a message, and the begin of loading what [`Dedupe::check`] will look at: the
+    /// index is larger than the caches, and a miss costs as much as matching an order.
+    #[must_use]
+    pub fn fingerprint(&self, message: &Identity<'_>) -> Fingerprint {
         let mut bytes = [0; IDENTITY_MAX];
         let length = 8 + message.source.len() + message.message_id.len();
         assert!(length <= IDENTITY_MAX, "the gateway bounds source and message id");
@@ -217,7 +230,9 @@ impl Dedupe {
         bytes[8..8 + message.source.len()].copy_from_slice(message.source);
         bytes[8 + message.source.len()..length].copy_from_slice(message.message_id);
         let hash = SipHasher13::new_with_key(&self.seed).hash(&bytes[..length]);
-        Fingerprint { identity: [hash.h1, hash.h2], content: content(message) }
+        let identity = [hash.h1, hash.h2];
+        prefetch(&self.index, home(identity, self.index.len() - 1));
+        Fingerprint { identity, content: content(message) }
     }
 
     fn find(&self, identity: [u64; 2]) -> Option<&Entry> {
@@ -257,6 +272,10 @@ impl Dedupe {
         self.unindex(packed(entry.fingerprint.identity, self.evicted));
         self.entries.pop_front();
         self.evicted += 1;
+        // The window is full for good: one goes for each that comes, and the next ones are known.
+        if let Some(soon) = self.entries.get(EVICT_AHEAD) {
+            prefetch(&self.index, home(soon.fingerprint.identity, self.index.len() - 1));
+        }
         let horizon = self.horizons.entry(entry.key).or_insert(i64::MIN);
         *horizon = (*horizon).max(entry.timestamp_ms);
     }
@@ -324,11 +343,13 @@ mod tests {
         Identity { key: KeyId(key), source: b"s", message_id: id, timestamp_ms, schema: 1, payload }
     }
 
+    fn check(dedupe: &Dedupe, message: &Identity<'_>, time: TimeNs) -> Verdict {
+        dedupe.check(dedupe.fingerprint(message), message.key, message.timestamp_ms, time)
+    }
+
     fn sequence(dedupe: &mut Dedupe, message: &Identity<'_>, number: u64, time: TimeNs) {
-        let Verdict::New(fingerprint) = dedupe.check(message, time) else {
-            panic!("{number} is not new: {:?}", dedupe.check(message, time));
-        };
-        dedupe.insert(fingerprint, message.key, message.timestamp_ms, Sequence(number), time);
+        assert_eq!(check(dedupe, message, time), Verdict::New, "{number}");
+        dedupe.replay(message, Sequence(number), time);
     }
 
     #[test]
@@ -336,7 +357,7 @@ mod tests {
         let mut dedupe = window(10);
         let message = identity(1, b"a", 5, b"buy");
         sequence(&mut dedupe, &message, 1, TimeNs(0));
-        assert_eq!(dedupe.check(&message, TimeNs(0)), Verdict::Duplicate(Sequence(1)));
+        assert_eq!(check(&dedupe, &message, TimeNs(0)), Verdict::Duplicate(Sequence(1)));
     }
 
     #[test]
@@ -344,7 +365,7 @@ mod tests {
         let mut dedupe = window(10);
         sequence(&mut dedupe, &identity(1, b"a", 5, b"buy"), 1, TimeNs(0));
         let other = identity(1, b"a", 5, b"sell");
-        assert_eq!(dedupe.check(&other, TimeNs(0)), Verdict::Refused(RejectReason::IdReused));
+        assert_eq!(check(&dedupe, &other, TimeNs(0)), Verdict::Refused(RejectReason::IdReused));
     }
 
     #[test]
@@ -353,7 +374,7 @@ mod tests {
         sequence(&mut dedupe, &identity(1, b"bc", 5, b"buy"), 1, TimeNs(0));
         sequence(&mut dedupe, &identity(2, b"bc", 5, b"buy"), 2, TimeNs(0));
         let shifted = Identity { source: b"sb", message_id: b"c", ..identity(1, b"", 5, b"buy") };
-        assert!(matches!(dedupe.check(&shifted, TimeNs(0)), Verdict::New(_)));
+        assert!(matches!(check(&dedupe, &shifted, TimeNs(0)), Verdict::New));
     }
 
     #[test]
@@ -364,10 +385,10 @@ mod tests {
         }
         let again = identity(1, b"a", 10, b"x");
         let too_old = Verdict::Refused(RejectReason::TooOldToCheck);
-        assert_eq!(dedupe.check(&again, TimeNs(0)), too_old);
+        assert_eq!(check(&dedupe, &again, TimeNs(0)), too_old);
         // Another key has a horizon of its own.
-        assert!(matches!(dedupe.check(&identity(2, b"a", 10, b"x"), TimeNs(0)), Verdict::New(_)));
-        assert!(matches!(dedupe.check(&identity(1, b"d", 11, b"x"), TimeNs(0)), Verdict::New(_)));
+        assert!(matches!(check(&dedupe, &identity(2, b"a", 10, b"x"), TimeNs(0)), Verdict::New));
+        assert!(matches!(check(&dedupe, &identity(1, b"d", 11, b"x"), TimeNs(0)), Verdict::New));
     }
 
     #[test]
@@ -378,7 +399,7 @@ mod tests {
         assert_eq!(dedupe.len(), 1);
         let again = identity(1, b"a", 5, b"x");
         let too_old = Verdict::Refused(RejectReason::TooOldToCheck);
-        assert_eq!(dedupe.check(&again, TimeNs(DAY + 1)), too_old);
+        assert_eq!(check(&dedupe, &again, TimeNs(DAY + 1)), too_old);
     }
 
     #[test]
@@ -386,10 +407,10 @@ mod tests {
         let dedupe = window(10);
         let ahead = Verdict::Refused(RejectReason::TimestampAhead);
         assert!(matches!(
-            dedupe.check(&identity(1, b"a", 60_000, b"x"), TimeNs(0)),
-            Verdict::New(_)
+            check(&dedupe, &identity(1, b"a", 60_000, b"x"), TimeNs(0)),
+            Verdict::New
         ));
-        assert_eq!(dedupe.check(&identity(1, b"a", 60_001, b"x"), TimeNs(0)), ahead);
+        assert_eq!(check(&dedupe, &identity(1, b"a", 60_001, b"x"), TimeNs(0)), ahead);
     }
 
     #[test]
@@ -406,12 +427,12 @@ mod tests {
             let text = id.to_le_bytes();
             let message = identity(1, &text, step + 1, b"x");
             let known = model.iter().find(|(known, _)| *known == id).map(|(_, at)| *at);
-            match (dedupe.check(&message, TimeNs(1_000_000_000_000)), known) {
+            match (check(&dedupe, &message, TimeNs(1_000_000_000_000)), known) {
                 (Verdict::Duplicate(found), Some(at)) => assert_eq!(found.0, at),
-                (Verdict::New(fingerprint), None) => {
+                (Verdict::New, None) => {
                     number += 1;
                     let now = TimeNs(1_000_000_000_000);
-                    dedupe.insert(fingerprint, KeyId(1), step + 1, Sequence(number), now);
+                    dedupe.replay(&message, Sequence(number), now);
                     model.push_back((id, number));
                     if model.len() > 64 {
                         model.pop_front();

@@ -169,6 +169,15 @@ impl File for DiskFile {
         Ok(())
     }
 
+    fn reserve(&self, offset: u64, size: u64) -> io::Result<()> {
+        allocate_blocks(&self.file, offset, size)
+    }
+
+    fn start_write_back(&self, offset: u64) -> io::Result<()> {
+        // A size of 0 means up to the end.
+        start_write_back(&self.file, offset, 0)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match &self.stores {
             None => write_fully(|bytes, at| self.file.write_at(bytes, at), bytes, offset),
@@ -246,8 +255,8 @@ fn allocate_blocks(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
     }
 }
 
-/// Asks the kernel to begin writing a range back, without waiting and without any promise. Not used by
-/// the journal: `benches/journal.rs` shows whether a file system rewards it.
+/// Asks the kernel to begin writing a range back, without waiting and without any promise. Used for
+/// event logs; whether a file system rewards it before a journal's sync, `benches/journal.rs` shows.
 ///
 /// # Errors
 /// As the operating system tells.

@@ -1,0 +1,215 @@
+//! How fast a journal is replayed: `cargo bench --bench replay [COMMANDS]`.
+//!
+//! Writes a journal of real frames as clients send them (two million new orders, cancels and
+//! replaces of 16 accounts by default), lets a start of the node make its event log, and replays it
+//! three times, each time with all checks: CRC-64 and SHA-256 of every record, the hash chain, the
+//! duplicate window, the exchange, and every byte of the event log.
+
+use openoutcry::command::{CancelOrder, Command, NewOrder, ReplaceOrder};
+use openoutcry::config::{Config, KeyEntry, genesis_items};
+use openoutcry::journal::batch::{Part, RecordFields};
+use openoutcry::journal::format::RecordKind;
+use openoutcry::journal::payload::SessionLogon;
+use openoutcry::journal::writer::Appended;
+use openoutcry::node::boot::{Booted, Genesis, Logs, boot};
+use openoutcry::node::replay::{Until, replay};
+use openoutcry::sys::disk::Disk;
+use openoutcry::sys::storage::Append;
+use openoutcry::types::{
+    AccountId, ClientOrderId, Epoch, InstrumentId, KeyId, OrderId, OrderType, Price, Quantity,
+    Role, Sequence, SessionId, Side, TimeInForce, TimeNs,
+};
+use openoutcry::wire::{
+    BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, payload,
+};
+use std::path::Path;
+use zerocopy::IntoBytes;
+
+const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
+const BATCH: usize = 256;
+const START: TimeNs = TimeNs(1_800_000_000_000_000_000);
+const LIMITS: OpenLimits = OpenLimits { frame_max: 4096, strict_reserved: true };
+
+/// Numbers that repeat with their seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// A market: orders around a price that wanders, most of which trade, some cancelled or replaced.
+struct Market {
+    random: Random,
+    price: i64,
+    next: u64,
+}
+
+impl Market {
+    fn command(&mut self) -> Command {
+        let instrument = InstrumentId(1);
+        let roll = self.random.below(100);
+        if roll < 20 && self.next > 64 {
+            // An order of the recent past; some are filled already, which is a reject as in life.
+            let back = 1 + self.random.below(64);
+            let orig_client_order_id = ClientOrderId(self.next - back);
+            let order_id = OrderId(0);
+            let account = AccountId(2 + (self.next - back) % 16);
+            if roll < 15 {
+                return CancelOrder { account, instrument, order_id, orig_client_order_id }.into();
+            }
+            let (price, quantity) = (Price(self.price), Quantity(1_000));
+            return ReplaceOrder {
+                account,
+                instrument,
+                order_id,
+                price,
+                quantity,
+                orig_client_order_id,
+            }
+            .into();
+        }
+        self.next += 1;
+        self.price += self.random.below(3).cast_signed() - 1;
+        let side = if self.random.below(2) == 0 { Side::Buy } else { Side::Sell };
+        let away = self.random.below(20).cast_signed() - 8;
+        let price = if side == Side::Buy { self.price - away } else { self.price + away };
+        NewOrder {
+            account: AccountId(2 + self.next % 16),
+            instrument,
+            side,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::Gtc,
+            flags: 0,
+            price: Price(price),
+            quantity: Quantity(1 + self.random.below(1_000).cast_signed()),
+            client_order_id: ClientOrderId(self.next),
+        }
+        .into()
+    }
+}
+
+fn main() {
+    let count = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(2_000_000);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let logs = Logs::new(&Disk::shared(), dir.path(), Append::Write, SEGMENT_BYTES, 1);
+    write(&logs, count);
+    // A start makes the event log.
+    drop(start(&logs));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    report(dir.path(), &format!("{count} commands, {cores} cores"));
+    for _ in 0..3 {
+        let replayed =
+            replay(&logs.commands, &logs.events, Until::End, &mut |_, _| {}, &mut |_| {})
+                .expect("a sound journal");
+        assert_eq!(replayed.events, replayed.events_compared, "the event log is whole");
+        let seconds = replayed.elapsed.as_secs_f64();
+        let per_s = replayed.commands as f64 / seconds;
+        let (commands, events) = (replayed.commands, replayed.events);
+        report(
+            dir.path(),
+            &format!(
+                "{commands} commands, {events} events in {seconds:.3} s: {per_s:.0} commands/s"
+            ),
+        );
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+fn report(dir: &Path, text: &str) {
+    println!("replay in {}: {text}", dir.display());
+}
+
+fn start(logs: &Logs) -> Booted {
+    let mut config = Config::default();
+    config.genesis.keys.push(KeyEntry {
+        public_key: "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c".to_owned(),
+        role: Role::Operator,
+        accounts: Vec::new(),
+    });
+    let (items, commands) = genesis_items(&config, [7; 16]).expect("the default venue");
+    let genesis = || Genesis { items, commands, time: START };
+    boot(logs, genesis, &mut |_| {}).expect("an empty or sound journal")
+}
+
+/// Writes `count` commands behind genesis and a logon, without a node.
+fn write(logs: &Logs, count: u64) {
+    let Booted { mut batches, mut writer, mut preparer, state, .. } = start(logs);
+    let mut sequence = state.order.last;
+    let mut market = Market { random: Random(0x9E37_79B9), price: 3_000_000, next: 0 };
+    batches.begin(Epoch(1), sequence);
+    sequence = sequence.next();
+    let mut logon = SessionLogon::named(b"bench");
+    logon.key = 1.into();
+    let fields = RecordFields {
+        key: KeyId(1),
+        ..RecordFields::new(RecordKind::SessionLogon, sequence, START)
+    };
+    batches.push(&fields, &[], Some(logon.as_bytes())).expect("an empty batch");
+    batches.seal();
+    let (mut frame, mut done) = (Vec::new(), 0);
+    while done < count {
+        batches.begin(Epoch(1), sequence);
+        for _ in 0..BATCH {
+            sequence = sequence.next();
+            done += 1;
+            frame.clear();
+            seal(&market.command(), done, &mut frame);
+            push(&mut batches, sequence, done, &frame);
+        }
+        batches.seal();
+        while writer.append(batches.sealed()).expect("a good disk") == Appended::NotReady {
+            preparer.do_work().expect("a good disk");
+        }
+        batches.clear();
+    }
+    while let Some(job) = writer.take_sync() {
+        drop(job);
+    }
+}
+
+/// The frame of a command, as the client library seals it.
+fn seal(command: &Command, number: u64, out: &mut Vec<u8>) {
+    let message_id = format!("bench-4f2a91c3{number:016x}");
+    let timestamp_ms = (START.0 / 1_000_000).cast_signed();
+    let metadata = Metadata::new(&message_id, timestamp_ms, openoutcry::types::Priority::Normal);
+    let head = FrameHead {
+        schema: command.schema(),
+        flags: Flags::new(metadata.priority).with(Flags::RESPONSE_REQUIRED),
+        bit_mode: BitMode::Bits64,
+        client_sequence: number,
+    };
+    let mut writer = FrameWriter::begin_with(out, head, &metadata).expect("short metadata");
+    payload::encode_command(command, BitMode::Bits64, writer.payload()).expect("64 bits hold it");
+    writer.seal();
+}
+
+/// The record of a frame, as the gateway and the journal make it.
+fn push(
+    batches: &mut openoutcry::journal::batch::BatchBuilder,
+    sequence: Sequence,
+    number: u64,
+    bytes: &[u8],
+) {
+    let frame = Frame::open(bytes, &LIMITS).expect("just sealed");
+    let metadata = frame.metadata().expect("just sealed").expect("a command has metadata");
+    let at = frame.locations(&metadata);
+    let part = |range| Part::of(&range).expect("frames are short");
+    let fields = RecordFields {
+        session: SessionId(1),
+        key: KeyId(1),
+        client_sequence: number,
+        client_timestamp_ms: metadata.timestamp_ms,
+        schema: frame.schema(),
+        command: part(at.payload),
+        message_id: part(at.message_id),
+        source: part(at.source),
+        frame_hash: Some(at.hash.start as u16),
+        ..RecordFields::new(RecordKind::Command, sequence, TimeNs(START.0 + number * 1_000))
+    };
+    batches.push(&fields, bytes, None).expect("the batch is not full");
+}

@@ -1,0 +1,154 @@
+//! A data directory as offline tools see it: read-only, without its lock, beside a running node or on
+//! a copy.
+
+use super::venue::Venue;
+use super::{Failure, Global};
+use crate::genesis::GenesisItem;
+use crate::journal::format::{LogKind, RecordKind};
+use crate::journal::info::{LogInfo, info};
+use crate::journal::reader::Reader;
+use crate::journal::segment::LogDir;
+use crate::journal::view::Verify;
+use crate::node::boot::Logs;
+use crate::sys::disk::Disk;
+use crate::sys::lock::is_held;
+use crate::timestamp;
+use crate::types::{Sequence, TimeNs};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Work that takes less shows no progress.
+const QUIET: Duration = Duration::from_secs(1);
+/// Time between two lines of progress where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// The logs of a data directory.
+pub(super) struct Offline {
+    pub(super) data_dir: PathBuf,
+    pub(super) logs: Logs,
+    /// A node is writing them now.
+    pub(super) running: bool,
+}
+
+impl Offline {
+    /// Finds the journal of the configured data directory.
+    pub(super) fn open(global: &Global) -> Result<Offline, Failure> {
+        let config = global.load()?.config;
+        let data_dir = PathBuf::from(&config.node.data_dir);
+        let logs = crate::node::logs(&config, &Disk::shared(), &data_dir);
+        let commands = logs.commands.dir();
+        if !commands.is_dir() {
+            return Err(Failure::usage(format_args!(
+                "there is no journal in {}: {} does not exist; name the directory with --data-dir",
+                data_dir.display(),
+                commands.display()
+            )));
+        }
+        let running = is_held(&data_dir)
+            .map_err(|error| Failure::usage(format_args!("cannot look at the lock: {error}")))?;
+        Ok(Offline { data_dir, logs, running })
+    }
+
+    /// The log of a kind.
+    pub(super) fn log(&self, kind: LogKind) -> &LogDir {
+        match kind {
+            LogKind::Commands => &self.logs.commands,
+            LogKind::Events => &self.logs.events,
+            LogKind::Rejects => &self.logs.rejects,
+        }
+    }
+
+    /// What a log's headers tell.
+    pub(super) fn info(&self, kind: LogKind) -> Result<LogInfo, Failure> {
+        info(self.log(kind)).map_err(|error| {
+            Failure::bad(format_args!("cannot read {}: {error}", self.log(kind).dir().display()))
+        })
+    }
+
+    /// A journal into which nothing was ever written.
+    pub(super) fn empty(&self) -> Failure {
+        Failure::bad(format_args!(
+            "the journal in {} is empty: no node has written to it yet",
+            self.data_dir.display()
+        ))
+    }
+
+    /// The venue as the journal's first batch defines it; as much of it as can be read.
+    pub(super) fn venue(&self) -> Venue {
+        let mut venue = Venue::default();
+        let mut reader = Reader::new(self.logs.commands.clone(), Sequence(1), Verify::Crc);
+        let Ok(Some(batch)) = reader.next_batch(Sequence(u64::MAX)) else { return venue };
+        let genesis = batch.records().filter(|record| record.kind() == RecordKind::Genesis);
+        for item in genesis.filter_map(|record| GenesisItem::decode(record.command()).ok()) {
+            venue.define(item);
+        }
+        venue
+    }
+}
+
+/// A place in the order: a sequence or a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Point {
+    Sequence(Sequence),
+    Time(TimeNs),
+}
+
+/// Reads `4711` or `2026-03-01T12:00:00Z`.
+pub(super) fn parse_point(text: &str) -> Result<Point, String> {
+    if let Ok(sequence) = text.parse() {
+        return Ok(Point::Sequence(Sequence(sequence)));
+    }
+    timestamp::parse(text)
+        .map(Point::Time)
+        .ok_or_else(|| "write a sequence, or a UTC time such as 2026-03-01T12:00:00Z".to_owned())
+}
+
+/// Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere.
+pub(super) struct Meter {
+    what: &'static str,
+    bar: ProgressBar,
+    started: Instant,
+    line: Instant,
+}
+
+impl Meter {
+    pub(super) fn new(what: &'static str) -> Meter {
+        let now = Instant::now();
+        Meter { what, bar: ProgressBar::hidden(), started: now, line: now }
+    }
+
+    /// Shows how many of the segments are done.
+    pub(super) fn show(&mut self, done: u64, segments: u64, sequence: Sequence) {
+        if self.started.elapsed() < QUIET {
+            return;
+        }
+        if std::io::stderr().is_terminal() {
+            if self.bar.is_hidden() {
+                self.bar.set_draw_target(ProgressDrawTarget::stderr());
+                let template =
+                    format!("{} {{bar:40}} segment {{pos}} of {{len}} {{msg}}", self.what);
+                if let Ok(style) = ProgressStyle::with_template(&template) {
+                    self.bar.set_style(style);
+                }
+            }
+            self.bar.set_length(segments);
+            self.bar.set_position(done);
+            self.bar
+                .set_message(format!("sequence {sequence}, {} s left", self.bar.eta().as_secs()));
+        } else if self.line.elapsed() >= BETWEEN_LINES {
+            self.line = Instant::now();
+            // Progress that nobody can read changes nothing about the work.
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}: segment {done} of {segments}, sequence {sequence}",
+                self.what
+            );
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,328 @@
+//! A file of commands: one a line, columns by name in any order.
+//!
+//! Invariants: a file is checked as a whole before any of it is used; what is wrong is told with line
+//! and column; a value in a column that its action does not have is an error, never ignored.
+
+use super::build::{Request, Which};
+use super::{parse_side, parse_tif, parse_type};
+use crate::types::{OrderType, Side, TimeInForce};
+
+/// Every column there is. `to_account` and `order_id` may be left out like all others that no line
+/// uses.
+pub(super) const COLUMNS: &[&str] = &[
+    "action",
+    "account",
+    "symbol",
+    "side",
+    "type",
+    "tif",
+    "price",
+    "quantity",
+    "client_order_id",
+    "orig_client_order_id",
+    "amount",
+    "asset",
+    "to_account",
+    "order_id",
+];
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LineError {
+    pub(super) line: usize,
+    pub(super) column: String,
+    pub(super) text: String,
+}
+
+impl std::fmt::Display for LineError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, ", self.line)?;
+        if !self.column.is_empty() {
+            write!(f, "column {}: ", self.column)?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// A command and the line it stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    pub(super) number: usize,
+    pub(super) request: Request<'a>,
+}
+
+/// Reads a whole file; all that is wrong with it, in order of lines.
+pub(super) fn parse(text: &str) -> Result<Vec<Line<'_>>, Vec<LineError>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| !line.trim().is_empty());
+    let Some((number, header)) = lines.next() else {
+        let text =
+            format!("the file is empty; its first line names columns: {}", COLUMNS.join(","));
+        return Err(vec![LineError { line: 1, column: String::new(), text }]);
+    };
+    let columns = columns(number, header).map_err(|error| vec![error])?;
+    let (mut requests, mut errors) = (Vec::new(), Vec::new());
+    for (number, line) in lines {
+        match Row::new(number, &columns, line).and_then(|row| row.request()) {
+            Ok(request) => requests.push(Line { number, request }),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(requests) } else { Err(errors) }
+}
+
+/// The header line: the column of each place.
+fn columns(line: usize, header: &str) -> Result<Vec<&'static str>, LineError> {
+    let mut columns: Vec<&'static str> = Vec::new();
+    for cell in cells(header) {
+        let error = |text: String| LineError { line, column: cell.to_owned(), text };
+        let known = COLUMNS.iter().find(|column| **column == cell);
+        let column = known.ok_or_else(|| {
+            error(format!("no such column; the first line names columns: {}", COLUMNS.join(",")))
+        })?;
+        if columns.contains(column) {
+            return Err(error("stands twice".to_owned()));
+        }
+        columns.push(column);
+    }
+    if !columns.contains(&"action") {
+        let text = "is missing: every line needs an action".to_owned();
+        return Err(LineError { line, column: "action".to_owned(), text });
+    }
+    Ok(columns)
+}
+
+/// The cells of a line, without blanks and quotes around them. No value has a comma in it.
+fn cells(line: &str) -> impl Iterator<Item = &str> {
+    line.split(',').map(|cell| {
+        let cell = cell.trim();
+        cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')).unwrap_or(cell)
+    })
+}
+
+/// A line by its columns.
+struct Row<'a> {
+    number: usize,
+    cells: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Row<'a> {
+    fn new(number: usize, columns: &[&'static str], line: &'a str) -> Result<Row<'a>, LineError> {
+        let found: Vec<&str> = cells(line).collect();
+        if found.len() != columns.len() {
+            let text = format!("{} cells under {} columns", found.len(), columns.len());
+            return Err(LineError { line: number, column: String::new(), text });
+        }
+        let cells = columns.iter().copied().zip(found).filter(|(_, cell)| !cell.is_empty());
+        Ok(Row { number, cells: cells.collect() })
+    }
+
+    fn error(&self, column: &str, text: impl Into<String>) -> LineError {
+        LineError { line: self.number, column: column.to_owned(), text: text.into() }
+    }
+
+    fn find(&self, column: &str) -> Option<&'a str> {
+        self.cells.iter().find(|(name, _)| *name == column).map(|(_, cell)| *cell)
+    }
+
+    /// A value that the action needs.
+    fn need(&self, column: &str) -> Result<&'a str, LineError> {
+        self.find(column).ok_or_else(|| self.error(column, "is missing"))
+    }
+
+    fn number(&self, column: &str, text: &str) -> Result<u64, LineError> {
+        let number = text.parse().ok().filter(|number| *number <= i64::MAX as u64);
+        number.ok_or_else(|| self.error(column, format!("{text} is no whole number below 2^63")))
+    }
+
+    fn need_number(&self, column: &str) -> Result<u64, LineError> {
+        self.number(column, self.need(column)?)
+    }
+
+    /// A number that may be left out: then it is 0.
+    fn find_number(&self, column: &str) -> Result<u64, LineError> {
+        self.find(column).map_or(Ok(0), |text| self.number(column, text))
+    }
+
+    fn word<T>(
+        &self,
+        column: &str,
+        default: Option<T>,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Result<T, LineError> {
+        match (self.find(column), default) {
+            (Some(text), _) => {
+                parse(text).map_err(|rule| self.error(column, format!("{text}: {rule}")))
+            }
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(self.error(column, "is missing")),
+        }
+    }
+
+    /// Refuses values in columns that the action does not have.
+    fn only(&self, action: &str, allowed: &[&str]) -> Result<(), LineError> {
+        let stray = |column: &str| column != "action" && !allowed.contains(&column);
+        match self.cells.iter().find(|(column, _)| stray(column)) {
+            Some((column, _)) => Err(self.error(column, format!("{action} has no {column}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn which(&self) -> Result<Which, LineError> {
+        let which = Which {
+            order_id: self.find_number("order_id")?,
+            orig_client_order_id: self.find_number("orig_client_order_id")?,
+        };
+        if which == (Which { order_id: 0, orig_client_order_id: 0 }) {
+            let text = "is missing: name the order by it, or by order_id";
+            return Err(self.error("orig_client_order_id", text));
+        }
+        Ok(which)
+    }
+
+    fn request(&self) -> Result<Request<'a>, LineError> {
+        let action = self.need("action")?;
+        match action {
+            "new" => self.new_order(),
+            "cancel" => {
+                self.only(action, &["account", "symbol", "order_id", "orig_client_order_id"])?;
+                Ok(Request::Cancel {
+                    account: self.need_number("account")?,
+                    symbol: self.need("symbol")?,
+                    which: self.which()?,
+                })
+            }
+            "replace" => {
+                let columns = ["account", "symbol", "order_id", "orig_client_order_id"];
+                self.only(action, &[&columns[..], &["price", "quantity"]].concat())?;
+                Ok(Request::Replace {
+                    account: self.need_number("account")?,
+                    symbol: self.need("symbol")?,
+                    which: self.which()?,
+                    price: self.need("price")?,
+                    quantity: self.need("quantity")?,
+                })
+            }
+            "deposit" | "withdraw" | "transfer" => self.money(action),
+            other => {
+                let known = "new, cancel, replace, deposit, withdraw or transfer";
+                Err(self.error("action", format!("{other}: write {known}")))
+            }
+        }
+    }
+
+    fn new_order(&self) -> Result<Request<'a>, LineError> {
+        let columns = ["account", "symbol", "side", "type", "tif", "price", "quantity"];
+        self.only("new", &[&columns[..], &["client_order_id"]].concat())?;
+        Ok(Request::New {
+            account: self.need_number("account")?,
+            symbol: self.need("symbol")?,
+            side: self.word::<Side>("side", None, parse_side)?,
+            order_type: self.word("type", Some(OrderType::Limit), parse_type)?,
+            tif: self.word("tif", Some(TimeInForce::Gtc), parse_tif)?,
+            price: self.need("price")?,
+            quantity: self.need("quantity")?,
+            client_order_id: self.find_number("client_order_id")?,
+        })
+    }
+
+    fn money(&self, action: &str) -> Result<Request<'a>, LineError> {
+        let mut columns = vec!["account", "asset", "amount"];
+        if action == "transfer" {
+            columns.push("to_account");
+        }
+        self.only(action, &columns)?;
+        let account = self.need_number("account")?;
+        let (asset, amount) = (self.need("asset")?, self.need("amount")?);
+        Ok(match action {
+            "deposit" => Request::Deposit { account, asset, amount },
+            "withdraw" => Request::Withdraw { account, asset, amount },
+            _ => Request::Transfer {
+                from: account,
+                to: self.need_number("to_account")?,
+                asset,
+                amount,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_error(text: &str) -> String {
+        parse(text).expect_err("something is wrong")[0].to_string()
+    }
+
+    #[test]
+    fn columns_may_stand_in_any_order_and_be_left_out() {
+        let text = "\u{feff}price,action,side,quantity,symbol,account\r\n\
+                    100.5,new,buy,\"2\",BTC-USDT, 2 \r\n\r\n99,new,sell,1,BTC-USDT,3\r\n";
+        let lines = parse(text).expect("a good file");
+        assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(
+            lines[0].request,
+            Request::New {
+                account: 2,
+                symbol: "BTC-USDT",
+                side: Side::Buy,
+                order_type: OrderType::Limit,
+                tif: TimeInForce::Gtc,
+                price: "100.5",
+                quantity: "2",
+                client_order_id: 0,
+            }
+        );
+    }
+
+    #[test]
+    fn money_and_orders_by_number_are_read() {
+        let text = "action,account,to_account,asset,amount,symbol,orig_client_order_id,order_id\n\
+                    transfer,2,3,USDT,5,,,\nwithdraw,2,,USDT,5,,,\ncancel,2,,,,BTC-USDT,7,\n\
+                    cancel,2,,,,BTC-USDT,,9\n";
+        let lines = parse(text).expect("a good file");
+        assert_eq!(
+            lines[0].request,
+            Request::Transfer { from: 2, to: 3, asset: "USDT", amount: "5" }
+        );
+        let which = Which { order_id: 0, orig_client_order_id: 7 };
+        assert_eq!(lines[2].request, Request::Cancel { account: 2, symbol: "BTC-USDT", which });
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_line_and_column() {
+        for (text, expected) in [
+            ("", "line 1, the file is empty; its first line names columns: action,account"),
+            ("action,colour\n", "line 1, column colour: no such column"),
+            ("account\n2\n", "line 1, column action: is missing"),
+            ("action,action\n", "line 1, column action: stands twice"),
+            ("action,account\nnew\n", "line 2, 1 cells under 2 columns"),
+            ("action,account\n\nbuy,2\n", "line 3, column action: buy: write new, cancel"),
+            ("action,account\nnew,2\n", "line 2, column symbol: is missing"),
+            ("action,account\nnew,-2\n", "line 2, column account: -2 is no whole number"),
+            (
+                "action,account,symbol,side\nnew,2,X,up\n",
+                "line 2, column side: up: write buy or sell",
+            ),
+            (
+                "action,account,symbol,side,type\nnew,2,X,buy,market\n",
+                "line 2, column type: market: market orders do not exist in this release",
+            ),
+            ("action,account,price\ndeposit,2,5\n", "line 2, column price: deposit has no price"),
+            (
+                "action,account,symbol\ncancel,2,X\n",
+                "line 2, column orig_client_order_id: is missing",
+            ),
+        ] {
+            let error = first_error(text);
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
+        let both = parse("action\nnew\ncancel\n").expect_err("two lines are wrong");
+        assert_eq!(both.iter().map(|error| error.line).collect::<Vec<_>>(), [2, 3]);
+    }
+}

@@ -1,0 +1,300 @@
+//! `outcry order`: one command and its answer, or a file of them.
+//!
+//! Invariants: a command whose answer did not come is never called refused: its outcome is unknown
+//! and the message tells how to ask again with the same message id, which gives the same answer; what
+//! this release does not have is refused by name before anything is sent.
+
+mod answer;
+mod build;
+mod csv;
+mod file;
+
+use super::connect::{Connection, Link, Lost, random_hex};
+use super::{Failure, Global, Outcome};
+use crate::client::{Options, now_ms};
+use crate::types::{OrderType, Side, TimeInForce};
+use answer::Answered;
+use build::Request;
+use clap::{ArgGroup, Subcommand};
+
+/// Sends commands to the exchange
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:\n  \
+    outcry order deposit --account 2 --asset USDT --amount 1000\n  \
+    outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
+    outcry order file orders.csv")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    New(NewArgs),
+    Cancel(CancelArgs),
+    Replace(ReplaceArgs),
+    Deposit(DepositArgs),
+    Withdraw(WithdrawArgs),
+    Transfer(TransferArgs),
+    File(file::Args),
+}
+
+/// How a command is sent.
+#[derive(Debug, clap::Args)]
+struct Sending {
+    /// Names the message: the same id gives the same answer and is sequenced once [default: a new one]
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Time of the message, to repeat one that was sent before [default: now]
+    #[arg(long, value_name = "MS")]
+    timestamp_ms: Option<i64>,
+    /// Milliseconds after which the command is no longer wanted; 0 for never
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    ttl_ms: u32,
+    /// Signs the message with the key
+    #[arg(long)]
+    sign: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Enters an order
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:\n  \
+    outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
+    outcry order new --account 3 --symbol BTC-USDT --side sell --price 99 --quantity 2 --tif ioc\n  \
+    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --message-id a1 --json")]
+struct NewArgs {
+    /// Whose order it is
+    #[arg(long)]
+    account: u64,
+    /// The instrument, such as BTC-USDT
+    #[arg(long)]
+    symbol: String,
+    /// buy or sell
+    #[arg(long, value_parser = parse_side)]
+    side: Side,
+    /// limit
+    #[arg(long = "type", value_name = "TYPE", default_value = "limit", value_parser = parse_type)]
+    order_type: OrderType,
+    /// gtc (until filled or cancelled) or ioc (what does not trade at once is cancelled)
+    #[arg(long, default_value = "gtc", value_parser = parse_tif)]
+    tif: TimeInForce,
+    /// Limit price, decimal
+    #[arg(long, allow_hyphen_values = true)]
+    price: String,
+    /// Quantity, decimal
+    #[arg(long, allow_hyphen_values = true)]
+    quantity: String,
+    /// Your own number for it, unique among the account's live orders; 0 for none
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = client_number())]
+    client_order_id: u64,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Cancels a live order
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  \
+    outcry order cancel --account 2 --symbol BTC-USDT --order-id 41\n  \
+    outcry order cancel --account 2 --symbol BTC-USDT --orig-client-order-id 7",
+    group = ArgGroup::new("order").required(true)
+)]
+struct CancelArgs {
+    /// Whose order it is
+    #[arg(long)]
+    account: u64,
+    /// The instrument
+    #[arg(long)]
+    symbol: String,
+    /// The order's own number
+    #[arg(long, value_name = "NUMBER", group = "order", value_parser = order_number())]
+    order_id: Option<u64>,
+    /// Your own number of the order
+    #[arg(long, value_name = "NUMBER", group = "order", value_parser = order_number())]
+    orig_client_order_id: Option<u64>,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Changes price and quantity of a live order
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  \
+    outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 100 --quantity 0.2\n  \
+    outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 9 --quantity 2 --json",
+    group = ArgGroup::new("order").required(true)
+)]
+struct ReplaceArgs {
+    /// Whose order it is
+    #[arg(long)]
+    account: u64,
+    /// The instrument
+    #[arg(long)]
+    symbol: String,
+    /// The order's own number
+    #[arg(long, value_name = "NUMBER", group = "order", value_parser = order_number())]
+    order_id: Option<u64>,
+    /// Your own number of the order
+    #[arg(long, value_name = "NUMBER", group = "order", value_parser = order_number())]
+    orig_client_order_id: Option<u64>,
+    /// The new limit price, decimal
+    #[arg(long, allow_hyphen_values = true)]
+    price: String,
+    /// The new whole quantity, decimal; what is filled already counts
+    #[arg(long, allow_hyphen_values = true)]
+    quantity: String,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Credits an account; takes an operator's key
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:\n  \
+    outcry order deposit --account 2 --asset USDT --amount 1000\n  \
+    outcry order deposit --account 3 --asset BTC --amount 0.5 --message-id deposit-1 --json")]
+struct DepositArgs {
+    /// Who receives
+    #[arg(long)]
+    account: u64,
+    /// The asset, such as USDT
+    #[arg(long)]
+    asset: String,
+    /// How much, decimal
+    #[arg(long, allow_hyphen_values = true)]
+    amount: String,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Debits an account; takes an operator's key
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:\n  \
+    outcry order withdraw --account 2 --asset USDT --amount 1000\n  \
+    outcry order withdraw --account 3 --asset BTC --amount 0.5 --message-id withdrawal-1 --json")]
+struct WithdrawArgs {
+    /// Who pays
+    #[arg(long)]
+    account: u64,
+    /// The asset
+    #[arg(long)]
+    asset: String,
+    /// How much, decimal
+    #[arg(long, allow_hyphen_values = true)]
+    amount: String,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Moves available balance from one account to another
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:\n  \
+    outcry order transfer --from 2 --to 3 --asset USDT --amount 25\n  \
+    outcry order transfer --from 3 --to 2 --asset BTC --amount 0.5 --sign --json")]
+struct TransferArgs {
+    /// Who pays
+    #[arg(long)]
+    from: u64,
+    /// Who receives
+    #[arg(long)]
+    to: u64,
+    /// The asset
+    #[arg(long)]
+    asset: String,
+    /// How much, decimal
+    #[arg(long, allow_hyphen_values = true)]
+    amount: String,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Numbers of orders and clients stand in 64 signed bits on the wire; 0 means none.
+fn order_number() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=i64::MAX as u64)
+}
+
+fn client_number() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
+}
+
+fn parse_side(text: &str) -> Result<Side, String> {
+    Side::from_word(text).ok_or_else(|| "write buy or sell".to_owned())
+}
+
+fn parse_type(text: &str) -> Result<OrderType, String> {
+    OrderType::from_word(text).ok_or_else(|| match text {
+        "market" => "market orders do not exist in this release; a limit order with --tif ioc and \
+                     the worst price you accept does the same"
+            .to_owned(),
+        "stop" | "stop-limit" | "trailing-stop" | "iceberg" | "pegged" => {
+            format!("{text} orders do not exist in this release; only limit does")
+        }
+        _ => "write limit".to_owned(),
+    })
+}
+
+fn parse_tif(text: &str) -> Result<TimeInForce, String> {
+    TimeInForce::from_word(text).ok_or_else(|| match text {
+        "fok" | "day" | "gtd" | "gtx" | "opg" | "cls" | "post-only" => {
+            format!("{text} does not exist in this release; only gtc and ioc do")
+        }
+        _ => "write gtc or ioc".to_owned(),
+    })
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Outcome {
+    let (request, sending) = match &args.verb {
+        Verb::File(args) => return file::run(args, global),
+        Verb::New(a) => (Request::new_order(a), &a.sending),
+        Verb::Cancel(a) => (Request::cancel(a), &a.sending),
+        Verb::Replace(a) => (Request::replace(a), &a.sending),
+        Verb::Deposit(a) => (Request::deposit(a), &a.sending),
+        Verb::Withdraw(a) => (Request::withdraw(a), &a.sending),
+        Verb::Transfer(a) => (Request::transfer(a), &a.sending),
+    };
+    let mut link = Link::open(&sending.connection, global, "order")?;
+    let command = request.build(&link.venue).map_err(|error| Failure::usage(error.text))?;
+    let message_id = match &sending.message_id {
+        Some(given) => given.clone(),
+        None => format!("{}-{}", link.session(), random_hex()?),
+    };
+    let timestamp_ms = sending.timestamp_ms.unwrap_or_else(now_ms);
+    let options = Options {
+        ttl_ms: sending.ttl_ms,
+        message_id: Some(&message_id),
+        timestamp_ms: Some(timestamp_ms),
+        sign: sending.sign,
+        possible_duplicate: sending.message_id.is_some() && sending.timestamp_ms.is_some(),
+        ..Options::default()
+    };
+    let request = link.client.submit(&command, &options).map_err(Failure::usage)?;
+    let instrument = command.instrument();
+    let answered = answer::wait(&mut link, request, instrument, &message_id);
+    let output = global.output();
+    let answered = match answered {
+        Ok(answered) => answered,
+        Err(Lost::Refused { reason, text }) => {
+            let refused = Answered::refused(&message_id, reason);
+            answer::show(&refused, output);
+            return Err(Failure::node(format_args!(
+                "the node refused the message: {reason}: {text}"
+            )));
+        }
+        Err(Lost::Unknown(why)) => {
+            return Err(Failure::node(format_args!(
+                "{why}: the outcome of message {message_id} is unknown; ask again by the same \
+                 command with --message-id {message_id} --timestamp-ms {timestamp_ms}, which gives \
+                 its answer or sends it, never twice"
+            )));
+        }
+    };
+    answer::show(&answered, output);
+    link.close();
+    match &answered.reject_reason {
+        None => Ok(()),
+        Some(reason) => {
+            Err(Failure::bad(format_args!("refused: {reason}: {}", answered.reason_text)))
+        }
+    }
+}

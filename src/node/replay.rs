@@ -1,0 +1,408 @@
+//! Replay: a journal's records become state and events again, offline or beside a running node.
+//!
+//! Two threads: one reads, checks every CRC and hash of the journal and hands over batches in reused
+//! buffers; the other applies them, makes the event log's bytes anew and compares them with what
+//! stands in the event log's files.
+//!
+//! Invariants: nothing is written; nothing is applied whose checksums and place in the hash chain
+//! were not found right; what ends a journal is told apart from what damages it exactly as recovery
+//! and `verify` do.
+
+use super::state::State;
+use crate::event::Event;
+use crate::exchange::Outbox;
+use crate::journal::event_log::EventLogBuilder;
+use crate::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip, is_zero};
+use crate::journal::info::info;
+use crate::journal::reader::{ReadError, Reader};
+use crate::journal::segment::LogDir;
+use crate::journal::verify::{Damage, verify};
+use crate::journal::view::{Batch, Record, Verify};
+use crate::types::{Epoch, Sequence, TimeNs};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use std::io;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Bytes of batches that are handed over at once.
+const CHUNK_BYTES: usize = 512 * 1024;
+/// Buffers on their way between the two threads.
+const CHUNKS: usize = 6;
+
+/// Where a replay ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// With the last whole batch.
+    End,
+    /// With the last batch that is known to be durable: beside the node that writes the journal.
+    Synced,
+    /// With this sequence, inside a batch or not.
+    Sequence(Sequence),
+    /// Before the first record that is later.
+    Time(TimeNs),
+}
+
+/// Why a replay did not reach its end.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// There is no record.
+    #[error("the journal is empty")]
+    Empty,
+    /// Durable records are not as they were written.
+    #[error(
+        "the journal is damaged: segment {}, offset {}, sequence {}: {}",
+        .0.segment, .0.offset, .0.sequence, .0.what
+    )]
+    Damaged(Damage),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file cannot be read.
+    #[error("the journal cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// The event log's own checksums are wrong.
+    #[error(
+        "the event log is damaged between sequence {first} and {last}: {what}; a start of the node \
+         makes it again from the journal"
+    )]
+    EventLog {
+        /// First sequence of the batch.
+        first: Sequence,
+        /// Its last one.
+        last: Sequence,
+        /// What is wrong.
+        what: String,
+    },
+    /// The event log is sound and says something else.
+    #[error("the journal's records {first} to {last} gave other events than the event log holds")]
+    Diverged {
+        /// First sequence of the batch.
+        first: Sequence,
+        /// Its last one.
+        last: Sequence,
+    },
+}
+
+/// What a replay gave.
+pub struct Replayed {
+    /// The state at the last sequence.
+    pub state: State,
+    /// Records applied.
+    pub records: u64,
+    /// Client commands among them.
+    pub commands: u64,
+    /// Events they gave.
+    pub events: u64,
+    /// Events that were found in the event log, byte by byte.
+    pub events_compared: u64,
+    /// Bytes of an unfinished end, which a recovery would cut.
+    pub torn_tail_bytes: u64,
+    /// From the first byte read to the last record applied.
+    pub elapsed: Duration,
+}
+
+/// How far a replay has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Last sequence applied.
+    pub sequence: Sequence,
+    /// Segment that the records come from.
+    pub segment: u64,
+}
+
+/// Replays a journal from its first record.
+///
+/// `each` is called with every record and its events, `progress` now and then.
+///
+/// # Errors
+/// [`ReplayError`].
+pub fn replay(
+    commands: &LogDir,
+    events: &LogDir,
+    until: Until,
+    each: &mut dyn FnMut(&Record<'_>, &[Event]),
+    progress: &mut dyn FnMut(At),
+) -> Result<Replayed, ReplayError> {
+    let started = Instant::now();
+    let known = info(commands)?;
+    if known.segments == 0 {
+        // Bytes may be there that no segment header leads to: then this is damage, and said so.
+        judge(commands)?;
+        return Err(ReplayError::Empty);
+    }
+    let limit = if until == Until::Synced { known.synced_to } else { Sequence(u64::MAX) };
+    let (filled, chunks) = bounded(CHUNKS);
+    let (emptied, buffers) = bounded(CHUNKS);
+    for _ in 0..CHUNKS {
+        emptied.send(Vec::new()).expect("the channel has room for all buffers");
+    }
+    let mut applier = Applier::new(events, until)?;
+    let end = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let feed = Feed { filled, buffers };
+            read(commands, until, limit, &feed)
+        });
+        let applied = applier.run(&chunks, &emptied, each, progress);
+        // A reader that still has something to hand over finds nobody, and ends.
+        drop((chunks, emptied));
+        let read = reader.join().expect("a panic aborts the process");
+        applied.and(read)
+    })?;
+    applier.finish(end, started.elapsed())
+}
+
+/// What the reading thread hands over: whole batches, and the segment of the last one.
+struct Chunk {
+    bytes: Vec<u8>,
+    segment: u64,
+}
+
+/// The reading thread's ends of the channels.
+struct Feed {
+    filled: Sender<Chunk>,
+    buffers: Receiver<Vec<u8>>,
+}
+
+/// Reads and checks batches and hands them over; the bytes of a torn tail.
+fn read(log: &LogDir, until: Until, limit: Sequence, feed: &Feed) -> Result<u64, ReplayError> {
+    let mut reader = Reader::new(log.clone(), Sequence(1), Verify::Chain);
+    let mut last = false;
+    while !last {
+        let Ok(mut bytes) = feed.buffers.recv() else { return Ok(0) };
+        bytes.clear();
+        let mut end = None;
+        while bytes.len() < CHUNK_BYTES && !last {
+            match reader.next_batch(limit) {
+                Ok(Some(batch)) => bytes.extend_from_slice(batch.bytes()),
+                Ok(None) => last = true,
+                Err(error) => {
+                    end = Some(error);
+                    last = true;
+                }
+            }
+            last |= match until {
+                Until::Sequence(to) => reader.tip().sequence >= to,
+                Until::Time(to) => reader.tip().time > to,
+                Until::End | Until::Synced => false,
+            };
+        }
+        let segment = reader.position().map_or(0, |(segment, _)| segment);
+        if feed.filled.send(Chunk { bytes, segment }).is_err() {
+            return Ok(0);
+        }
+        if let Some(error) = end {
+            return ended(log, &reader, error);
+        }
+    }
+    Ok(0)
+}
+
+/// Whether the place where reading stopped is the journal's end; the bytes of its torn tail.
+fn ended(log: &LogDir, reader: &Reader, error: ReadError) -> Result<u64, ReplayError> {
+    if !matches!(error, ReadError::Damaged { .. }) {
+        return Err(error.into());
+    }
+    let here = reader.position().map_or(0, |(segment, _)| segment);
+    if reader.is_at_end() && is_unused_after(log, here)? {
+        return Ok(0);
+    }
+    judge(log)
+}
+
+/// True where every later segment is prepared and not begun.
+fn is_unused_after(log: &LogDir, segment: u64) -> io::Result<bool> {
+    let mut page = vec![0; SEGMENT_HEADER_SIZE];
+    for (_, path) in log.segments()?.iter().filter(|(index, _)| *index > segment) {
+        let read = log.open(path)?.read_at(&mut page, 0)?;
+        if !is_zero(&page[..read]) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Lets `verify` tell a torn tail, whose bytes are given, from damage.
+fn judge(log: &LogDir) -> Result<u64, ReplayError> {
+    let report = verify(log, &mut |_| ())?;
+    match report.damage {
+        Some(damage) => Err(ReplayError::Damaged(damage)),
+        None => Ok(report.torn_tail_bytes),
+    }
+}
+
+/// The applying thread.
+struct Applier {
+    until: Until,
+    state: State,
+    outbox: Outbox,
+    log: LogDir,
+    comparison: Option<Comparison>,
+    records: u64,
+    commands: u64,
+    events: u64,
+    /// The record was applied that is the last one asked for.
+    over: bool,
+}
+
+impl Applier {
+    fn new(log: &LogDir, until: Until) -> Result<Applier, ReplayError> {
+        Ok(Applier {
+            until,
+            state: State::new(),
+            outbox: Outbox::default(),
+            log: log.clone(),
+            comparison: None,
+            records: 0,
+            commands: 0,
+            events: 0,
+            over: false,
+        })
+    }
+
+    fn run(
+        &mut self,
+        chunks: &Receiver<Chunk>,
+        emptied: &Sender<Vec<u8>>,
+        each: &mut dyn FnMut(&Record<'_>, &[Event]),
+        progress: &mut dyn FnMut(At),
+    ) -> Result<(), ReplayError> {
+        for chunk in chunks {
+            let mut rest = chunk.bytes.as_slice();
+            while !rest.is_empty() && !self.over {
+                let batch = Batch::parse(rest).expect("the reading thread has checked it");
+                self.batch(&batch, each)?;
+                rest = &rest[batch.length()..];
+            }
+            progress(At { sequence: self.state.order.last, segment: chunk.segment });
+            // The reading thread may have ended.
+            let _ = emptied.send(chunk.bytes);
+        }
+        Ok(())
+    }
+
+    fn batch(
+        &mut self,
+        batch: &Batch<'_>,
+        each: &mut dyn FnMut(&Record<'_>, &[Event]),
+    ) -> Result<(), ReplayError> {
+        if self.comparison.is_none() {
+            self.comparison = Some(Comparison::new(&self.log, batch.id())?);
+        }
+        let comparison = self.comparison.as_mut().expect("it was just made");
+        comparison.begin(batch);
+        for record in batch.records() {
+            self.over = match self.until {
+                Until::Sequence(to) => record.sequence() > to,
+                Until::Time(to) => record.time() > to,
+                Until::End | Until::Synced => false,
+            };
+            if self.over {
+                // What the rest of the batch would have given is not known: nothing to compare.
+                return Ok(());
+            }
+            self.state.apply(&record, &mut self.outbox);
+            let events = self.outbox.events();
+            self.records += 1;
+            self.commands += u64::from(record.kind() == RecordKind::Command);
+            self.events += events.len() as u64;
+            each(&record, events);
+            comparison.push(record.time(), events);
+        }
+        comparison.end(batch.last())
+    }
+
+    fn finish(self, torn_tail_bytes: u64, elapsed: Duration) -> Result<Replayed, ReplayError> {
+        Ok(Replayed {
+            state: self.state,
+            records: self.records,
+            commands: self.commands,
+            events: self.events,
+            events_compared: self.comparison.map_or(0, |comparison| comparison.compared),
+            torn_tail_bytes,
+            elapsed,
+        })
+    }
+}
+
+/// Makes the event log's bytes anew and compares them with the files.
+struct Comparison {
+    builder: EventLogBuilder,
+    reader: Reader,
+    /// Last sequence that the files cover.
+    last: Sequence,
+    /// Events of the batch being made.
+    open: u64,
+    compared: u64,
+}
+
+impl Comparison {
+    fn new(log: &LogDir, id: JournalId) -> Result<Comparison, ReplayError> {
+        let known = info(log)?;
+        Ok(Comparison {
+            builder: EventLogBuilder::new(id, Tip::START),
+            reader: Reader::new(log.clone(), Sequence(1), Verify::Structure),
+            last: known.last,
+            open: 0,
+            compared: 0,
+        })
+    }
+
+    /// True where the files hold this batch of the journal.
+    fn is_on(&self) -> bool {
+        self.builder.complete() < self.last
+    }
+
+    fn begin(&mut self, batch: &Batch<'_>) {
+        if self.is_on() {
+            self.builder.begin_batch(batch.first(), Epoch(batch.header().epoch.get()));
+            self.open = 0;
+        }
+    }
+
+    fn push(&mut self, time: TimeNs, events: &[Event]) {
+        if self.is_on() {
+            self.builder.push(time, events);
+            self.open += events.len() as u64;
+        }
+    }
+
+    fn end(&mut self, last: Sequence) -> Result<(), ReplayError> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        self.builder.end_batch(last);
+        let mut rest = self.builder.sealed();
+        while !rest.is_empty() {
+            let made = Batch::parse(rest).expect("the builder has just sealed it");
+            if !matches(&mut self.reader, &made, &mut self.last)? {
+                self.open = 0;
+                break;
+            }
+            rest = &rest[made.length()..];
+        }
+        self.builder.clear();
+        self.compared += self.open;
+        Ok(())
+    }
+}
+
+/// Compares a batch with the next one of the event log's files. False where their unfinished end
+/// begins, which is then taken for their end.
+fn matches(reader: &mut Reader, made: &Batch<'_>, end: &mut Sequence) -> Result<bool, ReplayError> {
+    let (first, last) = (made.first(), made.last());
+    let flawed = match reader.next_batch(*end) {
+        Ok(Some(found)) if found.bytes() == made.bytes() => return Ok(true),
+        Ok(Some(found)) => match found.check(LogKind::Events, Verify::Chain, TimeNs(0)) {
+            Ok(_) => return Err(ReplayError::Diverged { first, last }),
+            Err(flawed) => flawed.to_string(),
+        },
+        Ok(None) => return Err(ReplayError::Diverged { first, last }),
+        Err(error) => error.to_string(),
+    };
+    if last >= *end {
+        // The last batch of all, torn by a crash or being written while it was read.
+        *end = Sequence::NONE;
+        return Ok(false);
+    }
+    Err(ReplayError::EventLog { first, last, what: flawed })
+}

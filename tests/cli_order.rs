@@ -1,0 +1,452 @@
+//! `order`, `book` and `account` against a real node.
+
+use crate::support::{
+    Lines, PATIENCE, Served, command, dir, good, json, objects, outcry, refused, stderr, venue,
+    wait,
+};
+use openoutcry::limits::FRAME_MAX_BYTES;
+use openoutcry::types::{AssetId, InstrumentId, KeyId, Role, Sequence, SessionId, TimeNs};
+use openoutcry::wire::frame_length;
+use openoutcry::wire::message::{Challenge, LogonAccepted, send};
+use openoutcry::wire::query::send_reference;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+
+fn new_order(account: &str, side: &str, price: &str, quantity: &str) -> Vec<String> {
+    let words = ["order", "new", "--account", account, "--symbol", "BTC-USDT", "--side", side];
+    let more = ["--price", price, "--quantity", quantity];
+    words.into_iter().chain(more).map(str::to_owned).collect()
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+fn run(dir: &Path, line: &str, status: i32) -> Value {
+    json(dir, &words(line), status).pop().unwrap_or_default()
+}
+
+/// An asset's available and frozen balance.
+fn balance(dir: &Path, account: u64, asset: &str) -> (String, String) {
+    let account = good(dir, &["account", &account.to_string()]);
+    let rows = account["assets"].as_array().expect("rows").clone();
+    let row = rows.iter().find(|row| row["asset"] == asset).expect("the asset has a balance");
+    let text = |name: &str| row[name].as_str().expect("decimal text").to_owned();
+    (text("available"), text("frozen"))
+}
+
+#[test]
+fn a_newcomer_can_deposit_trade_look_and_withdraw() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let dir = node.dir.as_path();
+    let deposit = run(dir, "order deposit --account 2 --asset USDT --amount 10.5", 0);
+    assert_eq!(deposit["status"], "done");
+    assert_eq!(deposit["filled"], "0");
+    assert_eq!(deposit["fills"], json!([]));
+    assert_eq!(deposit["reject_reason"], Value::Null);
+    assert_eq!(balance(dir, 2, "USDT").0, "1000000010.5");
+
+    let sell = "order new --account 3 --symbol BTC-USDT --side sell --price 100.5 --quantity 2 \
+                --client-order-id 7";
+    let maker = run(dir, sell, 0);
+    assert_eq!(maker["status"], "pending");
+    assert_eq!(maker["leaves"], "2");
+    assert_eq!(maker["order_id"], maker["sequence"]);
+    let buy =
+        "order new --account 2 --symbol BTC-USDT --side buy --price 101 --quantity 0.5 --sign";
+    let taker = run(dir, buy, 0);
+    assert_eq!(taker["status"], "fully-filled");
+    assert_eq!(taker["filled"], "0.5");
+    assert_eq!(taker["fills"], json!([{"price": "100.5", "quantity": "0.5"}]));
+    assert!(taker["message_id"].is_string());
+
+    let book = run(dir, "book BTC-USDT", 0);
+    assert_eq!(book["symbol"], "BTC-USDT");
+    assert_eq!(book["last"], "100.5");
+    assert_eq!(book["asks"], json!([["100.5", "1.5", 1]]));
+    assert_eq!(book["bids"], json!([]));
+    assert!(book["sequence"].as_u64() > taker["sequence"].as_u64());
+    let orders = run(dir, "book BTC-USDT --orders --depth 1", 0);
+    assert_eq!(orders["asks"], json!([["100.5", "1.5", maker["order_id"]]]));
+
+    let account = run(dir, "account 3", 0);
+    assert_eq!(account["account"], 3);
+    let order = &account["orders"][0];
+    assert_eq!(order["client_order_id"], 7);
+    assert_eq!(
+        (&order["price"], &order["quantity"], &order["filled"], &order["leaves"]),
+        (&json!("100.5"), &json!("2"), &json!("0.5"), &json!("1.5"))
+    );
+    let by_client = "--account 3 --symbol BTC-USDT --orig-client-order-id 7";
+    let replaced = run(dir, &format!("order replace {by_client} --price 102 --quantity 3"), 0);
+    assert_eq!(replaced["leaves"], "2.5");
+    let cancelled = run(dir, &format!("order cancel {by_client}"), 0);
+    assert_eq!(cancelled["status"], "partial-canceled");
+    run(dir, "order transfer --from 2 --to 3 --asset BTC --amount 0.25", 0);
+    run(dir, "order withdraw --account 3 --asset BTC --amount 999999.75", 0);
+    assert_eq!(balance(dir, 2, "BTC"), ("1000000.25".to_owned(), "0".to_owned()));
+    let table = outcry(dir, &["account", "2"]);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("1000000.25"));
+    assert_eq!(run(dir, "book BTC-USDT", 0)["asks"], json!([]));
+    node.stop();
+}
+
+#[test]
+fn mistakes_are_told_by_status_and_name() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let dir = node.dir.as_path();
+    let order = |price: &str, quantity: &str| new_order("2", "buy", price, quantity).join(" ");
+    for (line, words) in [
+        (order("1", "1").replace("BTC-USDT", "ETH-USDT"), "symbol ETH-USDT: no such instrument"),
+        (order("100.505", "1"), "price 100.505 is not a multiple of 0.01, the tick of BTC-USDT"),
+        (order("100", "0.0000001"), "quantity 0.0000001 is not a multiple of 0.000001, the lot"),
+        (order("1e2", "1"), "price 1e2 is not a decimal number"),
+        (order("1", "1") + " --type market", "market orders do not exist in this release"),
+        (order("1", "1") + " --tif fok", "fok does not exist in this release"),
+        (
+            "order deposit --account 2 --asset EUR --amount 1".to_owned(),
+            "asset EUR: no such asset; there is BTC, USDT",
+        ),
+        ("book ETH-USDT".to_owned(), "there is BTC-USDT"),
+        ("order cancel --account 2 --symbol BTC-USDT".to_owned(), "--order-id"),
+    ] {
+        refused(dir, &crate::cli_order::words(&line), 2, &[words]);
+    }
+    for (line, reason) in [
+        (order("1", "0"), "InvalidQuantity"),
+        (order("-1", "1"), "InvalidPrice"),
+        (order("100000", "20000"), "InsufficientFunds"),
+        (order("1", "1").replace("--account 2", "--account 99"), "UnknownAccount"),
+        ("order cancel --account 2 --symbol BTC-USDT --order-id 1".to_owned(), "UnknownOrder"),
+        ("order deposit --account 2 --asset BTC --amount 0".to_owned(), "InvalidAmount"),
+    ] {
+        let answer = run(dir, &line, 1);
+        assert_eq!(answer["status"], "rejected", "{line}");
+        assert_eq!(answer["reject_reason"], reason, "{line}");
+        assert!(answer["sequence"].is_u64(), "{line}");
+        refused(dir, &words(&line), 1, &[reason]);
+    }
+    refused(dir, &["account", "99"], 1, &["UnknownAccount", "99"]);
+    node.stop();
+}
+
+#[test]
+fn who_cannot_reach_the_node_is_told_where_it_was_looked_for() {
+    let dir = dir();
+    refused(dir.path(), &["book", "BTC-USDT"], 3, &["journal/endpoint.json", "outcry serve"]);
+    refused(dir.path(), &["account", "2", "--connect", "127.0.0.1:1"], 3, &["--key FILE"]);
+    let made = outcry(dir.path(), &["keygen", "stranger.key"]);
+    assert_eq!(made.status.code(), Some(0));
+    let node = Served::start(dir.path(), &[]);
+    let stranger = ["book", "BTC-USDT", "--key", "stranger.key"];
+    refused(dir.path(), &stranger, 3, &["LogonRefused", "stranger.key", "[[genesis.keys]]"]);
+    let elsewhere = ["book", "BTC-USDT", "--key", "missing.key"];
+    refused(dir.path(), &elsewhere, 2, &["missing.key"]);
+    let key = dir.path().join("journal/keys/demo.key").display().to_string();
+    let address = node.address().to_owned();
+    let both = ["--connect", &format!("127.0.0.1:1,{address}"), "--key", &key];
+    good(dir.path(), &[&["book", "BTC-USDT"], &both[..]].concat());
+    node.kill();
+    refused(dir.path(), &["book", "BTC-USDT"], 3, &[&address, "endpoint.json"]);
+}
+
+#[test]
+fn a_repeated_message_id_gives_the_same_answer_and_orders_once() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let line = new_order("2", "buy", "50", "1").join(" ") + " --message-id twice";
+    let first = run(dir.path(), &line, 0);
+    let second = run(dir.path(), &(line.clone() + " --timestamp-ms 1"), 0);
+    assert_eq!(first["duplicate"], false);
+    assert_eq!(second["duplicate"], true);
+    for field in ["message_id", "sequence", "order_id", "status", "filled", "leaves", "fills"] {
+        assert_eq!(first[field], second[field], "{field}");
+    }
+    assert_eq!(run(dir.path(), "book BTC-USDT", 0)["bids"], json!([["50", "1", 1]]));
+    let other = run(dir.path(), &line.replace("50", "51"), 3);
+    assert_eq!(other["reject_reason"], "IdReused");
+    assert_eq!(other["sequence"], Value::Null);
+    node.stop();
+}
+
+#[test]
+fn commands_at_the_same_time_have_sessions_of_their_own() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let spawn = |_| {
+        let mut command = command(dir.path(), &["book", "BTC-USDT", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs")
+    };
+    let children: Vec<_> = (0..8).map(spawn).collect();
+    for child in children {
+        let output = child.wait_with_output().expect("a child of ours");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(objects(&output).len(), 1);
+    }
+    node.stop();
+}
+
+/// The golden scenario's orders: side, price, quantity.
+const G1: &[(&str, &str, &str)] = &[
+    ("buy", "2082.34", "1"),
+    ("sell", "2087.6", "2"),
+    ("buy", "2087.8", "1"),
+    ("buy", "2085.01", "5"),
+    ("sell", "2088.02", "3"),
+    ("sell", "2087.60", "6"),
+    ("buy", "2081.11", "7"),
+    ("buy", "2086.0", "3"),
+    ("buy", "2088.33", "1"),
+    ("sell", "2086.54", "2"),
+    ("sell", "2086.55", "5"),
+    ("buy", "2086.55", "3"),
+];
+
+fn g1(dir: &Path, account_of: fn(usize) -> u64) {
+    let mut text = "quantity,price,action,side,symbol,account,client_order_id\n".to_owned();
+    for (number, (side, price, quantity)) in (1..).zip(G1) {
+        let account = account_of(number);
+        text.push_str(&format!("{quantity},{price},new,{side},BTC-USDT,{account},{number}\n"));
+    }
+    std::fs::write(dir.join("g1.csv"), text).expect("a writable directory");
+    let mut rows = json(dir, &["order", "file", "g1.csv"], 0);
+    let summary = rows.pop().expect("a summary");
+    assert_eq!(summary["sent"], 12);
+    assert_eq!(summary["acknowledged"], 12);
+    assert_eq!(summary["rejected"], json!({}));
+    let lines: Vec<_> = rows.iter().map(|row| row["line"].as_u64().expect("a line")).collect();
+    assert_eq!(lines, (2..14).collect::<Vec<_>>());
+    let status = |number: usize| rows[number - 1]["status"].as_str().expect("a status").to_owned();
+    for number in [1, 2, 4, 5, 6, 7, 8, 10, 11] {
+        assert_eq!(status(number), "pending", "order {number}");
+    }
+    for number in [3, 9, 12] {
+        assert_eq!(status(number), "fully-filled", "order {number}");
+    }
+    let fill = |price: &str, quantity: &str| json!({"price": price, "quantity": quantity});
+    assert_eq!(rows[2]["fills"], json!([fill("2087.6", "1")]));
+    assert_eq!(rows[8]["fills"], json!([fill("2087.6", "1")]));
+    assert_eq!(rows[11]["fills"], json!([fill("2086.54", "2"), fill("2086.55", "1")]));
+    let book = good(dir, &["book", "BTC-USDT"]);
+    assert_eq!(book["last"], "2086.55");
+    assert_eq!(book["asks"], json!([["2086.55", "4", 1], ["2087.6", "6", 1], ["2088.02", "3", 1]]));
+    assert_eq!(
+        book["bids"],
+        json!([["2086", "3", 1], ["2085.01", "5", 1], ["2082.34", "1", 1], ["2081.11", "7", 1]])
+    );
+    let two = good(dir, &["book", "BTC-USDT", "--depth", "2"]);
+    assert_eq!(two["asks"].as_array().map(Vec::len), Some(2));
+    assert_eq!(two["bids"].as_array().map(Vec::len), Some(2));
+    assert_eq!(two["more"], true);
+}
+
+#[test]
+fn the_golden_scenario_as_a_file_ends_in_its_exact_figures() {
+    let figures = |dir: &Path, account, btc: (&str, &str), usdt: (&str, &str)| {
+        let owned = |pair: (&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
+        assert_eq!(balance(dir, account, "BTC"), owned(btc), "BTC of {account}");
+        assert_eq!(balance(dir, account, "USDT"), owned(usdt), "USDT of {account}");
+    };
+    let one = dir();
+    venue(one.path(), &[2]);
+    let node = Served::start(one.path(), &[]);
+    g1(one.path(), |_| 2);
+    figures(one.path(), 2, ("999987", "13"), ("966666.84", "33333.16"));
+    figures(one.path(), 1, ("-1000000", "0"), ("-1000000", "0"));
+    node.stop();
+
+    let two = dir();
+    venue(two.path(), &[2, 3]);
+    let node = Served::start(two.path(), &[]);
+    g1(two.path(), |number| if number % 2 == 1 { 2 } else { 3 });
+    figures(two.path(), 2, ("999994", "7"), ("981261.24", "16650.11"));
+    figures(two.path(), 3, ("999993", "6"), ("985405.6", "16683.05"));
+    figures(two.path(), 1, ("-2000000", "0"), ("-2000000", "0"));
+    node.stop();
+}
+
+#[test]
+fn nothing_of_a_file_is_sent_unless_all_of_it_is_good() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let write = |text: &str| std::fs::write(dir.path().join("bad.csv"), text).expect("writable");
+    let header = "action,account,symbol,side,price,quantity\n";
+    let file = ["order", "file", "bad.csv"];
+    write(&format!("{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,up,10,1\n"));
+    refused(
+        dir.path(),
+        &file,
+        2,
+        &["line 3, column side: up: write buy or sell", "nothing was sent"],
+    );
+    write(&format!("{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,buy,10.001,1\n"));
+    refused(
+        dir.path(),
+        &file,
+        2,
+        &["line 3, column price: price 10.001 is not a multiple of 0.01"],
+    );
+    refused(dir.path(), &["order", "file", "missing.csv"], 2, &["missing.csv"]);
+    assert_eq!(run(dir.path(), "book BTC-USDT", 0)["bids"], json!([]));
+
+    write(&format!(
+        "{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,buy,10,0\nnew,99,BTC-USDT,buy,1,1\n"
+    ));
+    let rows = json(dir.path(), &file, 1);
+    let summary = rows.last().expect("a summary");
+    assert_eq!(summary["sent"], 3);
+    assert_eq!(summary["acknowledged"], 1);
+    assert_eq!(summary["rejected"], json!({"InvalidQuantity": 1, "UnknownAccount": 1}));
+    node.stop();
+}
+
+#[test]
+fn fills_that_an_answer_has_no_room_for_are_waited_for() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let mut text = "action,account,symbol,side,price,quantity\n".to_owned();
+    for price in 1..=40 {
+        text.push_str(&format!("new,3,BTC-USDT,sell,{price},1\n"));
+    }
+    text.push_str("new,2,BTC-USDT,buy,30,30\n");
+    std::fs::write(dir.path().join("sweep.csv"), text).expect("a writable directory");
+    let rows = json(dir.path(), &["order", "file", "sweep.csv"], 0);
+    assert_eq!(rows[40]["fills"].as_array().map(Vec::len), Some(30));
+    let sweep = run(dir.path(), &new_order("2", "buy", "40", "10").join(" "), 0);
+    assert_eq!(sweep["fill_count"], 10);
+    let mut more = "action,account,symbol,side,price,quantity\n".to_owned();
+    (1..=20).for_each(|price| more.push_str(&format!("new,3,BTC-USDT,sell,{price},1\n")));
+    std::fs::write(dir.path().join("more.csv"), more).expect("a writable directory");
+    json(dir.path(), &["order", "file", "more.csv"], 0);
+    let sweep = run(dir.path(), &new_order("2", "buy", "40", "20").join(" "), 0);
+    let fills = sweep["fills"].as_array().expect("fills");
+    assert_eq!(fills.len(), 20);
+    assert_eq!(fills[19], json!({"price": "20", "quantity": "1"}));
+    node.stop();
+}
+
+#[test]
+fn a_killed_node_keeps_every_answered_order() {
+    const ORDERS: u64 = 3000;
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let mut text = "action,account,symbol,side,price,quantity\n".to_owned();
+    (0..ORDERS).for_each(|_| text.push_str("new,2,BTC-USDT,buy,10,0.001\n"));
+    std::fs::write(dir.path().join("many.csv"), text).expect("a writable directory");
+    let args = ["order", "file", "many.csv", "--message-ids", "many", "--window", "64", "--json"];
+    let mut child = command(dir.path(), &args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let lines = Lines::of(&mut child);
+    let mut answered: Vec<Value> = (0..200).map(|_| lines.next().expect("an answer")).collect();
+    node.kill();
+    while let Some(line) = lines.next() {
+        answered.push(line);
+    }
+    let ended = wait(&mut child);
+    let summary = answered.pop().expect("a summary");
+    if ended == 3 {
+        assert!(summary["unanswered"].as_u64() > Some(0), "{summary}");
+    }
+    let node = Served::start(dir.path(), &[]);
+    let again = json(dir.path(), &args[..7], 0);
+    assert_eq!(again.last().expect("a summary")["acknowledged"], ORDERS);
+    let rows = &again[..again.len() - 1];
+    for before in &answered {
+        let after = rows.iter().find(|row| row["line"] == before["line"]).expect("every line");
+        assert_eq!(after["duplicate"], true, "line {}", before["line"]);
+        assert_eq!(after["sequence"], before["sequence"]);
+        assert_eq!(after["order_id"], before["order_id"]);
+    }
+    let book = run(dir.path(), "book BTC-USDT", 0);
+    assert_eq!(book["bids"], json!([["10", "3", ORDERS]]));
+    node.stop();
+}
+
+/// A server that logs a client on, tells it the venue, and then falls silent.
+fn mute() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let mut out = Vec::new();
+        let challenge = Challenge { nonce: [1; 32], time_ns: TimeNs(1), frame_max: 4096 };
+        send(&challenge, 0, &mut out);
+        stream.write_all(&out).expect("the client reads");
+        next(&mut stream);
+        let accepted = LogonAccepted {
+            session: SessionId(1),
+            key: KeyId(1),
+            role: Role::Operator,
+            outbound: 0,
+            sequence: Sequence(1),
+            heartbeat_interval_ms: 0,
+        };
+        out.clear();
+        send(&accepted, 0, &mut out);
+        stream.write_all(&out).expect("the client reads");
+        let reference = next(&mut stream);
+        let asset = openoutcry::genesis::Asset { id: AssetId(1), symbol: "BTC".into(), scale: 8 };
+        let instrument = openoutcry::genesis::Instrument {
+            id: InstrumentId(1),
+            symbol: "BTC-USDT".into(),
+            base: AssetId(1),
+            quote: AssetId(1),
+            price_scale: 2,
+            tick_units: 1,
+            quantity_scale: 2,
+            lot_units: 1,
+            base_per_lot: 1,
+            quote_per_tick_lot: 1,
+            quantity_min: 1,
+            quantity_max: 100,
+            price_max: 100,
+        };
+        out.clear();
+        send_reference(&[asset], &[instrument], reference, &mut out);
+        stream.write_all(&out).expect("the client reads");
+        next(&mut stream);
+        // Until the client gives up.
+        let _ = stream.read(&mut [0; 1]);
+    });
+    address
+}
+
+/// Reads a frame; its client sequence.
+fn next(stream: &mut TcpStream) -> u64 {
+    let mut bytes = Vec::new();
+    loop {
+        if let Ok(Some(length)) = frame_length(&bytes, FRAME_MAX_BYTES)
+            && bytes.len() >= length
+        {
+            let limits =
+                openoutcry::wire::OpenLimits { frame_max: FRAME_MAX_BYTES, strict_reserved: true };
+            return openoutcry::wire::Frame::open(&bytes[..length], &limits)
+                .expect("a good frame")
+                .client_sequence();
+        }
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).expect("the client sends");
+        assert!(count > 0, "the client stays");
+        bytes.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[test]
+fn without_an_answer_the_outcome_is_unknown_and_can_be_asked_for() {
+    let dir = dir();
+    assert_eq!(outcry(dir.path(), &["keygen", "any.key"]).status.code(), Some(0));
+    let address = mute();
+    let line = new_order("2", "buy", "1", "1").join(" ")
+        + &format!(" --connect {address} --key any.key --timeout-s 1 --message-id lost-1");
+    let told = ["outcome of message lost-1 is unknown", "--message-id lost-1 --timestamp-ms "];
+    refused(dir.path(), &words(&line), 3, &told);
+}

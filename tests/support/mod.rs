@@ -1,0 +1,212 @@
+//! The real binary on loopback, for tests: a node that is stopped with its value, commands and their
+//! output.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take; generous, for machines under load.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What every node of a test is started with: any free port, and small segments, which are prepared
+/// quickly.
+const SETTINGS: &[&str] = &[
+    "--json",
+    "--set",
+    "gateway.native.listen=127.0.0.1:0",
+    "--set",
+    "journal.segment_size_bytes=8388608",
+];
+
+/// A temporary directory to run in.
+pub(crate) fn dir() -> TempDir {
+    TempDir::new().expect("a temporary directory")
+}
+
+/// `outcry` with these arguments in a directory, and no configuration of the machine around it.
+pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outcry"));
+    command.current_dir(dir).args(args).env_clear();
+    command
+}
+
+/// Runs `outcry` to its end.
+pub(crate) fn outcry(dir: &Path, args: &[&str]) -> Output {
+    command(dir, args).output().expect("the binary runs")
+}
+
+/// Runs `outcry ... --json`, expects a status and gives the objects on stdout.
+pub(crate) fn json(dir: &Path, args: &[&str], status: i32) -> Vec<Value> {
+    let output = outcry(dir, &[args, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {}", stderr(&output));
+    objects(&output)
+}
+
+/// Runs `outcry ... --json`, expects status 0 and gives the last object on stdout.
+pub(crate) fn good(dir: &Path, args: &[&str]) -> Value {
+    json(dir, args, 0).pop().unwrap_or_else(|| panic!("{args:?} printed nothing"))
+}
+
+/// Runs `outcry` and expects a status and these words on stderr.
+pub(crate) fn refused(dir: &Path, args: &[&str], status: i32, words: &[&str]) {
+    let output = outcry(dir, args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{args:?} does not say {word:?}: {text}");
+    }
+}
+
+/// The objects on stdout; nothing else may stand there.
+pub(crate) fn objects(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).expect("stdout is text");
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+    text.lines().map(parse).collect()
+}
+
+/// What stands on stderr.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Lines of a child's stdout, as they come.
+pub(crate) struct Lines {
+    receiver: Receiver<String>,
+}
+
+impl Lines {
+    /// Reads a child's stdout, which was piped.
+    pub(crate) fn of(child: &mut Child) -> Lines {
+        let stdout = child.stdout.take().expect("stdout was piped");
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Lines { receiver }
+    }
+
+    /// The next line; `None` at the end of the stream.
+    pub(crate) fn next(&self) -> Option<Value> {
+        match self.receiver.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                Some(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line within {PATIENCE:?}"),
+        }
+    }
+}
+
+/// Waits for a child's end.
+pub(crate) fn wait(child: &mut Child) -> i32 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return status.code().unwrap_or(-1);
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            panic!("no end within {PATIENCE:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// A running node; killed when it is dropped.
+pub(crate) struct Served {
+    child: Child,
+    lines: Lines,
+    /// The directory it runs in; its data lies in `journal` below it.
+    pub(crate) dir: PathBuf,
+    /// Its first line.
+    pub(crate) ready: Value,
+}
+
+impl Served {
+    /// Starts a node in a directory and waits until it accepts orders.
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Served {
+        let args = [&["serve"], SETTINGS, args].concat();
+        let mut command = command(dir, &args);
+        let log = std::fs::File::create(dir.join("serve.log")).expect("a writable directory");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
+        let lines = Lines::of(&mut child);
+        let Some(ready) = lines.next() else {
+            let status = wait(&mut child);
+            let log = std::fs::read_to_string(dir.join("serve.log")).unwrap_or_default();
+            panic!("the node ended with status {status}: {log}");
+        };
+        assert_eq!(ready["ready"], true, "{ready}");
+        let served = Served { child, lines, dir: dir.to_owned(), ready };
+        served.wait_for_endpoint();
+        served
+    }
+
+    /// The file is written behind the ready line; it may be that of an earlier run until then.
+    fn wait_for_endpoint(&self) {
+        let path = self.dir.join("journal/endpoint.json");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let endpoint: Value = serde_json::from_str(&text).unwrap_or_default();
+            if endpoint["pid"] == self.child.id() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no endpoint.json within {PATIENCE:?}");
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+
+    /// Its native address.
+    pub(crate) fn address(&self) -> &str {
+        self.ready["native"].as_str().expect("an address")
+    }
+
+    /// Stops it as SIGTERM does, and gives its last line.
+    pub(crate) fn stop(mut self) -> Value {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(killed.success());
+        let mut last = Value::Null;
+        while let Some(line) = self.lines.next() {
+            last = line;
+        }
+        assert_eq!(wait(&mut self.child), 0, "{last}");
+        assert_eq!(last["stopped"], true, "{last}");
+        last
+    }
+
+    /// Ends it as SIGKILL does: at once.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("a child of ours");
+        wait(&mut self.child);
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Either it is gone already, or it has to go.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A venue with these accounts, each of which begins with a million BTC and USDT.
+pub(crate) fn venue(dir: &Path, accounts: &[u64]) {
+    let mut text = String::new();
+    for id in accounts {
+        text.push_str(&format!(
+            "[[genesis.accounts]]\nid = {id}\ndeposits = [{{ asset = \"BTC\", amount = \"1000000\" }}, \
+             {{ asset = \"USDT\", amount = \"1000000\" }}]\n"
+        ));
+    }
+    std::fs::write(dir.join("config.toml"), text).expect("a writable directory");
+}
