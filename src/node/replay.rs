@@ -20,14 +20,17 @@ use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, verify};
 use crate::journal::view::{Batch, Record, Verify};
 use crate::sequencer::Order;
+use crate::sys::storage::Mapping;
 use crate::types::{Epoch, Sequence, TimeNs};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Bytes of batches that are handed over at once.
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 128 * 1024;
 /// Buffers that go round.
 const CHUNKS: usize = 8;
 
@@ -160,28 +163,65 @@ pub fn replay(
 /// A buffer on its way.
 #[derive(Default)]
 struct Chunk {
-    /// Whole batches.
-    bytes: Vec<u8>,
-    /// Segment that the last one came from.
-    segment: u64,
+    /// Whole batches that the reading thread has checked, in place.
+    places: Vec<Place>,
     /// Events of the records that were applied.
     events: Vec<Event>,
     /// How many events each of them gave.
     counts: Vec<u32>,
 }
 
+/// Batches that follow one another in a segment.
+struct Place {
+    segment: u64,
+    map: Arc<dyn Mapping>,
+    bytes: Range<usize>,
+}
+
 impl Chunk {
-    /// The batches, which the reading thread has checked.
+    fn len(&self) -> usize {
+        self.places.iter().map(|place| place.bytes.len()).sum()
+    }
+
     fn batches(&self) -> impl Iterator<Item = Batch<'_>> {
-        let mut rest = self.bytes.as_slice();
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let batch = Batch::parse(rest).expect("the reading thread has checked it");
-            rest = &rest[batch.length()..];
-            Some(batch)
+        self.places.iter().flat_map(|place| {
+            let mut rest = &place.map.bytes()[place.bytes.clone()];
+            std::iter::from_fn(move || {
+                if rest.is_empty() {
+                    return None;
+                }
+                let batch = Batch::parse(rest).expect("the reading thread has checked it");
+                rest = &rest[batch.length()..];
+                Some(batch)
+            })
         })
+    }
+
+    /// Adds a batch of `length` bytes that ends at `end`; its segment is mapped where it was not yet.
+    fn add(
+        &mut self,
+        log: &LogDir,
+        mapped: &mut Option<(u64, Arc<dyn Mapping>)>,
+        (segment, end): (u64, u64),
+        length: usize,
+    ) -> io::Result<()> {
+        let end = usize::try_from(end).expect("a segment is mapped whole");
+        if let Some(place) = self.places.last_mut().filter(|place| place.segment == segment) {
+            assert_eq!(place.bytes.end + length, end, "batches have no gaps");
+            place.bytes.end = end;
+            return Ok(());
+        }
+        let map = match mapped {
+            Some((index, map)) if *index == segment => map.clone(),
+            _ => {
+                let file = log.open(&log.segment_path(segment))?;
+                let map: Arc<dyn Mapping> = file.map(file.len()?)?.into();
+                *mapped = Some((segment, map.clone()));
+                map
+            }
+        };
+        self.places.push(Place { segment, map, bytes: end - length..end });
+        Ok(())
     }
 }
 
@@ -194,15 +234,18 @@ fn read(
     filled: Sender<Chunk>,
 ) -> Result<u64, ReplayError> {
     let mut reader = Reader::new(log.clone(), Sequence(1), Verify::Chain);
-    let mut last = false;
+    let (mut last, mut mapped) = (false, None);
     while !last {
         // Nobody hands buffers back, or takes them, where one of the other threads has ended early.
         let Ok(mut chunk) = buffers.recv() else { return Ok(0) };
-        chunk.bytes.clear();
+        chunk.places.clear();
         let mut end = None;
-        while chunk.bytes.len() < CHUNK_BYTES && !last {
-            match reader.next_batch(limit) {
-                Ok(Some(batch)) => chunk.bytes.extend_from_slice(batch.bytes()),
+        while chunk.len() < CHUNK_BYTES && !last {
+            match reader.next_batch(limit).map(|batch| batch.map(|batch| batch.length())) {
+                Ok(Some(length)) => {
+                    let at = reader.position().expect("a batch was read");
+                    chunk.add(log, &mut mapped, at, length)?;
+                }
                 Ok(None) => last = true,
                 Err(error) => {
                     end = Some(error);
@@ -215,7 +258,6 @@ fn read(
                 Until::End | Until::Synced => false,
             };
         }
-        chunk.segment = reader.position().map_or(0, |(segment, _)| segment);
         if filled.send(chunk).is_err() {
             return Ok(0);
         }
@@ -316,7 +358,8 @@ impl Applier {
                 counts.push(given.len() as u32);
                 sequence = record.sequence();
             }
-            progress(At { sequence, segment: chunk.segment });
+            let segment = chunk.places.last().map_or(0, |place| place.segment);
+            progress(At { sequence, segment });
             let chunk = Chunk { events, counts, ..chunk };
             if applied.send(chunk).is_err() {
                 // The comparison has failed.
