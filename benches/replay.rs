@@ -16,8 +16,8 @@ use openoutcry::node::replay::{Until, replay};
 use openoutcry::sys::disk::Disk;
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{
-    AccountId, ClientOrderId, Epoch, InstrumentId, KeyId, OrderId, OrderType, Price, Quantity, Role,
-    Sequence, SessionId, Side, TimeInForce, TimeNs,
+    AccountId, ClientOrderId, Epoch, InstrumentId, KeyId, OrderId, OrderType, Price, Quantity,
+    Role, Sequence, SessionId, Side, TimeInForce, TimeNs,
 };
 use openoutcry::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, payload,
@@ -121,7 +121,9 @@ fn main() {
         let (commands, events) = (replayed.commands, replayed.events);
         report(
             dir.path(),
-            &format!("{commands} commands, {events} events in {seconds:.3} s: {per_s:.0} commands/s"),
+            &format!(
+                "{commands} commands, {events} events in {seconds:.3} s: {per_s:.0} commands/s"
+            ),
         );
     }
 }
@@ -147,7 +149,8 @@ fn start(logs: &Logs) -> Booted {
 fn write(logs: &Logs, count: u64) {
     let Booted { mut batches, mut writer, mut preparer, state, .. } = start(logs);
     let mut sequence = state.order.last;
-    let mut market = Market { random: Random(0x9E37_79B9), price: 3_000_000, next: 0, resting: VecDeque::new() };
+    let mut market =
+        Market { random: Random(0x9E37_79B9), price: 3_000_000, next: 0, resting: VecDeque::new() };
     batches.begin(Epoch(1), sequence);
     sequence = sequence.next();
     let mut logon = SessionLogon::named(b"bench");

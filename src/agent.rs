@@ -193,7 +193,9 @@ impl Crew {
                     }
                     done > 0
                 };
-                self.parker.park(events, deadline, look_again).expect("polling an open epoll descriptor");
+                self.parker
+                    .park(events, deadline, look_again)
+                    .expect("polling an open epoll descriptor");
             }
         }
     }

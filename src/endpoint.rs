@@ -17,6 +17,8 @@ pub struct Endpoint {
     pub pid: u32,
     /// Address of the native listener.
     pub native: String,
+    /// Its ack policy.
+    pub policy: String,
     /// A key that may log on, where the node made one itself.
     pub key: Option<PathBuf>,
 }

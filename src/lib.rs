@@ -6,10 +6,10 @@ pub mod node;
 
 // The way of a command.
 pub mod gateway;
-pub mod sequencer;
 pub mod journal;
 pub mod lanes;
 pub mod publish;
+pub mod sequencer;
 
 // Pure: no thread, no clock, no I/O.
 pub mod command;
@@ -27,6 +27,7 @@ pub mod keys;
 
 // Ground.
 pub mod agent;
+pub mod checksum;
 pub mod config;
 pub mod endpoint;
 pub mod fatal;

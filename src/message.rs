@@ -37,6 +37,17 @@ pub enum MessageKind {
     Duplicate(crate::types::Sequence),
 }
 
+impl MessageKind {
+    /// True for the begin and the end of a session.
+    #[must_use]
+    pub const fn is_session(self) -> bool {
+        matches!(
+            self,
+            MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost
+        )
+    }
+}
+
 /// A range of a message's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {

@@ -22,6 +22,11 @@ thread_local! {
 /// Counts the allocations of each thread, so that tests beside each other do not disturb.
 struct Counting;
 
+/// Allocations of this thread so far.
+pub(crate) fn so_far() -> u64 {
+    COUNT.with(Cell::get)
+}
+
 fn count() {
     // A thread that is ending has no counter any more, and nobody to ask it.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
@@ -53,9 +58,9 @@ static ALLOCATOR: Counting = Counting;
 
 /// Allocations of this thread while `work` ran.
 pub(crate) fn allocations(work: impl FnOnce()) -> u64 {
-    let before = COUNT.with(Cell::get);
+    let before = so_far();
     work();
-    COUNT.with(Cell::get) - before
+    so_far() - before
 }
 
 #[test]

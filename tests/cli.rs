@@ -46,7 +46,7 @@ fn config_show_gives_a_row_a_key() {
     assert_eq!(row("ack.policy")["value"], "memory");
     assert_eq!(row("ack.policy")["origin"], "--set");
     assert_eq!(row("log.level")["origin"], "config.toml");
-    assert_eq!(row("journal.segments_ahead")["value"], 2);
+    assert_eq!(row("journal.segments_ahead")["value"], 3);
     assert_eq!(row("journal.segments_ahead")["origin"], "default");
     assert!(rows.iter().all(|row| row.get("value").is_some()));
 

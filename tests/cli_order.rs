@@ -1,7 +1,8 @@
 //! `order`, `book` and `account` against a real node.
 
 use crate::support::{
-    Lines, PATIENCE, Served, command, dir, good, json, objects, outcry, refused, stderr, venue, wait,
+    Lines, PATIENCE, Served, command, dir, good, json, objects, outcry, refused, stderr, venue,
+    wait,
 };
 use openoutcry::limits::FRAME_MAX_BYTES;
 use openoutcry::types::{AssetId, InstrumentId, KeyId, Role, Sequence, SessionId, TimeNs};
@@ -55,7 +56,8 @@ fn a_newcomer_can_deposit_trade_look_and_withdraw() {
     assert_eq!(maker["status"], "pending");
     assert_eq!(maker["leaves"], "2");
     assert_eq!(maker["order_id"], maker["sequence"]);
-    let buy = "order new --account 2 --symbol BTC-USDT --side buy --price 101 --quantity 0.5 --sign";
+    let buy =
+        "order new --account 2 --symbol BTC-USDT --side buy --price 101 --quantity 0.5 --sign";
     let taker = run(dir, buy, 0);
     assert_eq!(taker["status"], "fully-filled");
     assert_eq!(taker["filled"], "0.5");
@@ -232,10 +234,7 @@ fn g1(dir: &Path, account_of: fn(usize) -> u64) {
     assert_eq!(rows[11]["fills"], json!([fill("2086.54", "2"), fill("2086.55", "1")]));
     let book = good(dir, &["book", "BTC-USDT"]);
     assert_eq!(book["last"], "2086.55");
-    assert_eq!(
-        book["asks"],
-        json!([["2086.55", "4", 1], ["2087.6", "6", 1], ["2088.02", "3", 1]])
-    );
+    assert_eq!(book["asks"], json!([["2086.55", "4", 1], ["2087.6", "6", 1], ["2088.02", "3", 1]]));
     assert_eq!(
         book["bids"],
         json!([["2086", "3", 1], ["2085.01", "5", 1], ["2082.34", "1", 1], ["2081.11", "7", 1]])
@@ -279,13 +278,25 @@ fn nothing_of_a_file_is_sent_unless_all_of_it_is_good() {
     let header = "action,account,symbol,side,price,quantity\n";
     let file = ["order", "file", "bad.csv"];
     write(&format!("{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,up,10,1\n"));
-    refused(dir.path(), &file, 2, &["line 3, column side: up: write buy or sell", "nothing was sent"]);
+    refused(
+        dir.path(),
+        &file,
+        2,
+        &["line 3, column side: up: write buy or sell", "nothing was sent"],
+    );
     write(&format!("{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,buy,10.001,1\n"));
-    refused(dir.path(), &file, 2, &["line 3, column price: price 10.001 is not a multiple of 0.01"]);
+    refused(
+        dir.path(),
+        &file,
+        2,
+        &["line 3, column price: price 10.001 is not a multiple of 0.01"],
+    );
     refused(dir.path(), &["order", "file", "missing.csv"], 2, &["missing.csv"]);
     assert_eq!(run(dir.path(), "book BTC-USDT", 0)["bids"], json!([]));
 
-    write(&format!("{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,buy,10,0\nnew,99,BTC-USDT,buy,1,1\n"));
+    write(&format!(
+        "{header}new,2,BTC-USDT,buy,10,1\nnew,2,BTC-USDT,buy,10,0\nnew,99,BTC-USDT,buy,1,1\n"
+    ));
     let rows = json(dir.path(), &file, 1);
     let summary = rows.last().expect("a summary");
     assert_eq!(summary["sent"], 3);

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Orders that trade, cancel and are refused, and a message id to find in the file.
 fn trade(dir: &Path) -> Value {
     let mut text =
-        "action,account,symbol,side,price,quantity,orig_client_order_id,client_order_id\n".to_owned();
+        "action,account,symbol,side,price,quantity,orig_client_order_id,client_order_id\n"
+            .to_owned();
     for number in 1..=150 {
         let (side, account) = if number % 2 == 0 { ("buy", 2) } else { ("sell", 3) };
         let price = 100 + number % 7;
@@ -21,7 +22,8 @@ fn trade(dir: &Path) -> Value {
     // Some cancels meet orders that are filled: business rejects are part of the history.
     let sent = outcry(dir, &["order", "file", "trade.csv"]);
     assert!(matches!(sent.status.code(), Some(0 | 1)));
-    let deposit = "order deposit --account 2 --asset BTC --amount 1 --message-id find-me-in-the-file";
+    let deposit =
+        "order deposit --account 2 --asset BTC --amount 1 --message-id find-me-in-the-file";
     let found = good(dir, &deposit.split(' ').collect::<Vec<_>>());
     good(dir, &["book", "BTC-USDT"]);
     found
@@ -141,7 +143,10 @@ fn offline_tools_work_beside_a_running_node() {
     assert_eq!(rows[0]["sequence"], found["sequence"]);
     assert_eq!(rows[0]["message_id"], "find-me-in-the-file");
     assert_eq!(rows[0]["body"]["command"], "deposit");
-    assert_eq!((&rows[0]["body"]["asset"], &rows[0]["body"]["amount"]), (&"BTC".into(), &"1".into()));
+    assert_eq!(
+        (&rows[0]["body"]["asset"], &rows[0]["body"]["amount"]),
+        (&"BTC".into(), &"1".into())
+    );
     assert_eq!(rows[1]["count"], 1);
     let line = String::from_utf8(outcry(dir.path(), &one).stdout).expect("text");
     assert!(line.contains("command=deposit account=2 asset=BTC amount=1"), "{line}");

@@ -102,6 +102,14 @@ fn expected(original: &Files, damaged: &Files, batches: &[Written]) -> Expected 
             }
         }
         let header = !first_of_file || same(batch.file, 0, SEGMENT_HEADER_SIZE);
+        // The magic with another version behind it: a newer journal, never a tail.
+        let start = damaged[batch.file].1.get(..10).unwrap_or_default();
+        if first_of_file
+            && start.starts_with(b"OUTCRYSG")
+            && ![[0, 0], [1, 0]].contains(&[start[8], start[9]])
+        {
+            return Expected::Damage;
+        }
         if !header || !same(batch.file, batch.start, batch.end) {
             break;
         }

@@ -1,16 +1,22 @@
 //! All integration tests in one binary.
 
+mod allocation;
 mod cli;
 mod cli_order;
 mod cli_replay;
 mod config;
-mod stop;
-mod support;
-mod tidy;
+mod demo;
+mod exchange;
+mod journal;
 mod journal_crash;
 mod journal_damage;
-mod sim;
-mod allocation;
+mod journal_format;
+mod model;
 mod native_client;
 mod native_document;
 mod native_golden;
+mod regressions;
+mod sim;
+mod stop;
+mod support;
+mod tidy;

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up, and the modules of each. A module uses its own layer and those below;
 /// stages of a command's way do not use each other: `node` introduces them.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["limits", "types", "timestamp", "decimal"]),
+    ("ground", &["limits", "types", "timestamp", "decimal", "checksum"]),
     ("pure", &["command", "event", "genesis", "message", "wire", "exchange"]),
     ("machine", &["sys", "ring"]),
-    ("service", &["config", "fatal", "logging", "keys"]),
+    ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
     (STAGE, &["gateway", "sequencer", "journal", "lanes", "publish"]),
-    ("node", &["recovery", "node"]),
+    ("node", &["node"]),
     ("surface", &["client", "cli"]),
 ];
 
@@ -210,7 +210,9 @@ fn unsafe_has_two_homes() {
     let word = concat!("uns", "afe");
     let mut findings = Vec::new();
     for source in sources() {
-        if ["src/ring", "src/sys"].iter().any(|home| source.path.starts_with(home)) {
+        // The third is no home of the program: a counting allocator can only be one.
+        let homes = ["src/ring", "src/sys", "tests/allocation.rs"];
+        if homes.iter().any(|home| source.path.starts_with(home)) {
             continue;
         }
         for (index, line) in source.text.lines().enumerate() {

@@ -66,7 +66,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
 }
 
 /// Adds a page; the order after which the next one begins.
-fn page(link: &mut Link, account: &mut Account, after: OrderId) -> Result<Option<OrderId>, Failure> {
+fn page(
+    link: &mut Link,
+    account: &mut Account,
+    after: OrderId,
+) -> Result<Option<OrderId>, Failure> {
     let question = format!("asking for account {}", account.account);
     let id = AccountId(account.account);
     let request = link

@@ -76,7 +76,8 @@ impl Book {
             more: head.more,
         };
         let mut add = |side: Side, price: Price, quantity: Quantity, number: u64| {
-            let row = (venue::price(instrument, price), venue::quantity(instrument, quantity), number);
+            let row =
+                (venue::price(instrument, price), venue::quantity(instrument, quantity), number);
             match side {
                 Side::Buy => book.bids.push(row),
                 Side::Sell => book.asks.push(row),

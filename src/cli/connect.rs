@@ -69,7 +69,8 @@ impl Connection {
         let endpoint = Endpoint::read(&data_dir)
             .map_err(|error| Failure::usage(format_args!("cannot read {shown}: {error}")))?;
         let Some(endpoint) = endpoint else {
-            let missing = if self.connect.is_empty() { "--connect HOST:PORT" } else { "--key FILE" };
+            let missing =
+                if self.connect.is_empty() { "--connect HOST:PORT" } else { "--key FILE" };
             return Err(Failure::node(format_args!(
                 "no node is running here: {shown} does not exist; start one with `outcry serve`, \
                  name its directory with --data-dir, or give {missing}"
@@ -129,11 +130,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects, logs on and asks for the venue's assets and instruments.
-    pub(super) fn open(
-        args: &Connection,
-        global: &Global,
-        command: &str,
-    ) -> Result<Link, Failure> {
+    pub(super) fn open(args: &Connection, global: &Global, command: &str) -> Result<Link, Failure> {
         let target = args.target(global)?;
         let key = KeyPair::load(&target.key).map_err(Failure::usage)?;
         let public = key.public_hex();

@@ -56,11 +56,9 @@ struct VerifyArgs {
 
 /// Prints records, decoded
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  outcry journal dump --from 100 --to 120\n  \
+#[command(before_help = "Examples:\n  outcry journal dump --from 100 --to 120\n  \
                    outcry journal dump --json --limit 10\n  \
-                   outcry journal dump --log events --from 100"
-)]
+                   outcry journal dump --log events --from 100")]
 struct DumpArgs {
     /// First sequence
     #[arg(long, value_name = "SEQ", default_value_t = 1)]

@@ -12,16 +12,18 @@ mod book;
 mod completions;
 mod config_show;
 mod connect;
+mod demo;
 mod explain;
 mod journal;
 mod keygen;
+mod load;
 mod man;
 mod offline;
 mod order;
+pub mod output;
 mod replay;
 mod serve;
 mod venue;
-pub mod output;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -47,11 +49,13 @@ macro_rules! commands {
 
 commands! {
     Serve => serve,
+    Load => load,
     Order => order,
     Book => book,
     Account => account,
     Replay => replay,
     Journal => journal,
+    Demo => demo,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

@@ -127,14 +127,16 @@ impl Meter {
         if std::io::stderr().is_terminal() {
             if self.bar.is_hidden() {
                 self.bar.set_draw_target(ProgressDrawTarget::stderr());
-                let template = format!("{} {{bar:40}} segment {{pos}} of {{len}} {{msg}}", self.what);
+                let template =
+                    format!("{} {{bar:40}} segment {{pos}} of {{len}} {{msg}}", self.what);
                 if let Ok(style) = ProgressStyle::with_template(&template) {
                     self.bar.set_style(style);
                 }
             }
             self.bar.set_length(segments);
             self.bar.set_position(done);
-            self.bar.set_message(format!("sequence {sequence}, {} s left", self.bar.eta().as_secs()));
+            self.bar
+                .set_message(format!("sequence {sequence}, {} s left", self.bar.eta().as_secs()));
         } else if self.line.elapsed() >= BETWEEN_LINES {
             self.line = Instant::now();
             // Progress that nobody can read changes nothing about the work.

@@ -41,6 +41,12 @@ impl Style {
             Style::Yellow => "33",
         }
     }
+
+    /// Text in this style, for whoever knows that it is shown on a terminal.
+    #[must_use]
+    pub fn paint(self, text: impl std::fmt::Display) -> String {
+        format!("\x1b[{}m{text}\x1b[0m", self.code())
+    }
 }
 
 impl Output {
@@ -88,7 +94,7 @@ impl Output {
     /// Text in a style, where the terminal shows it.
     #[must_use]
     pub fn styled(self, style: Style, text: impl std::fmt::Display) -> String {
-        if self.color { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_string() }
+        if self.color { style.paint(text) } else { text.to_string() }
     }
 
     /// A table.

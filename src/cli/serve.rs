@@ -83,6 +83,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         node: config.node.name.clone(),
         pid: std::process::id(),
         native: node.report.native.to_string(),
+        policy: config.ack.policy.to_string(),
         key,
     };
     if let Err(error) = endpoint.write(&data_dir) {
@@ -128,7 +129,8 @@ fn show(bar: &ProgressBar, progress: &Progress) {
         return;
     }
     bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("recovery {bar:40} segment {pos} of {len} {msg}")
+    if let Ok(style) =
+        ProgressStyle::with_template("recovery {bar:40} segment {pos} of {len} {msg}")
     {
         bar.set_style(style);
     }
@@ -181,10 +183,15 @@ fn make_key(path: &Path) -> Result<KeyPair, Failure> {
 fn announce(global: &Global, config: &Config, report: &Report, key: Option<&Path>) {
     let output = global.output();
     for difference in &report.differences {
-        tracing::warn!("the configured venue differs from the journal's, which is in force: {difference}");
+        tracing::warn!(
+            "the configured venue differs from the journal's, which is in force: {difference}"
+        );
     }
     if report.cut_bytes > 0 {
-        tracing::warn!(bytes = report.cut_bytes, "an unfinished end of the journal was cut and archived");
+        tracing::warn!(
+            bytes = report.cut_bytes,
+            "an unfinished end of the journal was cut and archived"
+        );
     }
     let policy = config.ack.policy.as_str();
     if output.is_json() {
@@ -243,4 +250,3 @@ fn farewell(global: &Global, ended: Ended) -> Outcome {
         message: format!("{unreleased} commands are sequenced and were not released in time"),
     })
 }
-

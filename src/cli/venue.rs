@@ -153,7 +153,8 @@ mod tests {
     use serde_json::json;
 
     fn venue() -> Venue {
-        let asset = |id, symbol: &str, scale| Asset { id: AssetId(id), symbol: symbol.into(), scale };
+        let asset =
+            |id, symbol: &str, scale| Asset { id: AssetId(id), symbol: symbol.into(), scale };
         let instrument = Instrument {
             id: InstrumentId(1),
             symbol: "BTC-USDT".into(),
@@ -185,7 +186,10 @@ mod tests {
                 parse_price(instrument, "100.03").map(|_| ()),
                 "price 100.03 is not a multiple of 0.05, the tick of BTC-USDT",
             ),
-            (parse_price(instrument, "1e3").map(|_| ()), "price 1e3 is not a decimal number such as 12.5"),
+            (
+                parse_price(instrument, "1e3").map(|_| ()),
+                "price 1e3 is not a decimal number such as 12.5",
+            ),
             (
                 parse_quantity(instrument, "0.0001").map(|_| ()),
                 "quantity 0.0001 is not a multiple of 0.001, the lot of BTC-USDT",
@@ -213,7 +217,10 @@ mod tests {
             Value::Object(map)
         };
         assert_eq!(
-            named(json!({"account": 2, "instrument": 1, "price": "2001", "quantity": "1500"}), None),
+            named(
+                json!({"account": 2, "instrument": 1, "price": "2001", "quantity": "1500"}),
+                None
+            ),
             json!({"account": 2, "symbol": "BTC-USDT", "price": "100.05", "quantity": "1.5"})
         );
         assert_eq!(

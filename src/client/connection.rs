@@ -4,7 +4,7 @@
 //! told once and then stays closed until [`Client::reconnect`].
 
 use super::conversation::may_try_elsewhere;
-use super::{BUFFER_BYTES, Conversation, Options, Reply, RequestId, State, SubmitError, now_ms};
+use super::{BUFFER_BYTES, Conversation, Options, Reply, RequestId, State, SubmitError};
 use crate::command::Command;
 use crate::keys::{KeyError, KeyPair};
 use crate::limits::FRAME_MAX_BYTES;
@@ -235,7 +235,6 @@ impl Client {
         let io = |source| ClientError::Io { address: address.to_owned(), source };
         stream.set_nodelay(true).map_err(io)?;
         self.conversation.restart();
-        self.conversation.set_now_ms(now_ms());
         self.input.clear();
         self.written = 0;
         while self.conversation.state() != State::Open {
@@ -279,6 +278,11 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Tells where the server is from now on, for the next [`Client::reconnect`].
+    pub fn set_addresses(&mut self, addresses: &[&str]) {
+        self.config.addresses = addresses.iter().map(|&address| address.to_owned()).collect();
     }
 
     /// Closes the connection without a word. The session and its orders live on.
@@ -405,8 +409,9 @@ impl Client {
         self.conversation.retry()
     }
 
-    /// Writes as much of the output as the socket takes. A failure is told by the next
-    /// [`Client::on_readable`] or [`Client::poll`]. True where nothing is left.
+    /// Writes as much of the output as the socket takes. True where nothing is left; a failure ends
+    /// the connection ([`Client::is_connected`]) and is told by the next [`Client::on_readable`] or
+    /// [`Client::poll`].
     #[inline]
     pub fn flush(&mut self) -> bool {
         let Some(stream) = &mut self.stream else {
@@ -510,10 +515,9 @@ impl Client {
         self.flush()
     }
 
-    /// Keeps the connection alive and takes the time for the messages that follow; to be called
-    /// some times a second by who does not call [`Client::poll`].
+    /// Keeps the connection alive; to be called some times a second by who does not call
+    /// [`Client::poll`].
     pub fn tick(&mut self, now: Instant) {
-        self.conversation.set_now_ms(now_ms());
         if self.stream.is_some() && !self.conversation.tick(now) {
             self.fail(DisconnectReason::Silent);
         }

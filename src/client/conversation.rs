@@ -95,8 +95,6 @@ pub struct Conversation {
     resumes: bool,
     accepted: Option<LogonAccepted>,
     quiet: Quiet,
-    /// Times of messages are told in milliseconds; asked for once a flush, not once a message.
-    now_ms: i64,
 }
 
 /// Milliseconds since the Unix epoch.
@@ -122,10 +120,10 @@ impl Conversation {
         random: [u8; 4],
     ) -> Option<Conversation> {
         let session_name = Logon::pad_name(session)?;
-        let (now, now_ms) = (Instant::now(), now_ms());
+        let now = Instant::now();
         // Numbers of an earlier conversation of this session are below: what still comes for it is
         // not taken for an answer to one of ours.
-        let first = now_ms.max(1).unsigned_abs() << 20;
+        let first = now_ms().max(1).unsigned_abs() << 20;
         Some(Conversation {
             key,
             session_name,
@@ -145,7 +143,6 @@ impl Conversation {
                 last_received: now,
                 last_ping: now,
             },
-            now_ms,
         })
     }
 
@@ -202,12 +199,6 @@ impl Conversation {
         !self.out.is_empty()
     }
 
-    /// Sets the time that messages are stamped with, so that it need not be asked for each.
-    #[inline]
-    pub fn set_now_ms(&mut self, now_ms: i64) {
-        self.now_ms = now_ms;
-    }
-
     /// Begins again on a new connection; requests that wait go on waiting.
     pub fn restart(&mut self) {
         self.out.clear();
@@ -242,7 +233,7 @@ impl Conversation {
         };
         let metadata = Metadata {
             message_id,
-            timestamp_ms: options.timestamp_ms.unwrap_or(self.now_ms),
+            timestamp_ms: options.timestamp_ms.unwrap_or_else(now_ms),
             source: options.source,
             correlation_id: options.correlation_id,
             retry_count: 0,

@@ -122,7 +122,7 @@ section! {
         read_budget_bytes: u64 = 64 * KIB as u64, integer(KIB, 16 * MIB);
         /// Time from connecting to a complete logon.
         logon_timeout_ms: u64 = 5_000, integer(50, 600_000);
-        /// Silence after which the peer is pinged; the connection ends after as much again.
+        /// A client sends something at least this often; after twice as long it is closed.
         idle_timeout_ms: u64 = 30_000, integer(100, 3_600_000);
     } {
         /// The native binary protocol.
@@ -176,17 +176,17 @@ section! {
     /// `[sequencer]`: a command gets its place in the one total order.
     Sequencer, "sequencer" {
         /// Slots of the ring from each gateway thread.
-        input_ring_slots: u32 = 16_384, ring(2, 1 << 20);
+        input_ring_slots: u32 = 2_048, ring(2, 1 << 20);
         /// Messages that wait in each priority's queue.
         queue_slots: u32 = 16_384, integer(1, 1 << 20);
         /// Those of them, over all queues, that are larger than 256 bytes.
         queue_slots_large: u32 = 1_024, integer(1, 1 << 16);
         /// Slots of the ring of sequenced commands, which journal and `critical` read.
-        ring_slots: u32 = 16_384, ring(2, 1 << 20);
+        ring_slots: u32 = 2_048, ring(2, 1 << 20);
         /// Commands in one journal batch.
         batch_count_max: u32 = BATCH_COUNT_MAX as u32, integer(1, BATCH_COUNT_MAX as i64);
         /// Slots of the ring of answers on their way to the gateway.
-        answer_ring_slots: u32 = 16_384, ring(2, 1 << 20);
+        answer_ring_slots: u32 = 8_192, ring(2, 1 << 20);
         /// Slots of the ring of events on their way to the event log.
         event_ring_slots: u32 = 65_536, ring(2, 1 << 20);
     }
@@ -198,10 +198,10 @@ section! {
         /// How bytes are appended; the format is the same.
         append: Append = Append::Write, words(&["write", "map"]);
         /// Size of a segment.
-        segment_size_bytes: u64 = 256 * MIB as u64,
+        segment_size_bytes: u64 = 64 * MIB as u64,
             Rule::Multiple { step: 4096, min: SEGMENT_MIN_BYTES as i64, max: 16 * GIB };
         /// Segments kept prepared ahead of need.
-        segments_ahead: u32 = 2, integer(1, 16);
+        segments_ahead: u32 = 3, integer(1, 16);
         /// Time between two syncs under the policy `memory`.
         sync_interval_ms: u64 = 100, integer(1, 60_000);
     }

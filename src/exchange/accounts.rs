@@ -73,7 +73,7 @@ impl Accounts {
         }
         let account = self.ids.len() as u32;
         self.ids.push(id.0);
-        self.index.insert_growing(self.hasher.one(id.0), account);
+        self.index.insert_growing(self.hasher.shared(id.0), account);
         self.cells.resize(self.cells.len() + row, Cell::default());
         true
     }
@@ -104,7 +104,7 @@ impl Accounts {
         if self.ids.get(usize::try_from(guess).unwrap_or(usize::MAX)) == Some(&id.0) {
             return Some(guess as u32);
         }
-        self.index.find(self.hasher.one(id.0), |account| self.ids[account as usize] == id.0)
+        self.index.find(self.hasher.shared(id.0), |account| self.ids[account as usize] == id.0)
     }
 
     /// Number of an account.

@@ -46,6 +46,7 @@ impl Exchange {
 
     /// Adds the canonical state to a hash: the same on every node that has applied the same
     /// commands, whatever slots, tables and history of deletions it has.
+    #[allow(clippy::should_implement_trait, reason = "a state hash is no std::hash::Hash")]
     pub fn hash(&self, sha: &mut Sha256) {
         sha.update(HASH_FORM);
         sha.update(self.sequence.0.to_be_bytes());

@@ -7,9 +7,19 @@
 //! - No tombstones: after a removal the table is as if the entry had never been there.
 //! - The hash is keyed from genesis, so that a client who chooses ids cannot choose collisions.
 //!   Where an entry lies never shows: nothing walks this table except to grow it.
+//! - Numbers are given one after another, so *blocks* of neighbouring numbers are hashed and lie
+//!   side by side: live entries stay close together in a table made for many more, instead of
+//!   each on a cache line (and a page) of its own.
 
-/// Slots of the smallest table.
-const SLOTS_MIN: usize = 16;
+/// Slots of the smallest table: no block is larger.
+const SLOTS_MIN: usize = 64;
+/// Bits of a number that tell its place in its block, where one series of numbers is shared by
+/// all: long blocks, few of them.
+const SHARED_BLOCK_BITS: u32 = 6;
+/// The same where each account has a series of its own: a block is a cache line.
+const OWN_BLOCK_BITS: u32 = 3;
+
+const _: () = assert!(1 << SHARED_BLOCK_BITS <= SLOTS_MIN);
 
 /// Hashes keys of the exchange's indexes, the same way on every node of one journal.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +44,24 @@ impl Hasher {
         product as u64 ^ (product >> 64) as u64
     }
 
-    /// Hash of one number.
+    /// The hash of `block` with its lowest bits those of `number`.
     #[inline]
-    pub(super) const fn one(self, value: u64) -> u32 {
-        self.fold(value) as u32
+    const fn place(self, block: u64, number: u64, bits: u32) -> u32 {
+        let low = (1 << bits) - 1;
+        (self.fold(block) as u32 & !low) | (number as u32 & low)
     }
 
-    /// Hash of two numbers.
+    /// Hash of a number of the series that all share.
     #[inline]
-    pub(super) const fn two(self, first: u64, second: u64) -> u32 {
-        self.fold(self.fold(first).rotate_left(32) ^ second) as u32
+    pub(super) const fn shared(self, number: u64) -> u32 {
+        self.place(number >> SHARED_BLOCK_BITS, number, SHARED_BLOCK_BITS)
+    }
+
+    /// Hash of a number of the owner's own series.
+    #[inline]
+    pub(super) const fn own(self, owner: u64, number: u64) -> u32 {
+        let series = self.fold(owner).rotate_left(32);
+        self.place(series ^ number >> OWN_BLOCK_BITS, number, OWN_BLOCK_BITS)
     }
 }
 
@@ -183,7 +201,7 @@ mod tests {
     #[test]
     fn it_finds_what_a_map_finds() {
         let hasher = Hasher::new(7);
-        against_a_map(|key| hasher.one(key), 100);
+        against_a_map(|key| hasher.shared(key), 100);
     }
 
     #[test]
@@ -197,23 +215,28 @@ mod tests {
         let hasher = Hasher::new(0);
         let mut index = Index::with_capacity(0);
         for key in 0..5000 {
-            index.insert_growing(hasher.one(key), key as u32);
+            index.insert_growing(hasher.shared(key), key as u32);
         }
         for key in 0..5000 {
-            let found = index.find(hasher.one(key), |handle| u64::from(handle) == key);
+            let found = index.find(hasher.shared(key), |handle| u64::from(handle) == key);
             assert_eq!(found, Some(key as u32));
         }
     }
 
     #[test]
-    fn consecutive_ids_spread_over_the_table() {
+    fn neighbours_lie_side_by_side_and_blocks_spread_over_the_table() {
         let hasher = Hasher::new(0);
-        for start in [1u64, 1 << 20, 1 << 40] {
-            let mut homes: Vec<u32> =
-                (start..start + 4096).map(|id| hasher.one(id) & 8191).collect();
-            homes.sort_unstable();
-            homes.dedup();
-            assert!(homes.len() > 2800, "only {} homes for 4096 ids", homes.len());
+        for start in [1u64 << 6, 1 << 20, 1 << 40] {
+            let homes =
+                |step: usize| (start..start + (1 << 18)).step_by(step).map(|n| hasher.shared(n));
+            let mut blocks: Vec<u32> = homes(64).map(|home| home >> 6 & 8191).collect();
+            blocks.sort_unstable();
+            blocks.dedup();
+            assert!(blocks.len() > 2800, "only {} places for 4096 blocks", blocks.len());
+            let pairs = homes(1).zip(homes(1).skip(1));
+            assert_eq!(pairs.filter(|&(a, b)| b != a.wrapping_add(1)).count(), 4095);
         }
+        assert_eq!(hasher.own(5, 8) + 7, hasher.own(5, 15));
+        assert_ne!(hasher.own(5, 8), hasher.own(6, 8));
     }
 }

@@ -387,7 +387,8 @@ mod tests {
         let mut map: BTreeMap<u64, u32> = BTreeMap::new();
         let mut state = seed;
         for step in 0..8000 {
-            let grows = map.len() < 300 && (step / 1500 % 2 == 0 || next(&mut state) % 4 == 0);
+            let grows =
+                map.len() < 300 && (step / 1500 % 2 == 0 || next(&mut state).is_multiple_of(4));
             if grows {
                 let key = key(next(&mut state));
                 let level = levels.place(&mut root, key);
@@ -415,7 +416,7 @@ mod tests {
     fn prices_over_the_whole_range_stay_in_order() {
         against_a_map(2, |random| random >> 1);
         against_a_map(3, |random| random >> (random % 60));
-        against_a_map(4, |random| 1 << (random % 63) | random % 3);
+        against_a_map(4, |random| (1 << (random % 63)) | (random % 3));
     }
 
     #[test]

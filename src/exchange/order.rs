@@ -190,7 +190,7 @@ impl Orders {
         if id.0 == 0 {
             return None;
         }
-        self.by_id.find(self.hasher.one(id.0), |order| self.hot[order as usize].id == id.0)
+        self.by_id.find(self.hasher.shared(id.0), |order| self.hot[order as usize].id == id.0)
     }
 
     /// The live order of this account with this client's number.
@@ -207,7 +207,7 @@ impl Orders {
 
     #[inline]
     fn client_hash(&self, account: u32, client: u64) -> u32 {
-        self.hasher.two(u64::from(account), client)
+        self.hasher.own(u64::from(account), client)
     }
 
     /// Gives an order a slot and enters it everywhere but in its level's queue.
@@ -250,7 +250,7 @@ impl Orders {
             self.cold[older as usize].newer = order;
         }
         self.count += 1;
-        self.by_id.insert(self.hasher.one(new.id), order);
+        self.by_id.insert(self.hasher.shared(new.id), order);
         if new.client != 0 {
             self.by_client.insert(self.client_hash(new.account, new.client), order);
         }
@@ -263,7 +263,7 @@ impl Orders {
         let Hot { id, account, .. } = self.hot[order as usize];
         let Cold { client, newer, older, .. } = self.cold[order as usize];
         assert!(id != 0, "only a live order ends");
-        self.by_id.remove(self.hasher.one(id), order);
+        self.by_id.remove(self.hasher.shared(id), order);
         if client != 0 {
             self.by_client.remove(self.client_hash(account, client), order);
         }

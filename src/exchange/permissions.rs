@@ -52,8 +52,8 @@ impl Permissions {
         if key.accounts.len() > KEY_ACCOUNTS_MAX {
             return Err(DefineError::TooMany { what: "accounts of a key", max: KEY_ACCOUNTS_MAX });
         }
-        let public_key = public_key_bytes(&key.public_key)
-            .ok_or_else(|| DefineError::PublicKey { key: key.id })?;
+        let public_key =
+            public_key_bytes(&key.public_key).ok_or(DefineError::PublicKey { key: key.id })?;
         if self.by_public_key.contains_key(&public_key) {
             return Err(DefineError::Repeated { what: "public key", name: key.public_key.clone() });
         }

@@ -13,11 +13,11 @@ use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED};
 use crate::journal::payload::{PROTOCOL_NATIVE, SessionLogon};
 use crate::message::{Head, MessageKind, Origin, Span};
 use crate::types::{KeyId, Priority, Role, SessionId};
+use crate::wire::WireError;
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
 use crate::wire::header::Flags;
 use crate::wire::message::{AccountQuery, BookQuery, Logon, Logout, Ping, ReferenceQuery};
 use crate::wire::payload::COMMAND_SIZE_MAX;
-use crate::wire::WireError;
 use std::ops::Range;
 use zerocopy::IntoBytes;
 
@@ -135,16 +135,17 @@ fn refused_for_good(reason: RejectReason, client_sequence: u64) -> Admitted {
 /// Refuses for what is wrong with the bytes themselves.
 #[must_use]
 pub fn malformed(error: &WireError) -> Admitted {
-    Admitted::Refused {
-        reason: error.reason(),
-        client_sequence: 0,
-        close: error.loses_framing(),
-    }
+    Admitted::Refused { reason: error.reason(), client_sequence: 0, close: error.loses_framing() }
 }
 
 /// What the frame at the start of `bytes` becomes. The whole frame is there.
 #[must_use]
-pub fn admit(bytes: &[u8], caller: &Caller, directory: &Directory, limits: &OpenLimits) -> Admitted {
+pub fn admit(
+    bytes: &[u8],
+    caller: &Caller,
+    directory: &Directory,
+    limits: &OpenLimits,
+) -> Admitted {
     let frame = match Frame::open(bytes, limits) {
         Ok(frame) => frame,
         Err(error) => return malformed(&error),
@@ -246,8 +247,9 @@ fn session_message(frame: &Frame<'_>, caller: &Caller) -> Admitted {
     let client_sequence = frame.client_sequence();
     let payload = frame.payload();
     let decoded = match frame.schema() {
-        Ping::SCHEMA => Ping::decode(payload)
-            .map(|ping| Admitted::Pong { nonce: ping.nonce, client_sequence }),
+        Ping::SCHEMA => {
+            Ping::decode(payload).map(|ping| Admitted::Pong { nonce: ping.nonce, client_sequence })
+        }
         Logout::SCHEMA => Logout::decode(payload).map(|_| {
             let kind = MessageKind::SessionLogout;
             Admitted::Logout(Head { kind, client_sequence, ..head_of(caller) })

@@ -1,15 +1,15 @@
 //! Answers: slots of the answers ring become frames in a connection's outbound buffer.
 
+use super::Gateway;
 use super::connection::{Connection, Door, State};
 use super::directory::Directory;
-use super::{AnswerWanted, Gateway};
-use crate::event::{CommandResult, Event, EventBody, RejectReason, Trade};
+use crate::event::{Event, EventBody, RejectReason};
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::Origin;
-use crate::publish::outbound::{Body, Outbound, Row};
+use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
 use crate::ring::Take;
-use crate::types::{ClientOrderId, Quantity, Sequence, SessionId, TimeNs};
-use crate::wire::answer::{Fill, ROLE_TAKER, send_answer};
+use crate::types::{Quantity, Sequence, SessionId, TimeNs};
+use crate::wire::answer::{Fill, send_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Pong, ReasonCode, ReferenceQuery};
 use crate::wire::message::{Reject, send};
 use crate::wire::query::{BookState, send_account, send_reference};
@@ -38,7 +38,8 @@ pub(super) fn refuse(out: &mut Vec<u8>, client_sequence: u64, reason: RejectReas
         RejectReason::Busy | RejectReason::NoSpace => RETRY_AFTER_MS,
         _ => 0,
     };
-    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }.send(client_sequence, out);
+    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }
+        .send(client_sequence, out);
 }
 
 /// Answers a question for assets and instruments.
@@ -81,22 +82,29 @@ impl<D: Door> Gateway<D> {
             self.in_flight -= 1;
         }
         match slot.body {
-            Body::LoggedOn { session, .. } => self.begin_session(session, slot.to),
-            Body::LoggedOut => self.end_session(slot.to),
+            Body::LoggedOn { session, .. } => {
+                self.logons_answered += 1;
+                self.begin_session(session, slot.to);
+            }
+            Body::LogonFailed(_) => self.logons_answered += 1,
             _ => {}
         }
+        let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
         let mut pool = std::mem::take(&mut self.pool);
         let wanted = self.connection(slot.to).and_then(|connection| {
             connection.lend_buffer(&mut pool);
             if completes(&slot.body) {
                 connection.in_flight -= 1;
             }
-            write(connection, slot)
+            write(connection, slot, heartbeat_ms)
         });
         self.pool = pool;
         if let Some(original) = wanted {
             let client_sequence = slot.client_sequence;
             self.replays.push_back(AnswerWanted { to: slot.to, client_sequence, original });
+        } else if matches!(slot.body, Body::Duplicate(_)) {
+            // Whoever asked again is gone: nobody fetches the answer, and none is owed.
+            self.in_flight -= 1;
         }
         self.mark_dirty(slot.to.connection);
         if matches!(slot.body, Body::LoggedOn { .. }) {
@@ -106,6 +114,7 @@ impl<D: Door> Gateway<D> {
 
     /// The session is this connection's from now on; one that had it before is closed.
     fn begin_session(&mut self, session: SessionId, to: Origin) {
+        self.lost.retain(|(_, head)| head.session != session);
         if let Some(before) = self.sessions.insert(session.0, to)
             && before != to
             && let Some(connection) = self.connection(before)
@@ -118,14 +127,6 @@ impl<D: Door> Gateway<D> {
         if self.connection(to).is_none() {
             // Gone before it was told: its end is to be sequenced too.
             self.lose_session(session, to);
-        }
-    }
-
-    /// The session's end is sequenced: that its connection closes now is no further end.
-    fn end_session(&mut self, to: Origin) {
-        let Some(session) = self.connection(to).map(|connection| connection.session) else { return };
-        if self.sessions.get(&session.0) == Some(&to) {
-            self.sessions.remove(&session.0);
         }
     }
 
@@ -164,7 +165,11 @@ fn completes(body: &Body) -> bool {
 }
 
 /// Writes a slot's frame, where it makes one whole. Returns the original that a duplicate asks for.
-fn write<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound) -> Option<Sequence> {
+fn write<S: Read + Write>(
+    connection: &mut Connection<S>,
+    slot: &Outbound,
+    heartbeat_ms: u32,
+) -> Option<Sequence> {
     let client_sequence = slot.client_sequence;
     match &slot.body {
         Body::Event(event) => write_event(connection, event),
@@ -180,7 +185,7 @@ fn write<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound) -> Op
                 role: connection.role,
                 outbound: *outbound,
                 sequence: slot.gate,
-                heartbeat_interval_ms: connection.heartbeat_interval_ms,
+                heartbeat_interval_ms: heartbeat_ms,
             };
             send(&message, client_sequence, connection.outbound());
         }
@@ -231,7 +236,7 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
                 send_answer(sequence, &result, &assembly.trades, false, out);
             }
             Ordering::Greater => {
-                send(&taker_fill(event, trade, &result, assembly.count, filled), 0, out);
+                send(&Fill::of_taker(event, trade, &result, assembly.count, filled), 0, out);
             }
         }
         if assembly.count == result.fill_count as usize {
@@ -239,31 +244,6 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
         }
     }
     connection.assembly = assembly;
-}
-
-/// The `count`th fill of a command, for which its answer had no room, as a message of its own.
-fn taker_fill(
-    event: &Event,
-    trade: &Trade,
-    result: &CommandResult,
-    count: usize,
-    filled: Quantity,
-) -> Fill {
-    Fill {
-        sequence: event.sequence,
-        index: event.index,
-        outbound: result.outbound + (count - ANSWER_FILLS_MAX) as u64,
-        order_id: trade.taker_order,
-        client_order_id: ClientOrderId(0),
-        instrument: trade.instrument,
-        price: trade.price,
-        quantity: trade.quantity,
-        filled,
-        // What later fills of the command take, and what is open at its end.
-        leaves: Quantity(result.filled.0 - filled.0 + result.leaves.0),
-        role: ROLE_TAKER,
-        last: count == result.fill_count as usize,
-    }
 }
 
 fn write_rows<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound, more: bool) {
@@ -289,34 +269,4 @@ fn write_rows<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound, 
         }
         _ => unreachable!("the critical lane begins every answer with a head"),
     }
-}
-
-/// Frames of an answer that was given before, for a duplicate: from the events of its command.
-#[must_use]
-pub fn original_answer(events: &[Event], client_sequence: u64) -> Vec<u8> {
-    let mut frames = Vec::new();
-    let Some((sequence, result)) = events.iter().find_map(|event| match &event.body {
-        EventBody::Result(result) => Some((event.sequence, *result)),
-        _ => None,
-    }) else {
-        return frames;
-    };
-    let trades: Vec<(&Event, Trade)> = events
-        .iter()
-        .filter_map(|event| match &event.body {
-            EventBody::Trade(trade) => Some((event, *trade)),
-            _ => None,
-        })
-        .collect();
-    let echoed = CommandResult { client_sequence, ..result };
-    send_answer(sequence, &echoed, trades.iter().map(|(_, trade)| trade), true, &mut frames);
-    let traded: i64 = trades.iter().map(|(_, trade)| trade.quantity.0).sum();
-    let mut filled = result.filled.0 - traded;
-    for (count, (event, trade)) in (1..).zip(&trades) {
-        filled += trade.quantity.0;
-        if count > ANSWER_FILLS_MAX {
-            send(&taker_fill(event, trade, &result, count, Quantity(filled)), 0, &mut frames);
-        }
-    }
-    frames
 }

@@ -2,10 +2,10 @@
 //!
 //! It holds a buffer only while bytes are pending: an idle connection costs the struct alone.
 
-use crate::message::Origin;
-use crate::types::{KeyId, Role, Sequence, SessionId};
-use crate::publish::outbound::Row;
 use crate::event::{CommandResult, Trade};
+use crate::message::Origin;
+use crate::publish::outbound::Row;
+use crate::types::{KeyId, Role, Sequence, SessionId};
 use std::io::{self, Read, Write};
 
 /// Where new connections come from.
@@ -65,8 +65,6 @@ pub struct Connection<S> {
     pub public_key: [u8; 32],
     /// The key's role.
     pub role: Role,
-    /// The client is to send something at least this often.
-    pub heartbeat_interval_ms: u32,
     /// Messages handed on whose answer is still to come.
     pub in_flight: u32,
     /// Received bytes that are not handled yet: a part of a frame, or what waits for a ring or a
@@ -80,6 +78,9 @@ pub struct Connection<S> {
     pub verdict: Option<bool>,
     /// The socket said that it has bytes.
     pub readable: bool,
+    /// The socket said that nothing follows what it has: it is read to its end, however little a
+    /// read brings, for no further readiness will be told.
+    pub hung_up: bool,
     /// It is in the gateway's list of connections to look at.
     pub listed: bool,
     /// It is in the gateway's list of connections to write to.
@@ -117,13 +118,13 @@ impl<S: Read + Write> Connection<S> {
             key: KeyId(0),
             public_key: [0; 32],
             role: Role::ReadOnly,
-            heartbeat_interval_ms: 0,
             in_flight: 0,
             inbound: Vec::new(),
             backlog: false,
             verifying: false,
             verdict: None,
             readable: true,
+            hung_up: false,
             listed: false,
             dirty: false,
             received_ms: now_ms,

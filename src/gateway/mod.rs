@@ -18,14 +18,12 @@ pub mod verify;
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::message::{Head, Message, MessageKind, Origin};
-use crate::publish::outbound::Outbound;
+use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
 use crate::ring::{Cursor, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
 use crate::wire::frame::{OpenLimits, frame_length};
-pub use answers::original_answer;
-
 use admission::{Admitted, Caller, Extra};
 use connection::{Connection, Door, Flushed, State};
 use crossbeam::channel::{Receiver, Sender};
@@ -59,30 +57,22 @@ pub struct Limits {
     pub read_budget: usize,
     /// A connection that has not logged on by then is closed.
     pub logon_timeout_ms: u64,
-    /// A session that sends nothing for so long is closed.
+    /// A session is to send something at least this often; after twice as long it is closed.
     pub idle_timeout_ms: u64,
     /// A client that takes no bytes for so long is closed.
     pub slow_reader_timeout_ms: u64,
 }
 
-/// A wish for the original answer of a duplicate, for the reader of the event log.
-#[derive(Clone, Copy, Debug)]
-pub struct AnswerWanted {
-    /// Who asked again.
-    pub to: Origin,
-    /// The client's own number in the repeated message.
-    pub client_sequence: u64,
-    /// The sequence of the original.
-    pub original: Sequence,
-}
-
-/// The original answer, as frames.
-#[derive(Clone, Debug)]
-pub struct AnswerFound {
-    /// Who asked again.
-    pub to: Origin,
-    /// The frames.
-    pub frames: Vec<u8>,
+/// What a gateway is given by the machine, or by a simulation.
+pub struct Surroundings<D> {
+    /// Where connections come from.
+    pub door: D,
+    /// Checks signatures.
+    pub verifier: Box<dyn Verifier>,
+    /// Time-outs.
+    pub clock: Box<dyn Clock>,
+    /// Nonces.
+    pub random: Box<dyn Random>,
 }
 
 /// What the gateway is connected to.
@@ -127,8 +117,11 @@ pub struct Gateway<D: Door> {
     replays: VecDeque<AnswerWanted>,
     /// Released slots that are being turned into frames.
     slots: Vec<Outbound>,
-    /// Session ends that found the input ring full.
-    lost: VecDeque<Head>,
+    /// Session ends that are still to be sequenced, each with the number of logons before it.
+    lost: VecDeque<(u64, Head)>,
+    /// Logons handed on, and how many of them are answered.
+    logons: u64,
+    logons_answered: u64,
     buffer: Vec<u8>,
     pool: Vec<Vec<u8>>,
     next_sweep_ms: u64,
@@ -151,15 +144,13 @@ impl<D: Door> Gateway<D> {
     /// A gateway with an open door and no connections.
     pub fn new(
         number: u8,
-        door: D,
+        surroundings: Surroundings<D>,
         directory: Arc<Directory>,
-        verifier: Box<dyn Verifier>,
-        clock: Box<dyn Clock>,
-        random: Box<dyn Random>,
         limits: Limits,
         wiring: Wiring,
     ) -> Gateway<D> {
         let buffer = vec![0; limits.open.frame_max + limits.read_budget];
+        let Surroundings { door, verifier, clock, random } = surroundings;
         Gateway {
             number,
             door,
@@ -180,6 +171,8 @@ impl<D: Door> Gateway<D> {
             replays: VecDeque::new(),
             slots: Vec::new(),
             lost: VecDeque::new(),
+            logons: 0,
+            logons_answered: 0,
             buffer,
             pool: Vec::new(),
             next_sweep_ms: 0,
@@ -212,6 +205,13 @@ impl<D: Door> Gateway<D> {
             self.mark_dirty(slot);
         }
         self.list(slot);
+    }
+
+    /// Tells that a connection's peer sends nothing behind what it has sent.
+    pub fn hung_up(&mut self, token: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(token) {
+            connection.hung_up = true;
+        }
     }
 
     fn accept(&mut self) -> usize {
@@ -339,7 +339,7 @@ impl<D: Door> Gateway<D> {
             };
             // A read that did not fill its room has emptied the socket: the next bytes raise a new
             // readiness.
-            connection.readable = read == room - waiting;
+            connection.readable = connection.hung_up || read == room - waiting;
             connection.received_ms = self.now_ms;
             length += read;
         }
@@ -413,9 +413,11 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logon { key, role, public_key, head, extra } => {
-                if !self.publish(connection, head, frame, extra) {
+                // The end of the session's connection before comes first, or it would end this one's.
+                if !self.lost.is_empty() || !self.publish(connection, head, frame, extra) {
                     return false;
                 }
+                self.logons += 1;
                 connection.key = *key;
                 connection.role = *role;
                 connection.public_key = *public_key;
@@ -423,9 +425,13 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logout(head) => {
-                if !self.publish(connection, head, &[], &Extra::NONE) {
+                // A logon on its way may be about to take this session over.
+                let unanswered = self.logons > self.logons_answered;
+                if unanswered || !self.publish(connection, head, &[], &Extra::NONE) {
                     return false;
                 }
+                // The session ends here; that the connection ends too is no second end.
+                self.sessions.remove(&connection.session.0);
                 connection.state = State::Closing;
                 true
             }
@@ -514,13 +520,17 @@ impl<D: Door> Gateway<D> {
     fn lose_session(&mut self, session: SessionId, origin: Origin) {
         self.sessions.remove(&session.0);
         let kind = MessageKind::SessionLost;
-        self.lost.push_back(Head { kind, origin, session, ..Head::default() });
+        self.lost.push_back((self.logons, Head { kind, origin, session, ..Head::default() }));
     }
 
-    /// Publishes the ends of sessions whose connection is gone.
+    /// Publishes the ends of sessions whose connection is gone. Each waits for the logons before it:
+    /// one of them may have taken its session over, which then has not ended.
     fn report_lost(&mut self) -> usize {
         let mut count = 0;
-        while let Some(head) = self.lost.front().copied() {
+        while let Some((logons, head)) = self.lost.front().copied() {
+            if logons > self.logons_answered {
+                break;
+            }
             let published = self.wiring.input.try_publish(|slot| {
                 slot.head = head;
                 slot.bytes.set(&[], &[]);
@@ -573,7 +583,7 @@ impl<D: Door> Gateway<D> {
             let quiet_ms = self.now_ms.saturating_sub(connection.received_ms);
             let allowed_ms = match connection.state {
                 State::AwaitLogon | State::LoggingOn => self.limits.logon_timeout_ms,
-                State::Live | State::Closing => self.limits.idle_timeout_ms,
+                State::Live | State::Closing => 2 * self.limits.idle_timeout_ms,
             };
             let blocked_ms =
                 connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
@@ -624,7 +634,11 @@ impl<D: Door> Agent for Gateway<D> {
     }
 
     fn on_ready(&mut self, event: &Event) {
-        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        let closed = event.is_read_closed() || event.is_error();
+        let readable = event.is_readable() || closed;
+        if closed {
+            self.hung_up(event.token().0);
+        }
         self.ready(event.token().0, readable, event.is_writable());
     }
 
@@ -637,4 +651,3 @@ impl<D: Door> Agent for Gateway<D> {
         self.stopping = true;
     }
 }
-

@@ -5,7 +5,7 @@
 
 use crate::message::Origin;
 use crate::ring::Unparker;
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use ed25519_dalek::{Signature, VerifyingKey};
 use std::io;
 
@@ -80,10 +80,7 @@ impl Verifier for Worker {
     }
 
     fn verdict(&mut self) -> Option<Verdict> {
-        match self.verdicts.try_recv() {
-            Ok(verdict) => Some(verdict),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.verdicts.try_recv().ok()
     }
 }
 

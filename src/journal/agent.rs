@@ -31,7 +31,8 @@ pub struct JournalWriter {
     jobs: Sender<SyncJob>,
     written: Cursor,
     durable: Cursor,
-    /// Not zero while there is no prepared segment for want of space.
+    /// Not zero while space is low: orders are refused then, so that the answers to those before and
+    /// the refusals themselves still have room, and nobody hangs.
     no_space: Cursor,
     stop: Arc<dyn FailStop>,
     failed: bool,
@@ -73,6 +74,14 @@ impl JournalWriter {
         }
     }
 
+    fn watch_space(&mut self) {
+        let low = Sequence(u64::from(self.writer.space_is_low()));
+        // Only a change is told: the sequencer reads this cursor for every batch.
+        if low != self.no_space.get() {
+            self.no_space.set(low);
+        }
+    }
+
     /// Encodes what the sequencer has published, up to a bounded size.
     fn encode(&mut self) -> usize {
         let (batches, durable) = (&mut self.batches, &self.durable);
@@ -103,16 +112,11 @@ impl JournalWriter {
         }
         match self.writer.append(self.batches.sealed()) {
             Ok(Appended::Written) => {
-                self.no_space.set(Sequence::NONE);
                 self.batches.clear();
                 self.written.set(self.writer.written());
                 self.hand_over()
             }
-            Ok(Appended::NotReady) => {
-                let exhausted = self.writer.prepared().space().is_exhausted();
-                self.no_space.set(Sequence(u64::from(exhausted)));
-                0
-            }
+            Ok(Appended::NotReady) => 0,
             Err(fault) => self.fail(&fault),
         }
     }
@@ -189,6 +193,7 @@ impl Agent for JournalWriter {
         if self.failed {
             return 0;
         }
+        self.watch_space();
         // What could not be written before goes first: nothing may be encoded behind it without bound.
         let waiting = self.batches.sealed().len() > WRITE_MAX_BYTES / 2;
         if waiting && self.write() == 0 {

@@ -277,15 +277,14 @@ impl BatchBuilder {
         self.close(last, 0)
     }
 
-    /// Seals a part of an event log's batch; the next one begins with the same sequence.
+    /// Seals a part of an event log's batch, whose last event is of sequence `last`; the next part
+    /// begins with the same sequence as this one.
     ///
     /// # Panics
     /// If no batch is open or it holds no record.
-    pub fn seal_part(&mut self) -> Sealed {
+    pub fn seal_part(&mut self, last: Sequence) -> Sealed {
         assert!(self.kind == LogKind::Events, "only an event log's batches have parts");
-        let open = self.open.as_ref().expect("only an open batch is sealed");
-        assert!(open.count > 0, "a part holds a record");
-        let last = open.last;
+        assert!(self.open_count() > 0, "a part holds a record");
         self.close(last, BATCH_PARTIAL)
     }
 

@@ -12,7 +12,8 @@ use super::verify::hex;
 use super::view::{Record, Verify};
 use crate::command::{Command, FieldLayout};
 use crate::event::{Event, EventBody};
-use crate::types::{OrderType, Sequence, Side, TimeInForce, TimeNs};
+use crate::timestamp::Rfc3339;
+use crate::types::{OrderType, Sequence, Side, TimeInForce};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -113,14 +114,14 @@ pub fn describe(record: &Record<'_>) -> DumpRecord {
     DumpRecord {
         sequence: record.sequence().0,
         epoch: record.epoch().0,
-        time: rfc3339(record.time()),
+        time: Rfc3339(record.time()).to_string(),
         kind: record.kind().as_str(),
         flags: flags.map(|(_, name)| *name).collect(),
         session: record.session().0,
         key: record.key().0,
         client_sequence: envelope.client_sequence.get(),
         client_timestamp_ms: envelope.client_timestamp_ms.get(),
-        expires: (record.expires().0 != 0).then(|| rfc3339(record.expires())),
+        expires: (record.expires().0 != 0).then(|| Rfc3339(record.expires()).to_string()),
         priority: envelope.priority,
         priority_sent: envelope.priority_sent,
         attempt: envelope.attempt.get(),
@@ -170,6 +171,7 @@ fn fixed(kind: RecordKind, bytes: &[u8]) -> Value {
         let value = match field.name {
             name if name.starts_with("reserved") => continue,
             "name" => Value::from(text(raw.split(|byte| *byte == 0).next().unwrap_or_default())),
+            _ if field.size > 8 => Value::from(hex(raw)),
             _ => {
                 let mut wide = [0; 8];
                 wide[..field.size].copy_from_slice(raw);
@@ -222,7 +224,7 @@ pub fn event_json(event: &Event) -> Value {
                 "session": r.session, "outbound": r.outbound, "client_sequence": r.client_sequence,
                 "account": r.account, "order_id": r.order_id, "fill_count": r.fill_count,
                 "filled": r.filled.to_string(), "leaves": r.leaves.to_string(),
-                "time": rfc3339(r.time),
+                "time": Rfc3339(r.time).to_string(),
             }),
         ),
         EventBody::Trade(t) => (
@@ -266,48 +268,9 @@ pub fn event_json(event: &Event) -> Value {
     Value::Object(map)
 }
 
-/// A time as RFC 3339 UTC with nanoseconds.
-#[must_use]
-pub fn rfc3339(time: TimeNs) -> String {
-    const DAY_S: u64 = 86_400;
-    let (seconds, nanos) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
-    let (days, second) = (seconds / DAY_S, seconds % DAY_S);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
-}
-
-/// Year, month and day of a day counted from 1970-01-01. Years are counted from March, so that a
-/// leap day is the last of its year and the months' lengths repeat every five.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA_DAYS: u64 = 146_097;
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / ERA_DAYS, shifted % ERA_DAYS);
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        let cases = [
-            (0, "1970-01-01T00:00:00.000000000Z"),
-            (951_782_400_000_000_001, "2000-02-29T00:00:00.000000001Z"),
-            (951_868_799_999_999_999, "2000-02-29T23:59:59.999999999Z"),
-            (1_735_689_599_500_000_000, "2024-12-31T23:59:59.500000000Z"),
-            (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
-        ];
-        for (time, expected) in cases {
-            assert_eq!(rfc3339(TimeNs(time)), expected);
-        }
-    }
 
     #[test]
     fn what_is_no_text_is_shown_as_hex() {

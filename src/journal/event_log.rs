@@ -10,7 +10,7 @@ use super::format::{
     BATCH_HEADER_SIZE, ENVELOPE_SIZE, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind, Tip,
     aligned,
 };
-use super::reader::{ReadError, Reader};
+use super::reader::{Marks, ReadError, Reader};
 use super::recovery::Recovered;
 use super::segment::{LogDir, PreparedSegments};
 use super::view::{Batch, Record, Verify};
@@ -32,6 +32,9 @@ pub struct EventLogBuilder {
     /// Packed events of the block being filled.
     block: Vec<u8>,
     block_start: (Sequence, TimeNs),
+    /// Sequences of the last event in the block, and in the block before.
+    block_last: Sequence,
+    closed_last: Sequence,
     epoch: Epoch,
 }
 
@@ -43,6 +46,8 @@ impl EventLogBuilder {
             batches: BatchBuilder::new(LogKind::Events, id, tip),
             block: Vec::with_capacity(BLOCK_BYTES),
             block_start: (Sequence::NONE, TimeNs(0)),
+            block_last: Sequence::NONE,
+            closed_last: Sequence::NONE,
             epoch: Epoch(0),
         }
     }
@@ -81,6 +86,7 @@ impl EventLogBuilder {
             let mut bytes = [0; EVENT_SIZE];
             event.encode(&mut bytes);
             self.block.extend_from_slice(&bytes);
+            self.block_last = event.sequence;
         }
     }
 
@@ -107,12 +113,13 @@ impl EventLogBuilder {
     fn close_block(&mut self) {
         let added = aligned(ENVELOPE_SIZE + self.block.len()) + RECORD_CRC_SIZE;
         if self.batches.open_bytes() + added > BATCH_MAX_BYTES {
-            self.batches.seal_part();
+            self.batches.seal_part(self.closed_last);
             self.batches.begin(self.epoch, Sequence::NONE);
         }
         let (sequence, time) = self.block_start;
         let fields = RecordFields::new(RecordKind::EventBlock, sequence, time);
         self.batches.push(&fields, &[], Some(&self.block)).expect("a part holds a block");
+        self.closed_last = self.block_last;
         self.block.clear();
     }
 }
@@ -123,6 +130,7 @@ pub struct EventLogWriter {
     writer: Writer,
     /// Sealed bytes that the writer has taken.
     written: usize,
+    written_bytes: u64,
 }
 
 impl EventLogWriter {
@@ -140,7 +148,7 @@ impl EventLogWriter {
         assert!(log.kind() == LogKind::Events);
         let builder = EventLogBuilder::new(id, recovered.tip);
         let writer = Writer::new(log, id, application_version, recovered, prepared)?;
-        Ok(EventLogWriter { builder, writer, written: 0 })
+        Ok(EventLogWriter { builder, writer, written: 0, written_bytes: 0 })
     }
 
     /// The batches in the making. What is sealed there is written by [`EventLogWriter::flush`].
@@ -190,10 +198,23 @@ impl EventLogWriter {
     pub fn flush(&mut self) -> Result<Appended, Fault> {
         let appended = append_all(&mut self.writer, self.builder.sealed(), &mut self.written)?;
         if appended == Appended::Written {
+            self.written_bytes += self.written as u64;
             self.builder.clear();
             self.written = 0;
         }
         Ok(appended)
+    }
+
+    /// Bytes written since this writer began.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// See [`Writer::space_is_low`].
+    #[must_use]
+    pub fn space_is_low(&self) -> bool {
+        self.writer.space_is_low()
     }
 
     /// Bytes that are sealed and not written yet.
@@ -209,11 +230,7 @@ impl EventLogWriter {
 }
 
 /// Appends sealed batches from `written` on, as many at once as surely fit behind one roll.
-fn append_all(
-    writer: &mut Writer,
-    sealed: &[u8],
-    written: &mut usize,
-) -> Result<Appended, Fault> {
+fn append_all(writer: &mut Writer, sealed: &[u8], written: &mut usize) -> Result<Appended, Fault> {
     while *written < sealed.len() {
         let (start, mut end) = (*written, *written);
         while end < sealed.len() {
@@ -283,6 +300,8 @@ pub struct EventLogReader {
     log: LogDir,
     /// Where the last look-up ended: the next one is likely to be near.
     near: Option<Reader>,
+    /// Places passed on the way, so that a segment is walked from its start only once.
+    marks: Marks,
 }
 
 impl EventLogReader {
@@ -290,7 +309,7 @@ impl EventLogReader {
     #[must_use]
     pub fn new(log: LogDir) -> EventLogReader {
         assert!(log.kind() == LogKind::Events);
-        EventLogReader { log, near: None }
+        EventLogReader { log, near: None, marks: Marks::default() }
     }
 
     /// Appends the events of one sequence to `out`; false where the log is not written up to it.
@@ -306,16 +325,11 @@ impl EventLogReader {
         if sequence > written || sequence == Sequence::NONE {
             return Ok(false);
         }
-        let mut near = self.near.take().filter(|reader| reader.next_sequence() <= sequence);
-        if let Some(reader) = near.as_mut() {
-            reader.skip_to(sequence)?;
-        }
-        let mut reader = near
-            .filter(Reader::has_batch)
-            .unwrap_or_else(|| Reader::new(self.log.clone(), sequence, Verify::Crc));
-        let mut complete = false;
+        let mut reader = self.reader_at(sequence)?;
+        let (mut complete, mut is_between) = (false, true);
         while !complete {
             let Some(batch) = reader.next_batch(written)? else { break };
+            is_between = !batch.header().is_partial();
             let events = batch.records().flat_map(|record| block_events(&record)).flatten();
             for event in events.filter(|event| event.sequence == sequence) {
                 complete |= event.last;
@@ -323,8 +337,23 @@ impl EventLogReader {
             }
             complete |= batch.last() >= sequence && !batch.header().is_partial();
         }
-        self.near = Some(reader);
+        // Between two parts a reader would step over what the earlier ones hold.
+        self.near = is_between.then_some(reader);
         Ok(true)
+    }
+
+    /// A reader whose next batch is the first that may hold the sequence.
+    fn reader_at(&mut self, sequence: Sequence) -> Result<Reader, ReadError> {
+        let near = self.near.take().filter(|reader| reader.next_sequence() <= sequence);
+        if let Some(mut reader) = near {
+            reader.skip_to(sequence, &mut self.marks)?;
+            if reader.has_batch() {
+                return Ok(reader);
+            }
+        }
+        let mut reader = Reader::new(self.log.clone(), sequence, Verify::Crc);
+        reader.skip_to(sequence, &mut self.marks)?;
+        Ok(reader)
     }
 
     /// The chain hash of the last batch that ends at or before `sequence`, and where it ends.
@@ -341,7 +370,7 @@ impl EventLogReader {
             return Ok(None);
         }
         let mut reader = Reader::new(self.log.clone(), limit, Verify::Structure);
-        reader.skip_to(limit)?;
+        reader.skip_to(limit, &mut self.marks)?;
         let before = *reader.tip();
         let reached = match reader.next_batch(limit)? {
             None => before,

@@ -4,6 +4,8 @@
 //! little-endian, everything starts at a multiple of [`ALIGN`], nothing in a segment belongs to one
 //! node except a batch's `synced_to`, which therefore stays out of the hash chain.
 
+pub use crate::checksum::crc64;
+
 use crate::types::{Epoch, Sequence, TimeNs};
 use sha2::{Digest, Sha256};
 use zerocopy::little_endian::{I64, U16, U32, U64};
@@ -371,15 +373,6 @@ const _: () = assert!(
         <= u16::MAX as usize
 );
 
-/// CRC-64/XZ.
-#[must_use]
-#[inline]
-pub fn crc64(bytes: &[u8]) -> u64 {
-    let mut digest = crc64fast::Digest::new();
-    digest.write(bytes);
-    digest.sum64()
-}
-
 /// `size` rounded up to [`ALIGN`].
 #[must_use]
 #[inline]
@@ -466,6 +459,15 @@ impl SegmentHeader {
             && header.crc.get() == header.expected_crc()
             && is_zero(rest);
         good.then_some(header)
+    }
+
+    /// True where the page is a segment's header in a version that is not known here. Version 0 is
+    /// none: a torn write may leave the magic and zeros.
+    #[must_use]
+    pub fn is_other_version(page: &[u8]) -> bool {
+        SegmentHeader::read_from_prefix(page).is_ok_and(|(header, _)| {
+            header.magic == SEGMENT_MAGIC && ![0, VERSION].contains(&header.version.get())
+        })
     }
 
     /// The journal it is of.

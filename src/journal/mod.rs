@@ -6,6 +6,7 @@
 //! [`crate::sys::storage`].
 
 pub mod agent;
+mod archive;
 pub mod batch;
 pub mod dump;
 pub mod event_log;

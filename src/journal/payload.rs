@@ -142,11 +142,14 @@ layout! {
         reserved: U32,
     }
 
-    /// `quarantine`.
-    Quarantine = "Quarantine", 24 {
-        /// Sequence of the task or command that is set aside.
-        task: U64,
-        /// Hash of the subject.
+    /// `quarantine`. Recovery looks for these records first: the command they name becomes a reject
+    /// on every replay. The envelope's key is the operator's.
+    Quarantine = "Quarantine", 96 {
+        /// Sequence of the command or task that is set aside.
+        target: U64,
+        /// CRC-64 that closes the target's record, so that no other record is meant.
+        target_crc: U64,
+        /// Hash of the subject; 0 where only the target is meant.
         subject: U64,
         /// 1 set aside, 2 let go, 3 drop.
         action: u8,
@@ -156,6 +159,8 @@ layout! {
         reason: U16,
         /// Zero.
         reserved_2: U32,
+        /// Ed25519 signature by the operator's key over the 32 bytes before it.
+        signature: [u8; 64],
     }
 
     /// `timers`.

@@ -3,14 +3,15 @@
 //! What is damage and what is a tail is decided in [`super::scan`]. Here a tail is cut: its bytes go
 //! to the archive, then zeros take their place; what was written after the last `synced_to` is
 //! written again and synced, because after a failed sync the page cache may show what the disk does
-//! not hold. Every step may be interrupted and done again: until the cut is synced, a later
-//! recovery finds the same tail or less of it, and an archived part is not archived twice.
+//! not hold. Every step may be interrupted and done again. That includes zeros that a failed sync left
+//! in the page cache only: the cut counts as pending ([`super::archive`]) until they are synced.
 
+use super::archive;
 use super::format::{JournalId, LogKind, SEGMENT_HEADER_SIZE, Tip};
-use super::scan::{Extent, Found, Place, Progress, Scan, ScanOptions, scan};
+use super::scan::{Found, Place, Progress, Scan, ScanOptions, scan};
 use super::segment::LogDir;
 use super::view::{Flaw, Verify};
-use crate::sys::storage::{Append, File};
+use crate::sys::storage::File;
 use crate::types::Sequence;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -148,29 +149,22 @@ pub fn recover_derived(
     repair(log, scan, false)
 }
 
-fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> RecoveryError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> RecoveryError {
     let path = path.to_owned();
     move |source| RecoveryError::Io { action, path: path.clone(), source }
 }
 
 /// Cuts, writes again, syncs, and tidies away what cannot be used.
 fn repair(log: &LogDir, scan: Scan, rewrite: bool) -> Result<Recovered, RecoveryError> {
-    let mut cut = Vec::new();
-    if !scan.beyond.is_empty() {
-        let archive = log.archive_dir();
-        log.storage().create_dir(&archive).map_err(failed("create", &archive))?;
-        for extent in &scan.beyond {
-            cut.push(archive_extent(log, &scan, extent)?);
-        }
-        log.storage().sync_dir(&archive).map_err(failed("sync", &archive))?;
-    }
+    let cuts = archive::keep(log, &scan)?;
     let rewritten_bytes = if rewrite { rewrite_unsynced(log, &scan)? } else { 0 };
-    for extent in &scan.beyond {
-        let segment = &scan.files[extent.file];
-        let file = log.open(&segment.path).map_err(failed("open", &segment.path))?;
-        file.allocate(extent.offset, extent.length).map_err(failed("zero", &segment.path))?;
-        file.sync_data().map_err(failed("sync", &segment.path))?;
+    for cut in &cuts {
+        let path = log.segment_path(cut.segment);
+        let file = log.open(&path).map_err(failed("open", &path))?;
+        file.allocate(cut.offset, cut.bytes).map_err(failed("zero", &path))?;
+        file.sync_data().map_err(failed("sync", &path))?;
     }
+    let cut = archive::finish(log, cuts)?;
     let end = scan.end.map(|place| End {
         segment: scan.files[place.file].index,
         offset: place.offset,
@@ -197,65 +191,8 @@ fn repair(log: &LogDir, scan: Scan, rewrite: bool) -> Result<Recovered, Recovery
     })
 }
 
-/// Copies cut bytes to a file of the archive whose name tells where they stood.
-fn archive_extent(log: &LogDir, scan: &Scan, extent: &Extent) -> Result<Cut, RecoveryError> {
-    let segment = &scan.files[extent.file];
-    let source = log.open(&segment.path).map_err(failed("open", &segment.path))?;
-    let (storage, archive) = (log.storage(), log.archive_dir());
-    let name = format!("{}-{:010}-{:012}", log.kind().as_str(), segment.index, extent.offset);
-    let scratch = archive.join(format!("{name}.tmp"));
-    match storage.remove(&scratch) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("remove", &scratch)(error));
-        }
-        _ => {}
-    }
-    let mut attempt = 0;
-    let path = loop {
-        attempt += 1;
-        let path = archive.join(match attempt {
-            1 => format!("{name}.cut"),
-            _ => format!("{name}-{attempt}.cut"),
-        });
-        match storage.open(&path, Append::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break path,
-            Err(error) => return Err(failed("open", &path)(error)),
-            // An earlier recovery got as far as this and was interrupted.
-            Ok(file) if same_bytes(&*source, extent, &*file).map_err(failed("read", &path))? => {
-                let (segment, offset, bytes) = (segment.index, extent.offset, extent.length);
-                return Ok(Cut { segment, offset, bytes, archived: path });
-            }
-            Ok(_) => {}
-        }
-    };
-    let target = storage.create(&scratch, Append::Write).map_err(failed("create", &scratch))?;
-    target.allocate(0, extent.length).map_err(failed("allocate", &scratch))?;
-    copy(&*source, extent.offset, &*target, 0, extent.length).map_err(failed("write", &scratch))?;
-    target.sync_data().map_err(failed("sync", &scratch))?;
-    storage.rename(&scratch, &path).map_err(failed("rename", &scratch))?;
-    let (segment, offset, bytes) = (segment.index, extent.offset, extent.length);
-    Ok(Cut { segment, offset, bytes, archived: path })
-}
-
-fn same_bytes(source: &dyn File, extent: &Extent, archived: &dyn File) -> io::Result<bool> {
-    if archived.len()? != extent.length {
-        return Ok(false);
-    }
-    let (mut left, mut right) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
-    let mut at = 0;
-    while at < extent.length {
-        let size = COPY_BYTES.min(usize::try_from(extent.length - at).unwrap_or(COPY_BYTES));
-        source.read_at(&mut left[..size], extent.offset + at)?;
-        archived.read_at(&mut right[..size], at)?;
-        if left[..size] != right[..size] {
-            return Ok(false);
-        }
-        at += size as u64;
-    }
-    Ok(true)
-}
-
-fn copy(
+/// Copies a range from one file to another, or to itself.
+pub(super) fn copy(
     source: &dyn File,
     source_offset: u64,
     target: &dyn File,

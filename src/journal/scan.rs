@@ -9,6 +9,7 @@
 //! anything, and no sound batch header behind it says synced_to >= n       tail
 //! anything, and a sound batch header behind it says synced_to >= n        damage
 //! sound checksums and content that does not continue what stands before   damage
+//! sound checksums and a kind or version that is not known here            damage
 //! zeros are missing, and the next segment continues at n                  damage
 //! ```
 //!
@@ -251,7 +252,9 @@ impl Walk<'_> {
             return Ok(if is_zero(bytes) {
                 Ended::Unused
             } else {
-                Ended::Flawed(start, here(Flaw::SegmentHeader))
+                let newer = SegmentHeader::is_other_version(bytes);
+                let flaw = if newer { Flaw::Version } else { Flaw::SegmentHeader };
+                Ended::Flawed(start, here(flaw))
             });
         };
         if let Some(flaw) = self.segment_flaw(file, &header) {

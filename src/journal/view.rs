@@ -61,6 +61,12 @@ pub enum Flaw {
     /// The record's lengths, offsets or kind cannot be.
     #[error("the record's envelope cannot be")]
     Envelope,
+    /// A kind of record that this version does not know.
+    #[error("the record is of a kind that this version does not know")]
+    Kind,
+    /// A version of the format that this version does not know.
+    #[error("the segment's format is of a version that is not known here")]
+    Version,
     /// The record's CRC-64 is wrong.
     #[error("the record's CRC-64 does not match")]
     Crc,
@@ -87,6 +93,8 @@ impl Flaw {
             | Flaw::Envelope
             | Flaw::Crc => false,
             Flaw::ForeignSegment
+            | Flaw::Kind
+            | Flaw::Version
             | Flaw::ForeignBatch
             | Flaw::Gap { .. }
             | Flaw::Chain
@@ -229,9 +237,12 @@ impl<'a> Batch<'a> {
         let mut previous = header.first_sequence.get() - 1;
         for _ in 0..header.count.get() {
             let flawed = |flaw| Flawed { at, sequence: Some(Sequence(previous + 1)), flaw };
-            let record = Record::parse(&self.bytes[at..]).ok_or(flawed(Flaw::Envelope))?;
+            let record = Record::parse_any(&self.bytes[at..]).ok_or(flawed(Flaw::Envelope))?;
             if verify >= Verify::Crc && !record.crc_matches() {
                 return Err(flawed(Flaw::Crc));
+            }
+            if RecordKind::from_u8(record.envelope.kind).is_none() {
+                return Err(flawed(Flaw::Kind));
             }
             let sequence = record.sequence().0;
             let in_order = match kind {
@@ -310,6 +321,12 @@ impl<'a> Record<'a> {
     /// The record at the start of `bytes`; `None` where lengths, offsets or kind cannot be.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Record<'a>> {
+        let record = Record::parse_any(bytes)?;
+        RecordKind::from_u8(record.envelope.kind).map(|_| record)
+    }
+
+    /// The same, whatever the kind: only for whoever checks it.
+    fn parse_any(bytes: &'a [u8]) -> Option<Record<'a>> {
         let (envelope, _) = Envelope::ref_from_prefix(bytes).ok()?;
         let length = envelope.length.get() as usize;
         let bytes = bytes.get(..length)?;
@@ -325,7 +342,6 @@ impl<'a> Record<'a> {
         let frame_hash = usize::from(envelope.frame_hash_offset.get());
         let good = length.is_multiple_of(ALIGN)
             && usize::from(envelope.envelope_size.get()) == ENVELOPE_SIZE
-            && RecordKind::from_u8(envelope.kind).is_some()
             && received_end <= body_end
             && within(envelope.command_offset.get(), envelope.command_length.get())
             && within(envelope.message_id_offset.get(), envelope.message_id_length.get())

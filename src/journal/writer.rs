@@ -10,6 +10,7 @@ use super::format::{Hash, JournalId, SEGMENT_CONTINUES, SegmentHeader, Tip};
 use super::recovery::Recovered;
 use super::segment::{LogDir, Prepared, PreparedSegments};
 use super::view::Batch;
+use crate::limits::WRITE_MAX_BYTES;
 use crate::sys::storage::File;
 use crate::types::Sequence;
 use std::collections::VecDeque;
@@ -53,6 +54,14 @@ pub struct SyncJob {
 }
 
 impl SyncJob {
+    /// Asks for its bytes to be written back soon, for a log that nobody syncs.
+    ///
+    /// # Errors
+    /// As the operating system tells.
+    pub fn start_write_back(&self) -> io::Result<()> {
+        self.file.start_write_back(self.offset)
+    }
+
     /// True where syncing this makes `earlier` needless: it is of the same file, and later.
     #[must_use]
     pub fn covers(&self, earlier: &SyncJob) -> bool {
@@ -159,6 +168,18 @@ impl Writer {
     #[must_use]
     pub fn prepared(&self) -> &PreparedSegments {
         &self.prepared
+    }
+
+    /// True where there is no space for a next segment and so little room in this one that nothing
+    /// more should be asked for: what is on its way needs the rest.
+    #[must_use]
+    pub fn space_is_low(&self) -> bool {
+        if !self.prepared.space().is_exhausted() || self.prepared.count() > 0 {
+            return false;
+        }
+        let (room, size) =
+            self.current.as_ref().map_or((0, 0), |it| (it.size - it.offset, it.size));
+        room < (WRITE_MAX_BYTES as u64).min(size / 2)
     }
 
     /// Appends whole sealed batches, one write for each segment they go to.

@@ -43,7 +43,8 @@ pub fn apply(exchange: &mut Exchange, input: &Input<'_>, outbox: &mut Outbox) {
             exchange.logout(&input.context, input.context.session, outbox);
         }
         RecordKind::Genesis => {
-            let item = GenesisItem::decode(input.payload).expect("genesis was checked when written");
+            let item =
+                GenesisItem::decode(input.payload).expect("genesis was checked when written");
             exchange.define(&item).expect("genesis was applied once before it was written");
         }
         RecordKind::EpochStart => exchange.lose_sessions(input.context.sequence),

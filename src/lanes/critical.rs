@@ -3,7 +3,9 @@
 //! It takes the sequenced ring in order, applies records, answers queries at the place where they
 //! stand, and publishes what follows: events to the writer of its event log, answers to the gateways.
 //! Both rings may be full; then it stops in the middle of a command's events and goes on there next
-//! time, so that nothing is lost and nothing waits.
+//! time, so that nothing is lost and nothing waits. Answers of a batch that has not ended are no reason
+//! to stop: they leave when the batch is released, it is released when it has ended, and its end
+//! stands behind them in the ring that this lane alone could free.
 
 use crate::agent::Agent;
 use crate::event::{Balance, Event, EventBody, RejectReason};
@@ -16,8 +18,9 @@ use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::sequencer::{Entry, Sequenced};
 use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::message::{AccountQuery, BookQuery};
-use crossbeam::channel::Sender;
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
+use crossbeam::channel::Sender;
+use std::collections::VecDeque;
 
 /// Slots taken from the sequenced ring in one round.
 const ROUND_MAX: usize = 512;
@@ -53,24 +56,21 @@ struct Lane {
     staged: Staged,
     rejects_lost: u64,
     applied: Sequence,
+    /// The last sequence whose batch has ended.
+    ended: Sequence,
 }
 
-/// The outcome of one slot, on its way into the rings.
+/// Outcomes on their way into the rings: events of the slot in hand, answers of slots in the batch.
 #[derive(Default)]
 struct Staged {
-    /// Answers, in order, each behind the first `after` events.
-    answers: Vec<Outbound>,
+    /// Answers, in order.
+    answers: VecDeque<Outbound>,
     events_done: usize,
-    answers_done: usize,
     /// Time of the record in hand.
     time: TimeNs,
     batch_end: Option<Derived>,
-}
-
-impl Staged {
-    fn progress(&self) -> usize {
-        self.events_done + self.answers_done
-    }
+    /// Slots published since the lane was asked how much it did.
+    published: usize,
 }
 
 impl Critical {
@@ -80,6 +80,7 @@ impl Critical {
         let lane = Lane {
             exchange,
             applied: outputs.applied.get(),
+            ended: outputs.applied.get(),
             outputs,
             outbox: Outbox::default(),
             routes: Vec::new(),
@@ -124,10 +125,9 @@ impl Lane {
                 self.applied = slot.sequence;
             }
             Entry::BatchEnd => {
-                self.staged.batch_end = Some(Derived::BatchEnd {
-                    last: slot.sequence,
-                    epoch: slot.epoch,
-                });
+                self.ended = slot.sequence;
+                self.staged.batch_end =
+                    Some(Derived::BatchEnd { last: slot.sequence, epoch: slot.epoch });
             }
         }
     }
@@ -179,7 +179,7 @@ impl Lane {
             };
             let Some(to) = to else { continue };
             let (gate, client_sequence) = (slot.sequence, head.client_sequence);
-            self.staged.answers.push(Outbound { to, gate, client_sequence, body });
+            self.staged.answers.push_back(Outbound { to, gate, client_sequence, body });
         }
     }
 
@@ -306,7 +306,7 @@ impl Lane {
     }
 
     fn answer(&mut self, slot: &Sequenced, body: Body) {
-        self.staged.answers.push(Outbound {
+        self.staged.answers.push_back(Outbound {
             to: slot.message.head.origin,
             gate: slot.sequence,
             client_sequence: slot.message.head.client_sequence,
@@ -314,27 +314,34 @@ impl Lane {
         });
     }
 
-    /// Publishes what is staged, as far as the rings take it.
+    /// Publishes what is staged, as far as the rings take it. An error where the lane has to wait.
     fn publish(&mut self) -> Result<(), Full> {
         let staged = &mut self.staged;
         let events: &[Event] = self.outbox.events();
         let time = staged.time;
         for event in &events[staged.events_done..] {
-            self.outputs.events.try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
+            self.outputs
+                .events
+                .try_publish(|slot| *slot = Derived::Event { time, event: *event })?;
             staged.events_done += 1;
+            staged.published += 1;
         }
-        for answer in &staged.answers[staged.answers_done..] {
-            let gateway = &mut self.outputs.answers[usize::from(answer.to.gateway)];
-            gateway.try_publish(|slot| *slot = *answer)?;
-            staged.answers_done += 1;
-        }
+        self.outbox.clear();
+        staged.events_done = 0;
         if let Some(end) = staged.batch_end {
             self.outputs.events.try_publish(|slot| *slot = end)?;
             staged.batch_end = None;
+            staged.published += 1;
         }
-        self.outbox.clear();
-        staged.answers.clear();
-        (staged.events_done, staged.answers_done) = (0, 0);
+        while let Some(answer) = staged.answers.front() {
+            let gateway = &mut self.outputs.answers[usize::from(answer.to.gateway)];
+            if gateway.try_publish(|slot| *slot = *answer).is_err() {
+                let batch_has_ended = answer.gate <= self.ended;
+                return if batch_has_ended { Err(Full) } else { Ok(()) };
+            }
+            staged.answers.pop_front();
+            staged.published += 1;
+        }
         Ok(())
     }
 
@@ -366,14 +373,14 @@ impl Agent for Critical {
 
     fn do_work(&mut self) -> usize {
         let lane = &mut self.lane;
-        let before = lane.staged.progress();
-        if lane.publish().is_err() {
-            return lane.staged.progress() - before;
+        let mut handled = 0;
+        if lane.publish().is_ok() {
+            handled = self.input.drain(ROUND_MAX, |slot| lane.take(slot));
         }
-        let handled = self.input.drain(ROUND_MAX, |slot| lane.take(slot));
         if handled > 0 {
             lane.outputs.applied.set(lane.applied);
         }
-        handled
+        // What is published counts too: threads that wait for the rest of an outcome are woken for it.
+        handled + std::mem::take(&mut lane.staged.published)
     }
 }

@@ -8,6 +8,7 @@ use crate::command::Command;
 use crate::exchange::{Exchange, Outbox};
 use crate::fatal::StopReason;
 use crate::genesis::GenesisItem;
+use crate::journal::Progress;
 use crate::journal::batch::{BatchBuilder, BatchLimits, RecordFields};
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
 use crate::journal::format::{APPLICATION_VERSION, JournalId, LogKind, RecordKind, Tip};
@@ -15,7 +16,6 @@ use crate::journal::payload::EpochStart;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
 use crate::journal::reject_log::RejectLog;
-use crate::journal::Progress;
 use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::Verify;
 use crate::journal::writer::{Appended, Fault, Syncer, Writer};
@@ -70,8 +70,21 @@ pub enum BootError {
         /// Why.
         reason: String,
     },
+    /// The event log does not begin with the journal.
+    #[error(
+        "the event log in {} begins at sequence {first}: move that directory away, it is rebuilt from the journal",
+        dir.display()
+    )]
+    EventLogIncomplete {
+        /// Its directory.
+        dir: PathBuf,
+        /// Where it begins.
+        first: Sequence,
+    },
     /// Replay gave other events than the event log holds.
-    #[error("replaying the journal up to sequence {sequence} gave other events than the event log holds")]
+    #[error(
+        "replaying the journal up to sequence {sequence} gave other events than the event log holds"
+    )]
     Diverged {
         /// Up to where they were compared.
         sequence: Sequence,
@@ -87,8 +100,11 @@ impl BootError {
             BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
             BootError::Read(_) => StopReason::LogRead,
             BootError::Fault(_) => StopReason::JournalWrite,
-            BootError::Prepare { .. } | BootError::NoSpace { .. } => StopReason::SegmentPreparation,
+            BootError::Prepare { .. } => StopReason::SegmentPreparation,
+            // Its advice names free space; that of a failed preparation rules it out.
+            BootError::NoSpace { .. } => StopReason::DataDirUnusable,
             BootError::Genesis { .. } => StopReason::GenesisRefused,
+            BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
             BootError::Diverged { .. } => StopReason::ReplayDiverged,
         }
     }
@@ -182,8 +198,7 @@ pub fn boot(
     }
     let batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip)
         .with_capacity(crate::limits::WRITE_MAX_BYTES);
-    let writer =
-        Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
+    let writer = Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
     let (event_log, event_preparer, state) = rebuild(logs, id, &recovered)?;
     let reject_log = RejectLog::open(logs.rejects.clone(), id, REJECT_SEGMENTS_MAX)?;
     let cut_bytes = recovered.cut.iter().map(|cut| cut.bytes).sum();
@@ -294,6 +309,10 @@ fn rebuild(
 ) -> Result<(EventLogWriter, Preparer, State), BootError> {
     let end = journal.tip.sequence;
     let recovered = recover_derived(&logs.events, id, end, &mut |_| ())?;
+    if recovered.first > Sequence(1) {
+        let (dir, first) = (logs.events.dir().to_owned(), recovered.first);
+        return Err(BootError::EventLogIncomplete { dir, first });
+    }
     let log = logs.events.clone();
     let (mut preparer, prepared) = ahead(&log, &recovered, logs.segments_ahead)?;
     if recovered.is_empty() {

@@ -105,7 +105,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
 
 fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
     let mut hot = vec![Stage::Gateway, Stage::Sequencer, Stage::Journal, Stage::Critical];
-    let mut helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay, Stage::Prepare];
+    let mut helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
     hot.push(Stage::Gate);
     // Under `memory` nobody waits for the sync, so it must not stand in the way of those who do not.
     match config.ack.policy {
@@ -113,24 +113,36 @@ fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
         AckPolicy::Disk => hot.push(Stage::Sync),
     }
     vec![
-        hot_thread(config, "critical", hot, &["helper", "normal", "batch"]),
+        hot_thread(config, "critical", hot, &["helper", "normal", "batch", "segments"]),
         follower(config, "normal", vec![Stage::Normal], &[]),
         follower(config, "batch", vec![Stage::Batch], &[]),
         follower(config, "helper", helper, &["critical", "normal"]),
+        follower(config, "segments", vec![Stage::Prepare], &["critical", "helper"]),
     ]
 }
 
 fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
     let journal = vec![Stage::Journal, Stage::Sync];
-    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay, Stage::Prepare];
+    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
     vec![
         hot_thread(config, "gateway", vec![Stage::Gateway, Stage::Gate], &["sequencer", "helper"]),
-        hot_thread(config, "sequencer", vec![Stage::Sequencer], &["journal", "critical", "gateway"]),
-        hot_thread(config, "journal", journal, &["gateway", "sequencer", "normal", "batch"]),
+        hot_thread(
+            config,
+            "sequencer",
+            vec![Stage::Sequencer],
+            &["journal", "critical", "gateway"],
+        ),
+        hot_thread(
+            config,
+            "journal",
+            journal,
+            &["gateway", "sequencer", "normal", "batch", "segments"],
+        ),
         hot_thread(config, "critical", vec![Stage::Critical], &["gateway", "helper", "sequencer"]),
         follower(config, "normal", vec![Stage::Normal], &[]),
         follower(config, "batch", vec![Stage::Batch], &[]),
         follower(config, "helper", helper, &["gateway", "journal", "critical", "normal"]),
+        follower(config, "segments", vec![Stage::Prepare], &["journal", "helper"]),
     ]
 }
 
@@ -200,7 +212,7 @@ fn configured(config: &Config, thread: &str) -> Core {
         "batch" => core.batch,
         "gateway" => core.gateway,
         "journal" => core.journal,
-        "helper" => core.helper,
+        "helper" | "segments" => core.helper,
         _ => Core::Any,
     }
 }
@@ -260,7 +272,7 @@ mod tests {
         let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk), 2);
         assert_eq!(plan.name, "compact");
         let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
-        assert_eq!(cores, [Some(0), Some(1), Some(1), Some(1)]);
+        assert_eq!(cores, [Some(0), Some(1), Some(1), Some(1), Some(1)]);
     }
 
     #[test]
@@ -268,7 +280,7 @@ mod tests {
         let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk), 8);
         assert_eq!(plan.name, "dedicated");
         let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
-        let expected = [Some(0), Some(1), Some(2), Some(3), Some(7), Some(7), Some(7)];
+        let expected = [Some(0), Some(1), Some(2), Some(3), Some(7), Some(7), Some(7), Some(7)];
         assert_eq!(cores, expected);
     }
 

@@ -9,9 +9,9 @@ pub mod state;
 use crate::agent::{Agent, Crew, ExitProcess, Stop};
 use crate::config::{self, Config, ConfigError};
 use crate::fatal::StopReason;
+use crate::gateway;
 use crate::gateway::listener::Listener;
 use crate::gateway::verify::Worker;
-use crate::gateway;
 use crate::journal::Progress;
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
@@ -26,7 +26,7 @@ use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
-use stages::{Cursors, Parts, Remains, Sizes, Stages};
+use stages::{Agents, Cursors, Parts, Remains, Sizes, Stages};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -283,7 +283,7 @@ fn parkers(plan: &Plan) -> Result<BTreeMap<&'static str, Parker>, StartError> {
 
 fn start_threads(
     plan: &Plan,
-    agents: Vec<(Stage, Box<dyn Agent>)>,
+    agents: Agents,
     parkers: &mut BTreeMap<&'static str, Parker>,
     stop: &Arc<Stop>,
 ) -> Result<Vec<(String, JoinHandle<()>)>, StartError> {

@@ -343,12 +343,7 @@ impl Applier {
                 if self.is_over(&record) {
                     break;
                 }
-                enact(
-                    &mut self.state.exchange,
-                    &mut self.state.genesis,
-                    &record,
-                    &mut self.outbox,
-                );
+                enact(&mut self.state.exchange, &mut self.state.genesis, &record, &mut self.outbox);
                 let given = self.outbox.events();
                 self.records += 1;
                 self.commands += u64::from(record.kind() == RecordKind::Command);
@@ -489,11 +484,7 @@ impl Comparison {
 
 /// Compares a batch with the next one of the event log's files. False where their unfinished end
 /// begins, which is then taken for their end.
-fn matches(
-    reader: &mut Reader,
-    made: &Batch<'_>,
-    end: &mut Sequence,
-) -> Result<bool, ReplayError> {
+fn matches(reader: &mut Reader, made: &Batch<'_>, end: &mut Sequence) -> Result<bool, ReplayError> {
     let (first, last) = (made.first(), made.last());
     let flawed = match reader.next_batch(*end) {
         Ok(Some(found)) if found.bytes() == made.bytes() => return Ok(true),

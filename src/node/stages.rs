@@ -9,7 +9,7 @@ use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
 use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
 use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
@@ -104,6 +104,8 @@ pub struct Cursors {
     pub drained: Cursor,
     /// Not zero while the journal has no space.
     pub no_space: Cursor,
+    /// Not zero while the event log has no space.
+    pub no_event_space: Cursor,
 }
 
 /// What is left of a node that ended: the two halves of its state.
@@ -113,6 +115,9 @@ pub struct Remains {
     /// The sequencer's.
     pub order: Receiver<Order>,
 }
+
+/// Stages as agents, for threads.
+pub type Agents = Vec<(Stage, Box<dyn Agent>)>;
 
 /// The stages of one node.
 pub struct Stages<D: Door> {
@@ -166,8 +171,7 @@ impl<D: Door + 'static> Stages<D> {
             Arc::new(Directory::new(&state.genesis, state.exchange.permissions().clone()));
 
         let (input, intake) = ring(sizes.input, Message::default);
-        let (sequenced, to_journal, to_critical) =
-            ring_of_two(sizes.sequenced, Sequenced::default);
+        let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
         let (events, to_event_log) = ring(sizes.events, Derived::default);
         let (answers, to_gateway) = ring(sizes.answers, Outbound::default);
         let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
@@ -179,11 +183,13 @@ impl<D: Door + 'static> Stages<D> {
 
         let gateway = Gateway::new(
             0,
-            parts.door,
+            Surroundings {
+                door: parts.door,
+                verifier: parts.verifier,
+                clock: (parts.clock)(),
+                random: parts.random,
+            },
             directory,
-            parts.verifier,
-            (parts.clock)(),
-            parts.random,
             parts.limits,
             gateway::Wiring {
                 input,
@@ -203,7 +209,7 @@ impl<D: Door + 'static> Stages<D> {
                 inputs: vec![intake],
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
-                no_space: cursors.no_space.clone(),
+                no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
                 remains: last_order,
             },
         );
@@ -240,10 +246,15 @@ impl<D: Door + 'static> Stages<D> {
         };
         let critical = Critical::new(state.exchange, to_critical, outputs);
         let events_written = cursors.events_written.clone();
-        let event_log =
-            EventLog::new(to_event_log, event_log, epoch, events_written.clone(), stop.clone());
-        let reject_log =
-            RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
+        let event_log = EventLog::new(
+            to_event_log,
+            event_log,
+            epoch,
+            events_written.clone(),
+            cursors.no_event_space.clone(),
+            stop.clone(),
+        );
+        let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
         let prepare = Prepare {
@@ -257,8 +268,7 @@ impl<D: Door + 'static> Stages<D> {
             events_written: cursors.events_written.clone(),
             done: done.clone(),
         };
-        let commands =
-            || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
+        let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
         let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
         let normal = Normal::new(commands(), follower, bounds(&cursors.normal), stop.clone());
         let batch = Batch::new(commands(), bounds(&cursors.batch), stop);
@@ -282,8 +292,8 @@ impl<D: Door + 'static> Stages<D> {
 
     /// The stages as agents, for threads.
     #[must_use]
-    pub fn into_agents(self) -> (Vec<(Stage, Box<dyn Agent>)>, Cursors, Remains) {
-        let agents: Vec<(Stage, Box<dyn Agent>)> = vec![
+    pub fn into_agents(self) -> (Agents, Cursors, Remains) {
+        let agents: Agents = vec![
             (Stage::Gateway, Box::new(self.gateway)),
             (Stage::Sequencer, Box::new(self.sequencer)),
             (Stage::Journal, Box::new(self.journal)),

@@ -7,12 +7,14 @@ use crate::fatal::StopReason;
 use crate::journal::event_log::EventLogWriter;
 use crate::journal::writer::{Appended, Fault};
 use crate::ring::{Cursor, Reader, Take};
-use crate::types::Epoch;
+use crate::types::{Epoch, Sequence};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Slots taken in one round.
 const ROUND_MAX: usize = 4096;
+/// Bytes between two requests to write back.
+const WRITE_BACK_BYTES: u64 = 1024 * 1024;
 /// Bytes that may wait for a prepared segment before the ring is left to fill.
 const PENDING_MAX: usize = 4 * 1024 * 1024;
 
@@ -22,7 +24,10 @@ pub struct EventLog {
     log: EventLogWriter,
     epoch: Epoch,
     open: bool,
+    write_back_at: u64,
     written: Cursor,
+    /// Not zero while space is low: orders are refused then, before this log holds up the lane.
+    no_space: Cursor,
     stop: Arc<dyn FailStop>,
     failed: bool,
 }
@@ -35,9 +40,28 @@ impl EventLog {
         log: EventLogWriter,
         epoch: Epoch,
         written: Cursor,
+        no_space: Cursor,
         stop: Arc<dyn FailStop>,
     ) -> EventLog {
-        EventLog { input, log, epoch, open: false, written, stop, failed: false }
+        EventLog {
+            input,
+            log,
+            epoch,
+            open: false,
+            write_back_at: 0,
+            written,
+            no_space,
+            stop,
+            failed: false,
+        }
+    }
+
+    fn watch_space(&mut self) {
+        let low = Sequence(u64::from(self.log.space_is_low()));
+        // Only a change is told: the sequencer reads this cursor for every batch.
+        if low != self.no_space.get() {
+            self.no_space.set(low);
+        }
     }
 
     fn encode(&mut self) -> usize {
@@ -68,10 +92,24 @@ impl EventLog {
             return Ok(0);
         }
         let appended = self.log.flush()?;
-        // Nobody waits for this log to be durable: the kernel writes it back in its own time.
-        while self.log.take_sync().is_some() {}
+        self.write_back();
         self.written.set(self.log.written());
         Ok(usize::from(appended == Appended::Written))
+    }
+}
+
+impl EventLog {
+    /// Nobody waits for this log to be durable, but what piles up unwritten makes everybody wait in
+    /// the end: the kernel is asked to write it back as it grows.
+    fn write_back(&mut self) {
+        if self.log.written_bytes() < self.write_back_at {
+            return;
+        }
+        self.write_back_at = self.log.written_bytes() + WRITE_BACK_BYTES;
+        while let Some(job) = self.log.take_sync() {
+            // Without the hint the kernel does the same, later.
+            let _ = job.start_write_back();
+        }
     }
 }
 
@@ -84,6 +122,7 @@ impl Agent for EventLog {
         if self.failed {
             return 0;
         }
+        self.watch_space();
         let encoded = if self.log.pending_bytes() < PENDING_MAX { self.encode() } else { 0 };
         match self.write() {
             Ok(written) => encoded + written,

@@ -3,7 +3,9 @@
 
 use crate::event::{Event, RejectReason};
 use crate::message::Origin;
-use crate::types::{AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs};
+use crate::types::{
+    AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs,
+};
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
 
 /// One slot of an answers ring.
@@ -141,4 +143,24 @@ impl Default for Derived {
     fn default() -> Derived {
         Derived::BatchEnd { last: Sequence::NONE, epoch: Epoch(0) }
     }
+}
+
+/// A wish for the original answer of a duplicate, for the reader of the event log.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerWanted {
+    /// Who asked again.
+    pub to: Origin,
+    /// The client's own number in the repeated message.
+    pub client_sequence: u64,
+    /// The sequence of the original.
+    pub original: Sequence,
+}
+
+/// The original answer, as frames.
+#[derive(Clone, Debug)]
+pub struct AnswerFound {
+    /// Who asked again.
+    pub to: Origin,
+    /// The frames.
+    pub frames: Vec<u8>,
 }

@@ -3,9 +3,10 @@
 use crate::agent::{Agent, FailStop};
 use crate::event::Event;
 use crate::fatal::StopReason;
-use crate::gateway::{AnswerFound, AnswerWanted, original_answer};
 use crate::journal::event_log::EventLogReader;
+use crate::publish::outbound::{AnswerFound, AnswerWanted};
 use crate::ring::Cursor;
+use crate::wire::answer::original_answer;
 use crossbeam::channel::{Receiver, Sender};
 use std::sync::Arc;
 

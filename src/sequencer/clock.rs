@@ -76,7 +76,8 @@ impl SequencerClock {
         let allowed = elapsed * SLEW_PPM + self.slew_rest;
         let slew = allowed / 1_000_000;
         self.slew_rest = allowed % 1_000_000;
-        let time = if wall >= free { free + slew.min(wall - free) } else { free - slew.min(free - wall) };
+        let time =
+            if wall >= free { free + slew.min(wall - free) } else { free - slew.min(free - wall) };
         self.alarm(wall.abs_diff(time));
         self.last_monotonic_ns = monotonic;
         self.last = TimeNs(time);

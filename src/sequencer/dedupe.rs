@@ -11,8 +11,11 @@
 //! is at most half full. While a journal is replayed there is no index: nobody looks anything up, and
 //! most ids leave the window again; [`Dedupe::end_replay`] makes it once.
 
+use crate::checksum::crc64;
 use crate::event::RejectReason;
+use crate::sys::prefetch::prefetch;
 use crate::types::{KeyId, Sequence, TimeNs};
+use crate::wire::payload::COMMAND_SIZE_MAX;
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +23,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Longest identity that is hashed in one piece: key, lengths, source, message id.
 const IDENTITY_MAX: usize =
     8 + crate::limits::SOURCE_MAX_BYTES + crate::limits::MESSAGE_ID_MAX_BYTES;
+
+/// How many evictions ahead the index is loaded.
+const EVICT_AHEAD: usize = 32;
 
 /// What identifies a message, and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +47,8 @@ pub struct Identity<'a> {
 /// What the window says of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Never seen; the fingerprint is to be handed to [`Dedupe::insert`].
-    New(Fingerprint),
+    /// Never seen.
+    New,
     /// Sequenced before, with the same content, under this sequence.
     Duplicate(Sequence),
     /// Cannot be sequenced.
@@ -50,7 +56,7 @@ pub enum Verdict {
 }
 
 /// A message's identity and content as numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
     identity: [u64; 2],
     content: u64,
@@ -105,14 +111,19 @@ impl Dedupe {
         }
     }
 
-    /// What the window says of a message at the sequencer's time `now`.
+    /// What the window says of a message, known by its fingerprint, at the sequencer's time `now`.
     ///
     /// # Panics
     /// During a replay.
     #[must_use]
-    pub fn check(&self, message: &Identity<'_>, now: TimeNs) -> Verdict {
+    pub fn check(
+        &self,
+        fingerprint: Fingerprint,
+        key: KeyId,
+        timestamp_ms: i64,
+        now: TimeNs,
+    ) -> Verdict {
         assert!(!self.index.is_empty(), "a replay is ended before its window is used");
-        let fingerprint = self.fingerprint(message);
         if let Some(entry) = self.find(fingerprint.identity) {
             return if entry.fingerprint.content == fingerprint.content {
                 Verdict::Duplicate(entry.sequence)
@@ -120,16 +131,16 @@ impl Dedupe {
                 Verdict::Refused(RejectReason::IdReused)
             };
         }
-        let horizon = self.horizons.get(&message.key);
-        if horizon.is_some_and(|horizon| message.timestamp_ms <= *horizon) {
+        let horizon = self.horizons.get(&key);
+        if horizon.is_some_and(|horizon| timestamp_ms <= *horizon) {
             return Verdict::Refused(RejectReason::TooOldToCheck);
         }
         let now_ms = i64::try_from(now.0 / 1_000_000).unwrap_or(i64::MAX);
         let ahead_max = i64::try_from(self.window.ahead_max_ms).unwrap_or(i64::MAX);
-        if message.timestamp_ms.saturating_sub(now_ms) > ahead_max {
+        if timestamp_ms.saturating_sub(now_ms) > ahead_max {
             return Verdict::Refused(RejectReason::TimestampAhead);
         }
-        Verdict::New(fingerprint)
+        Verdict::New
     }
 
     /// Remembers a message that was sequenced, and lets go of what no longer fits the window.
@@ -207,6 +218,7 @@ impl Dedupe {
     }
 
     /// Feeds the window's content, in order, to a state hash.
+    #[allow(clippy::should_implement_trait, reason = "it feeds SHA-256, not a hash map")]
     pub fn hash(&self, hasher: &mut Sha256) {
         hasher.update((self.entries.len() as u64).to_le_bytes());
         for entry in &self.entries {
@@ -245,7 +257,10 @@ impl Dedupe {
         }
     }
 
-    fn fingerprint(&self, message: &Identity<'_>) -> Fingerprint {
+    /// Fingerprint of a message, and the begin of loading what [`Dedupe::check`] will look at: the
+    /// index is larger than the caches, and a miss costs as much as matching an order.
+    #[must_use]
+    pub fn fingerprint(&self, message: &Identity<'_>) -> Fingerprint {
         let mut bytes = [0; IDENTITY_MAX];
         let length = 8 + message.source.len() + message.message_id.len();
         assert!(length <= IDENTITY_MAX, "the gateway bounds source and message id");
@@ -255,10 +270,15 @@ impl Dedupe {
         bytes[8..8 + message.source.len()].copy_from_slice(message.source);
         bytes[8 + message.source.len()..length].copy_from_slice(message.message_id);
         let hash = SipHasher13::new_with_key(&self.seed).hash(&bytes[..length]);
-        let mut content = crc64fast::Digest::new();
-        content.write(&message.schema.to_le_bytes());
-        content.write(message.payload);
-        Fingerprint { identity: [hash.h1, hash.h2], content: content.sum64() }
+        let identity = [hash.h1, hash.h2];
+        self.prefetch(identity);
+        Fingerprint { identity, content: content(message) }
+    }
+
+    fn prefetch(&self, identity: [u64; 2]) {
+        if let Some(mask) = self.index.len().checked_sub(1) {
+            prefetch(&self.index, home(identity, mask));
+        }
     }
 
     fn find(&self, identity: [u64; 2]) -> Option<&Entry> {
@@ -300,6 +320,10 @@ impl Dedupe {
         }
         self.entries.pop_front();
         self.evicted += 1;
+        // The window is full for good: one goes for each that comes, and the next ones are known.
+        if let Some(soon) = self.entries.get(EVICT_AHEAD) {
+            self.prefetch(soon.fingerprint.identity);
+        }
         let horizon = self.horizons.entry(entry.key).or_insert(i64::MIN);
         *horizon = (*horizon).max(entry.timestamp_ms);
     }
@@ -334,6 +358,15 @@ fn empty_index(window: &Window) -> Vec<u64> {
     vec![0; (window.count_max * 2).next_power_of_two()]
 }
 
+/// Fingerprint of what a message says: schema and canonical payload.
+fn content(message: &Identity<'_>) -> u64 {
+    let mut bytes = [0; 4 + COMMAND_SIZE_MAX];
+    let length = 4 + message.payload.len();
+    bytes[..4].copy_from_slice(&message.schema.to_le_bytes());
+    bytes[4..length].copy_from_slice(message.payload);
+    crc64(&bytes[..length])
+}
+
 /// High half of an index slot: also where the probe starts, so that a slot alone tells its home. The
 /// top bit keeps a used slot different from a free one; no index is so large that it matters there.
 fn tag(identity: [u64; 2]) -> u64 {
@@ -362,11 +395,13 @@ mod tests {
         Identity { key: KeyId(key), source: b"s", message_id: id, timestamp_ms, schema: 1, payload }
     }
 
+    fn check(dedupe: &Dedupe, message: &Identity<'_>, time: TimeNs) -> Verdict {
+        dedupe.check(dedupe.fingerprint(message), message.key, message.timestamp_ms, time)
+    }
+
     fn sequence(dedupe: &mut Dedupe, message: &Identity<'_>, number: u64, time: TimeNs) {
-        let Verdict::New(fingerprint) = dedupe.check(message, time) else {
-            panic!("{number} is not new: {:?}", dedupe.check(message, time));
-        };
-        dedupe.insert(fingerprint, message.key, message.timestamp_ms, Sequence(number), time);
+        assert_eq!(check(dedupe, message, time), Verdict::New, "{number}");
+        dedupe.replay(message, Sequence(number), time);
     }
 
     #[test]
@@ -374,7 +409,7 @@ mod tests {
         let mut dedupe = window(10);
         let message = identity(1, b"a", 5, b"buy");
         sequence(&mut dedupe, &message, 1, TimeNs(0));
-        assert_eq!(dedupe.check(&message, TimeNs(0)), Verdict::Duplicate(Sequence(1)));
+        assert_eq!(check(&dedupe, &message, TimeNs(0)), Verdict::Duplicate(Sequence(1)));
     }
 
     #[test]
@@ -382,7 +417,7 @@ mod tests {
         let mut dedupe = window(10);
         sequence(&mut dedupe, &identity(1, b"a", 5, b"buy"), 1, TimeNs(0));
         let other = identity(1, b"a", 5, b"sell");
-        assert_eq!(dedupe.check(&other, TimeNs(0)), Verdict::Refused(RejectReason::IdReused));
+        assert_eq!(check(&dedupe, &other, TimeNs(0)), Verdict::Refused(RejectReason::IdReused));
     }
 
     #[test]
@@ -391,7 +426,7 @@ mod tests {
         sequence(&mut dedupe, &identity(1, b"bc", 5, b"buy"), 1, TimeNs(0));
         sequence(&mut dedupe, &identity(2, b"bc", 5, b"buy"), 2, TimeNs(0));
         let shifted = Identity { source: b"sb", message_id: b"c", ..identity(1, b"", 5, b"buy") };
-        assert!(matches!(dedupe.check(&shifted, TimeNs(0)), Verdict::New(_)));
+        assert!(matches!(check(&dedupe, &shifted, TimeNs(0)), Verdict::New));
     }
 
     #[test]
@@ -402,10 +437,10 @@ mod tests {
         }
         let again = identity(1, b"a", 10, b"x");
         let too_old = Verdict::Refused(RejectReason::TooOldToCheck);
-        assert_eq!(dedupe.check(&again, TimeNs(0)), too_old);
+        assert_eq!(check(&dedupe, &again, TimeNs(0)), too_old);
         // Another key has a horizon of its own.
-        assert!(matches!(dedupe.check(&identity(2, b"a", 10, b"x"), TimeNs(0)), Verdict::New(_)));
-        assert!(matches!(dedupe.check(&identity(1, b"d", 11, b"x"), TimeNs(0)), Verdict::New(_)));
+        assert!(matches!(check(&dedupe, &identity(2, b"a", 10, b"x"), TimeNs(0)), Verdict::New));
+        assert!(matches!(check(&dedupe, &identity(1, b"d", 11, b"x"), TimeNs(0)), Verdict::New));
     }
 
     #[test]
@@ -416,15 +451,18 @@ mod tests {
         assert_eq!(dedupe.len(), 1);
         let again = identity(1, b"a", 5, b"x");
         let too_old = Verdict::Refused(RejectReason::TooOldToCheck);
-        assert_eq!(dedupe.check(&again, TimeNs(DAY + 1)), too_old);
+        assert_eq!(check(&dedupe, &again, TimeNs(DAY + 1)), too_old);
     }
 
     #[test]
     fn a_timestamp_too_far_ahead_is_refused() {
         let dedupe = window(10);
         let ahead = Verdict::Refused(RejectReason::TimestampAhead);
-        assert!(matches!(dedupe.check(&identity(1, b"a", 60_000, b"x"), TimeNs(0)), Verdict::New(_)));
-        assert_eq!(dedupe.check(&identity(1, b"a", 60_001, b"x"), TimeNs(0)), ahead);
+        assert!(matches!(
+            check(&dedupe, &identity(1, b"a", 60_000, b"x"), TimeNs(0)),
+            Verdict::New
+        ));
+        assert_eq!(check(&dedupe, &identity(1, b"a", 60_001, b"x"), TimeNs(0)), ahead);
     }
 
     #[test]
@@ -447,7 +485,8 @@ mod tests {
         for number in 1..=21 {
             let text = number.to_string();
             let message = identity(1, text.as_bytes(), number, b"x");
-            assert_eq!(lived.check(&message, TimeNs(0)), replayed.check(&message, TimeNs(0)));
+            let found = [&lived, &replayed].map(|dedupe| check(dedupe, &message, TimeNs(0)));
+            assert_eq!(found[0], found[1]);
         }
         sequence(&mut replayed, &identity(1, b"21", 21, b"x"), 21, TimeNs(0));
         replayed.check_invariants();
@@ -467,12 +506,12 @@ mod tests {
             let text = id.to_le_bytes();
             let message = identity(1, &text, step + 1, b"x");
             let known = model.iter().find(|(known, _)| *known == id).map(|(_, at)| *at);
-            match (dedupe.check(&message, TimeNs(1_000_000_000_000)), known) {
+            match (check(&dedupe, &message, TimeNs(1_000_000_000_000)), known) {
                 (Verdict::Duplicate(found), Some(at)) => assert_eq!(found.0, at),
-                (Verdict::New(fingerprint), None) => {
+                (Verdict::New, None) => {
                     number += 1;
                     let now = TimeNs(1_000_000_000_000);
-                    dedupe.insert(fingerprint, KeyId(1), step + 1, Sequence(number), now);
+                    dedupe.replay(&message, Sequence(number), now);
                     model.push_back((id, number));
                     if model.len() > 64 {
                         model.pop_front();

@@ -20,9 +20,9 @@ use crate::message::{Head, Message, MessageKind};
 use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
-use dedupe::{Dedupe, Identity, Verdict, Window};
-use queues::{QueueFull, Queues};
 use crossbeam::channel::Sender;
+use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
+use queues::{QueueFull, Queues};
 use std::time::Duration;
 
 /// What stands in a slot of the sequenced ring.
@@ -83,11 +83,12 @@ pub struct Sequencer {
     /// Records published since the last batch end.
     open: usize,
     open_bytes: usize,
+    /// The open batch is to end before anything else is published.
+    ending: bool,
     /// The next deadline of any lane, nanoseconds of sequencer time.
     deadline: Cursor,
-    /// Not zero while the journal has no space: commands are refused.
-    no_space: Cursor,
-    refused_in_queue: u64,
+    /// One of them is not zero while its log has no space: commands are refused.
+    no_space: [Cursor; 2],
     batch_max: usize,
     remains: Sender<Order>,
 }
@@ -100,8 +101,8 @@ pub struct Wiring {
     pub ring: Writer<Sequenced>,
     /// The next deadline of any lane.
     pub deadline: Cursor,
-    /// Not zero while the journal has no space.
-    pub no_space: Cursor,
+    /// Not zero while the journal, or the event log, has no space.
+    pub no_space: [Cursor; 2],
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
 }
@@ -125,9 +126,9 @@ impl Sequencer {
             ring: wiring.ring,
             open: 0,
             open_bytes: 0,
+            ending: false,
             deadline: wiring.deadline,
             no_space: wiring.no_space,
-            refused_in_queue: 0,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
             remains: wiring.remains,
         }
@@ -143,19 +144,22 @@ impl Sequencer {
     fn intake(&mut self) -> usize {
         let mut taken = 0;
         for input in &mut self.inputs {
-            let queues = &mut self.queues;
-            let refused = &mut self.refused_in_queue;
-            taken += input.drain(INTAKE_MAX, |message| match queues.push(message) {
-                Ok(()) => Take::Next,
-                Err(QueueFull::Blocked) => Take::Stop,
-                Err(QueueFull::Busy) => {
-                    *refused += 1;
-                    let kind = MessageKind::Refuse(RejectReason::Busy);
-                    match queues.push_refusal(Head { kind, ..message.head }) {
-                        Ok(()) => Take::Next,
-                        Err(_) => Take::Stop,
+            let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
+            taken += input.drain(INTAKE_MAX, |message| {
+                let fingerprint = match message.head.kind {
+                    MessageKind::Command => dedupe.fingerprint(&identity(message)),
+                    _ => Fingerprint::default(),
+                };
+                let pushed = queues.push(message, fingerprint).or_else(|full| match full {
+                    QueueFull::Blocked => Err(full),
+                    // Begin and end of a session are no requests that could be made again: they wait.
+                    QueueFull::Busy if message.head.kind.is_session() => Err(full),
+                    QueueFull::Busy => {
+                        let kind = MessageKind::Refuse(RejectReason::Busy);
+                        queues.push_refusal(Head { kind, ..message.head })
                     }
-                }
+                });
+                if pushed.is_ok() { Take::Next } else { Take::Stop }
             });
         }
         taken
@@ -163,20 +167,27 @@ impl Sequencer {
 
     /// Gives sequences to what waits, at most one batch.
     fn sequence(&mut self) -> usize {
-        let mut handled = 0;
+        // An end that found the ring full goes first: were it always last, whoever keeps the ring
+        // full with messages that get no sequence would keep a batch open, and its answers, for ever.
+        let ended = if self.ending { self.close_batch() } else { 0 };
+        if self.ending {
+            return 0;
+        }
+        let mut handled = ended;
         let mut time = None;
         while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
-            let refuse_commands = self.no_space.get() != Sequence::NONE;
+            let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let (mut records, mut bytes) = (0, 0);
             let taken = self.queues.take_next(|head, message| {
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
                 let outcome = match message {
-                    Some(message) => order.place(message, now, refuse_commands),
+                    Some((message, print)) => order.place(message, print, now, refuse_commands),
                     None => Placed::Passing(head.kind),
                 };
+                let message = message.map(|(message, _)| message);
                 let published = order.publish(ring, outcome, head, message, now);
                 if published.is_ok() && matches!(outcome, Placed::Record(_)) {
                     records = 1;
@@ -220,15 +231,18 @@ impl Sequencer {
         if self.open == 0 {
             return 0;
         }
+        self.ending = true;
         let (last, time, epoch) = (self.order.last, self.order.time, self.order.epoch);
         let published = self.ring.try_publish(|slot| {
-            (slot.entry, slot.sequence, slot.epoch, slot.time) = (Entry::BatchEnd, last, epoch, time);
+            (slot.entry, slot.sequence, slot.epoch, slot.time) =
+                (Entry::BatchEnd, last, epoch, time);
         });
         if published.is_err() {
             return 0;
         }
         self.open = 0;
         self.open_bytes = 0;
+        self.ending = false;
         1
     }
 }
@@ -237,7 +251,7 @@ impl Sequencer {
 #[derive(Clone, Copy, Debug)]
 enum Placed {
     /// It gets the next sequence; a command's fingerprint enters the duplicate window.
-    Record(Option<dedupe::Fingerprint>),
+    Record(Option<Fingerprint>),
     /// It gets none, and goes on as this.
     Passing(MessageKind),
 }
@@ -251,23 +265,30 @@ impl Order {
         Order { last: Sequence::NONE, time: TimeNs(0), epoch: Epoch(0), dedupe }
     }
 
-    fn place(&self, message: &Message, now: TimeNs, refuse_commands: bool) -> Placed {
+    fn place(
+        &self,
+        message: &Message,
+        fingerprint: Fingerprint,
+        now: TimeNs,
+        refuse_commands: bool,
+    ) -> Placed {
         let head = &message.head;
         match head.kind {
             MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
                 Placed::Record(None)
             }
             MessageKind::Command => {
-                let verdict = self.dedupe.check(&identity(message), now);
+                let timestamp = head.client_timestamp_ms;
+                let verdict = self.dedupe.check(fingerprint, head.key, timestamp, now);
                 match verdict {
                     Verdict::Duplicate(original) => {
                         Placed::Passing(MessageKind::Duplicate(original))
                     }
                     Verdict::Refused(reason) => Placed::Passing(MessageKind::Refuse(reason)),
-                    Verdict::New(_) if refuse_commands => {
+                    Verdict::New if refuse_commands => {
                         Placed::Passing(MessageKind::Refuse(RejectReason::NoSpace))
                     }
-                    Verdict::New(fingerprint) => Placed::Record(Some(fingerprint)),
+                    Verdict::New => Placed::Record(Some(fingerprint)),
                 }
             }
             other => Placed::Passing(other),
@@ -292,7 +313,10 @@ impl Order {
             (slot.entry, slot.sequence, slot.epoch, slot.time) = (entry, sequence, epoch, now);
             match message {
                 Some(message) => slot.message.copy_from(message),
-                None => slot.message.head = *head,
+                None => {
+                    slot.message.head = *head;
+                    slot.message.bytes.set(&[], &[]);
+                }
             }
             slot.message.head.kind = kind;
         })?;
@@ -336,7 +360,8 @@ impl Agent for Sequencer {
 
     fn wake_in(&self) -> Option<Duration> {
         let deadline = self.deadline.get();
-        (deadline != NO_DEADLINE).then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))))
+        (deadline != NO_DEADLINE)
+            .then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))))
     }
 }
 

@@ -6,7 +6,8 @@
 //! This release sequences every message as NORMAL, so one queue is in use; the gateway refuses other
 //! priorities by name.
 
-use crate::message::{Head, Message, MessageKind};
+use crate::message::{Head, Message, MessageKind, Span};
+use crate::sequencer::dedupe::Fingerprint;
 use crate::types::Priority;
 use std::collections::VecDeque;
 
@@ -32,6 +33,8 @@ struct Queue {
 pub struct Queues {
     queues: [Queue; PRIORITIES],
     slab: Vec<Message>,
+    /// Fingerprints of the slab's messages.
+    fingerprints: Vec<Fingerprint>,
     free: Vec<u32>,
     large: usize,
     large_max: usize,
@@ -54,6 +57,7 @@ impl Queues {
         Queues {
             queues: std::array::from_fn(|_| queue()),
             slab: Vec::new(),
+            fingerprints: Vec::new(),
             free: Vec::new(),
             large: 0,
             large_max,
@@ -64,27 +68,30 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueFull`], and nothing changed.
-    pub fn push(&mut self, message: &Message) -> Result<(), QueueFull> {
-        if let MessageKind::Refuse(_) = message.head.kind {
-            return self.push_refusal(message.head);
-        }
+    pub fn push(&mut self, message: &Message, fingerprint: Fingerprint) -> Result<(), QueueFull> {
         let queue = &mut self.queues[message.head.priority as usize];
         let is_large = message.bytes.is_large();
         if queue.messages == queue.messages_max || (is_large && self.large == self.large_max) {
-            return Err(QueueFull::Busy);
+            return match message.head.kind {
+                MessageKind::Refuse(_) => self.push_refusal(message.head),
+                _ => Err(QueueFull::Busy),
+            };
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slab.push(Message::default());
+            self.fingerprints.push(Fingerprint::default());
             (self.slab.len() - 1) as u32
         });
         self.slab[slot as usize].copy_from(message);
+        self.fingerprints[slot as usize] = fingerprint;
         self.large += usize::from(is_large);
         queue.messages += 1;
         queue.entries.push_back(Entry::Message(slot));
         Ok(())
     }
 
-    /// Puts a refusal at the end of its queue; refusals have as many places again as messages.
+    /// Puts a refusal without its bytes at the end of its queue; refusals have as many places again
+    /// as messages.
     ///
     /// # Errors
     /// [`QueueFull::Blocked`], and nothing changed.
@@ -93,19 +100,23 @@ impl Queues {
         if queue.entries.len() >= 2 * queue.messages_max {
             return Err(QueueFull::Blocked);
         }
-        queue.entries.push_back(Entry::Refused(head));
+        // Nobody may look for bytes that did not come along.
+        queue.entries.push_back(Entry::Refused(Head { received: Span::default(), ..head }));
         Ok(())
     }
 
     /// Hands the most urgent message to `handle`, which says whether it took it. `None` where nothing
     /// waits.
-    pub fn take_next(&mut self, handle: impl FnOnce(&Head, Option<&Message>) -> bool) -> Option<bool> {
+    pub fn take_next(
+        &mut self,
+        handle: impl FnOnce(&Head, Option<(&Message, Fingerprint)>) -> bool,
+    ) -> Option<bool> {
         let queue = self.queues.iter_mut().find(|queue| !queue.entries.is_empty())?;
         let entry = *queue.entries.front()?;
         let taken = match &entry {
             Entry::Message(slot) => {
                 let message = &self.slab[*slot as usize];
-                handle(&message.head, Some(message))
+                handle(&message.head, Some((message, self.fingerprints[*slot as usize])))
             }
             Entry::Refused(head) => handle(head, None),
         };
@@ -139,6 +150,10 @@ mod tests {
         message
     }
 
+    fn push(queues: &mut Queues, message: &Message) -> Result<(), QueueFull> {
+        queues.push(message, Fingerprint::default())
+    }
+
     fn drain(queues: &mut Queues) -> Vec<u64> {
         let mut seen = Vec::new();
         while queues.take_next(|head, _| {
@@ -153,7 +168,7 @@ mod tests {
     fn messages_leave_in_the_order_they_came() {
         let mut queues = Queues::new(4, 1);
         for number in 1..=3 {
-            queues.push(&message(number, 10)).expect("there is room");
+            push(&mut queues, &message(number, 10)).expect("there is room");
         }
         assert_eq!(drain(&mut queues), [1, 2, 3]);
         assert!(queues.is_empty());
@@ -162,9 +177,9 @@ mod tests {
     #[test]
     fn a_full_queue_says_busy_and_still_has_a_place_for_the_refusal() {
         let mut queues = Queues::new(2, 1);
-        queues.push(&message(1, 10)).expect("there is room");
-        queues.push(&message(2, 10)).expect("there is room");
-        assert_eq!(queues.push(&message(3, 10)), Err(QueueFull::Busy));
+        push(&mut queues, &message(1, 10)).expect("there is room");
+        push(&mut queues, &message(2, 10)).expect("there is room");
+        assert_eq!(push(&mut queues, &message(3, 10)), Err(QueueFull::Busy));
         let refused = Head {
             kind: MessageKind::Refuse(RejectReason::Busy),
             client_sequence: 3,
@@ -179,17 +194,17 @@ mod tests {
     #[test]
     fn large_messages_have_a_bound_of_their_own() {
         let mut queues = Queues::new(8, 1);
-        queues.push(&message(1, 1000)).expect("one large message fits");
-        assert_eq!(queues.push(&message(2, 1000)), Err(QueueFull::Busy));
-        assert_eq!(queues.push(&message(3, 10)), Ok(()));
+        push(&mut queues, &message(1, 1000)).expect("one large message fits");
+        assert_eq!(push(&mut queues, &message(2, 1000)), Err(QueueFull::Busy));
+        assert_eq!(push(&mut queues, &message(3, 10)), Ok(()));
         assert_eq!(drain(&mut queues), [1, 3]);
-        assert_eq!(queues.push(&message(4, 1000)), Ok(()));
+        assert_eq!(push(&mut queues, &message(4, 1000)), Ok(()));
     }
 
     #[test]
     fn a_message_that_was_not_taken_stays_first() {
         let mut queues = Queues::new(2, 1);
-        queues.push(&message(1, 10)).expect("there is room");
+        push(&mut queues, &message(1, 10)).expect("there is room");
         assert_eq!(queues.take_next(|_, _| false), Some(false));
         assert_eq!(drain(&mut queues), [1]);
     }

@@ -47,7 +47,7 @@ fn bench(ring_slots: usize) -> Bench {
         inputs: vec![input_reader],
         ring: writer,
         deadline: deadline.clone(),
-        no_space: no_space.clone(),
+        no_space: [no_space.clone(), Cursor::default()],
         remains: crossbeam::channel::bounded(1).0,
     };
     let sequencer = Sequencer::new(order, source, Queues::new(8, 2), 256, wiring);

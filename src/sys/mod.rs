@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod disk;
 pub mod lock;
+pub mod prefetch;
+pub mod process;
 pub mod random;
 pub mod storage;
 pub mod thread;

@@ -91,6 +91,25 @@ pub trait File: Send + Sync {
     /// `StorageFull` where there is no space; the file may then be longer than before.
     fn allocate(&self, offset: u64, size: u64) -> io::Result<()>;
 
+    /// Reserves blocks like [`File::allocate`] and leaves them as the file system gives them; they read
+    /// as zeros. For a file that nobody syncs on the order path.
+    ///
+    /// # Errors
+    /// As [`File::allocate`].
+    fn reserve(&self, offset: u64, size: u64) -> io::Result<()> {
+        self.allocate(offset, size)
+    }
+
+    /// Asks for everything from `offset` on to be written back soon, without waiting and without any
+    /// promise, so that it does not pile up until somebody has to wait for it.
+    ///
+    /// # Errors
+    /// As the operating system tells.
+    fn start_write_back(&self, offset: u64) -> io::Result<()> {
+        let _ = offset;
+        Ok(())
+    }
+
     /// Writes all of `bytes` at `offset`, which must lie within what was allocated. Interrupted and
     /// short writes are continued.
     ///

@@ -1,7 +1,7 @@
 //! Answers to commands, and fills that no answer carries.
 
 use crate::command::PayloadError;
-use crate::event::{CommandResult, MakerFill, Trade};
+use crate::event::{CommandResult, Event, EventBody, MakerFill, Trade};
 use crate::limits::{ANSWER_FILLS_MAX, HEADER_SIZE};
 use crate::types::{
     ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence, Status, TimeNs,
@@ -9,7 +9,7 @@ use crate::types::{
 use crate::wire::fields::{expect_size, messages};
 use crate::wire::frame::FrameWriter;
 use crate::wire::header::{EXTENSION_SIZE, Flags};
-use crate::wire::message::{ReasonCode, Rows, head};
+use crate::wire::message::{ReasonCode, Rows, head, send};
 use crate::wire::segments::descriptor_size;
 use std::ops::Range;
 
@@ -162,6 +162,33 @@ pub fn send_answer<'t>(
 }
 
 impl Fill {
+    /// The `count`th fill of a command, from 1, for which its answer had no room. `filled` is the
+    /// order's filled quantity after it.
+    #[must_use]
+    pub fn of_taker(
+        event: &Event,
+        trade: &Trade,
+        result: &CommandResult,
+        count: usize,
+        filled: Quantity,
+    ) -> Fill {
+        Fill {
+            sequence: event.sequence,
+            index: event.index,
+            outbound: result.outbound + (count - ANSWER_FILLS_MAX) as u64,
+            order_id: trade.taker_order,
+            client_order_id: ClientOrderId(0),
+            instrument: trade.instrument,
+            price: trade.price,
+            quantity: trade.quantity,
+            filled,
+            // What later fills of the command take, and what is open at its end.
+            leaves: Quantity(result.filled.0 - filled.0 + result.leaves.0),
+            role: ROLE_TAKER,
+            last: count == result.fill_count as usize,
+        }
+    }
+
     /// The fill that tells a session of an order of its own that rested.
     #[must_use]
     #[inline]
@@ -181,6 +208,37 @@ impl Fill {
             last: true,
         }
     }
+}
+
+/// Frames of an answer that was given before, for a duplicate: from the events of its command.
+#[must_use]
+pub fn original_answer(events: &[Event], client_sequence: u64) -> Vec<u8> {
+    let mut frames = Vec::new();
+    let Some((sequence, result)) = events.iter().find_map(|event| match &event.body {
+        EventBody::Result(result) => Some((event.sequence, *result)),
+        _ => None,
+    }) else {
+        return frames;
+    };
+    let trades: Vec<(&Event, Trade)> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::Trade(trade) => Some((event, *trade)),
+            _ => None,
+        })
+        .collect();
+    let echoed = CommandResult { client_sequence, ..result };
+    send_answer(sequence, &echoed, trades.iter().map(|(_, trade)| trade), true, &mut frames);
+    let traded: i64 = trades.iter().map(|(_, trade)| trade.quantity.0).sum();
+    let mut filled = result.filled.0 - traded;
+    for (count, (event, trade)) in (1..).zip(&trades) {
+        filled += trade.quantity.0;
+        if count > ANSWER_FILLS_MAX {
+            let fill = Fill::of_taker(event, trade, &result, count, Quantity(filled));
+            send(&fill, 0, &mut frames);
+        }
+    }
+    frames
 }
 
 #[cfg(test)]

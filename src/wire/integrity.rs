@@ -5,8 +5,9 @@
 //! frame's length alone, before anything else of the frame is believed. The CRC covers all bytes
 //! before the block, the hash those and the CRC, the signature is made over the 32 bytes of hash.
 
+pub use crate::checksum::crc64;
 use crate::wire::WireError;
-use crc64fast::Digest as Crc;
+
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of a block without a signature.
@@ -19,43 +20,6 @@ pub const SIGNATURE_SIZE: usize = 64;
 pub const SIGNED_SIZE: usize = UNSIGNED_SIZE + 3 + SIGNATURE_SIZE;
 /// Bytes of the hash.
 pub const HASH_SIZE: usize = 32;
-
-/// Messages up to this size go through the aligned buffer of [`crc64`].
-const CRC_SHORT_MAX: usize = 248;
-
-/// Two rounds of the 128 bytes that the carry-less multiply takes at once, where it can load them.
-#[repr(align(16))]
-struct Aligned([u8; 256]);
-
-const _: () = assert!(CRC_SHORT_MAX + 8 == size_of::<Aligned>());
-
-/// CRC-64/XZ.
-///
-/// The library's fast path takes whole, aligned blocks of 128 bytes and a table does the rest, so
-/// that a frame of 190 bytes would go through the table altogether. Zeros in front of a message do
-/// not change a CRC whose register is zero. The register begins as all ones, so eight bytes of
-/// ones make it zero, and all ones are owed to the first eight bytes of the message: a short
-/// message is set behind such a lead-in so that the whole ends on a block.
-#[must_use]
-#[inline]
-pub fn crc64(bytes: &[u8]) -> u64 {
-    let mut crc = Crc::new();
-    if bytes.len() < 8 || bytes.len() > CRC_SHORT_MAX {
-        crc.write(bytes);
-        return crc.sum64();
-    }
-    let mut buffer = Aligned([0; 256]);
-    let size = if bytes.len() + 8 <= 128 { 128 } else { 256 };
-    let block = &mut buffer.0[..size];
-    block[..8].fill(0xFF);
-    let message = &mut block[size - bytes.len()..];
-    message.copy_from_slice(bytes);
-    for byte in &mut message[..8] {
-        *byte ^= 0xFF;
-    }
-    crc.write(block);
-    crc.sum64()
-}
 
 /// SHA-256.
 #[must_use]
@@ -127,26 +91,6 @@ pub(crate) fn read(frame: &[u8], signed: bool, check: bool) -> Result<Integrity<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_crc_is_crc_64_xz() {
-        assert_eq!(crc64(b"123456789"), 0x995D_C9BB_DF19_39FA);
-        assert_eq!(crc64(b""), 0);
-        assert_eq!(crc64(&[0; 32]), 0xC95A_F861_7CD5_330C);
-    }
-
-    #[test]
-    fn the_short_way_gives_the_same_crc_at_every_length() {
-        let bytes: Vec<u8> = (0..600u32).map(|i| (i * 131 + (i >> 3)) as u8).collect();
-        for length in 0..bytes.len() {
-            for start in [0, 1, 7] {
-                let message = &bytes[start.min(length)..length];
-                let mut plain = Crc::new();
-                plain.write(message);
-                assert_eq!(crc64(message), plain.sum64(), "{length} bytes from {start}");
-            }
-        }
-    }
 
     #[test]
     fn the_hash_is_sha_256() {

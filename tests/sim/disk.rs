@@ -213,6 +213,17 @@ impl SimDisk {
         self.lock().capacity = bytes;
     }
 
+    /// Nothing fails any more by itself.
+    pub(crate) fn heal(&self) {
+        self.lock().fail_in = None;
+    }
+
+    /// No file can grow any more.
+    pub(crate) fn fill_up(&self) {
+        let mut state = self.lock();
+        state.capacity = Some(used(&state));
+    }
+
     /// Syncs of files so far.
     pub(crate) fn syncs(&self) -> u64 {
         self.lock().syncs

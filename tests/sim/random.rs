@@ -46,7 +46,12 @@ pub(crate) fn seeds(name: &str, mut simulate: impl FnMut(u64)) {
         std::mem::forget(guard);
         seed += 1;
     }
-    println!("{name}: {seed} seeds");
+    tell(&format!("{name}: {seed} seeds"));
+}
+
+#[allow(clippy::print_stdout, reason = "a failed test shows what it printed: the seed above all")]
+fn tell(text: &str) {
+    println!("{text}");
 }
 
 /// Prints the seed when a simulation panics.
@@ -57,6 +62,6 @@ struct Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        eprintln!("{} failed; repeat with SEED={}", self.name, self.seed);
+        tell(&format!("{} failed; repeat with SEED={}", self.name, self.seed));
     }
 }

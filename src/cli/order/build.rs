@@ -3,9 +3,7 @@
 
 use super::{CancelArgs, DepositArgs, NewArgs, ReplaceArgs, TransferArgs, WithdrawArgs};
 use crate::cli::venue::{self, Venue};
-use crate::command::{
-    CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw,
-};
+use crate::command::{CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw};
 use crate::types::{AccountId, ClientOrderId, OrderId, OrderType, Side, TimeInForce};
 
 /// A value that cannot be converted.
@@ -107,12 +105,7 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn transfer(args: &'a TransferArgs) -> Request<'a> {
-        Request::Transfer {
-            from: args.from,
-            to: args.to,
-            asset: &args.asset,
-            amount: &args.amount,
-        }
+        Request::Transfer { from: args.from, to: args.to, asset: &args.asset, amount: &args.amount }
     }
 
     /// The command, in the venue's numbers.

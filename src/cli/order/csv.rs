@@ -60,7 +60,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line<'_>>, Vec<LineError>> {
         .map(|(index, line)| (index + 1, line))
         .filter(|(_, line)| !line.trim().is_empty());
     let Some((number, header)) = lines.next() else {
-        let text = format!("the file is empty; its first line names columns: {}", COLUMNS.join(","));
+        let text =
+            format!("the file is empty; its first line names columns: {}", COLUMNS.join(","));
         return Err(vec![LineError { line: 1, column: String::new(), text }]);
     };
     let columns = columns(number, header).map_err(|error| vec![error])?;
@@ -304,13 +305,19 @@ mod tests {
             ("action,account\n\nbuy,2\n", "line 3, column action: buy: write new, cancel"),
             ("action,account\nnew,2\n", "line 2, column symbol: is missing"),
             ("action,account\nnew,-2\n", "line 2, column account: -2 is no whole number"),
-            ("action,account,symbol,side\nnew,2,X,up\n", "line 2, column side: up: write buy or sell"),
+            (
+                "action,account,symbol,side\nnew,2,X,up\n",
+                "line 2, column side: up: write buy or sell",
+            ),
             (
                 "action,account,symbol,side,type\nnew,2,X,buy,market\n",
                 "line 2, column type: market: market orders do not exist in this release",
             ),
             ("action,account,price\ndeposit,2,5\n", "line 2, column price: deposit has no price"),
-            ("action,account,symbol\ncancel,2,X\n", "line 2, column orig_client_order_id: is missing"),
+            (
+                "action,account,symbol\ncancel,2,X\n",
+                "line 2, column orig_client_order_id: is missing",
+            ),
         ] {
             let error = first_error(text);
             assert!(error.starts_with(expected), "{text:?}: {error}");

@@ -103,7 +103,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     link.close();
     match summary.rejected.values().sum::<u64>() {
         0 => Ok(()),
-        count => Err(Failure::bad(format_args!("{count} of {} commands were rejected", summary.sent))),
+        count => {
+            Err(Failure::bad(format_args!("{count} of {} commands were rejected", summary.sent)))
+        }
     }
 }
 
@@ -182,7 +184,8 @@ impl<'a> Sender<'a> {
         let mut deadline = Instant::now() + link.timeout;
         loop {
             self.submit(link, window)?;
-            if self.sent == self.jobs.len() && link.client.in_flight() == 0 && self.open.is_empty() {
+            if self.sent == self.jobs.len() && link.client.in_flight() == 0 && self.open.is_empty()
+            {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());

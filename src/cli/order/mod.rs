@@ -19,12 +19,10 @@ use clap::{ArgGroup, Subcommand};
 
 /// Sends commands to the exchange
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  \
+#[command(before_help = "Examples:\n  \
     outcry order deposit --account 2 --asset USDT --amount 1000\n  \
     outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
-    outcry order file orders.csv"
-)]
+    outcry order file orders.csv")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -62,12 +60,10 @@ struct Sending {
 
 /// Enters an order
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  \
+#[command(before_help = "Examples:\n  \
     outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
     outcry order new --account 3 --symbol BTC-USDT --side sell --price 99 --quantity 2 --tif ioc\n  \
-    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --message-id a1 --json"
-)]
+    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --message-id a1 --json")]
 struct NewArgs {
     /// Whose order it is
     #[arg(long)]
@@ -127,7 +123,7 @@ struct CancelArgs {
 #[command(
     before_help = "Examples:\n  \
     outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 100 --quantity 0.2\n  \
-    outcry order replace --account 2 --symbol BTC-USDT --orig-client-order-id 7 --price 99 --quantity 1",
+    outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 9 --quantity 2 --json",
     group = ArgGroup::new("order").required(true)
 )]
 struct ReplaceArgs {
@@ -155,11 +151,9 @@ struct ReplaceArgs {
 
 /// Credits an account; takes an operator's key
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  \
+#[command(before_help = "Examples:\n  \
     outcry order deposit --account 2 --asset USDT --amount 1000\n  \
-    outcry order deposit --account 3 --asset BTC --amount 0.5 --message-id deposit-1 --json"
-)]
+    outcry order deposit --account 3 --asset BTC --amount 0.5 --message-id deposit-1 --json")]
 struct DepositArgs {
     /// Who receives
     #[arg(long)]
@@ -176,11 +170,9 @@ struct DepositArgs {
 
 /// Debits an account; takes an operator's key
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  \
+#[command(before_help = "Examples:\n  \
     outcry order withdraw --account 2 --asset USDT --amount 1000\n  \
-    outcry order withdraw --account 3 --asset BTC --amount 0.5 --message-id withdrawal-1 --json"
-)]
+    outcry order withdraw --account 3 --asset BTC --amount 0.5 --message-id withdrawal-1 --json")]
 struct WithdrawArgs {
     /// Who pays
     #[arg(long)]
@@ -197,11 +189,9 @@ struct WithdrawArgs {
 
 /// Moves available balance from one account to another
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "Examples:\n  \
+#[command(before_help = "Examples:\n  \
     outcry order transfer --from 2 --to 3 --asset USDT --amount 25\n  \
-    outcry order transfer --from 3 --to 2 --asset BTC --amount 0.5 --sign --json"
-)]
+    outcry order transfer --from 3 --to 2 --asset BTC --amount 0.5 --sign --json")]
 struct TransferArgs {
     /// Who pays
     #[arg(long)]
@@ -287,7 +277,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         Err(Lost::Refused { reason, text }) => {
             let refused = Answered::refused(&message_id, reason);
             answer::show(&refused, output);
-            return Err(Failure::node(format_args!("the node refused the message: {reason}: {text}")));
+            return Err(Failure::node(format_args!(
+                "the node refused the message: {reason}: {text}"
+            )));
         }
         Err(Lost::Unknown(why)) => {
             return Err(Failure::node(format_args!(

@@ -1,0 +1,277 @@
+//! One life of a node in the simulation: its stages as they are, run in any order a seed likes.
+
+use super::net::SimDoor;
+use super::random::Random;
+use openoutcry::agent::{Agent, Crew, FailStop};
+use openoutcry::fatal::StopReason;
+use openoutcry::gateway;
+use openoutcry::gateway::verify::InPlace;
+use openoutcry::node::boot::{Booted, Logs};
+use openoutcry::node::stages::{Parts, Sizes, Stages};
+use openoutcry::node::state;
+use openoutcry::publish::gate::AckPolicy;
+use openoutcry::sequencer::clock::SequencerClock;
+use openoutcry::sys;
+use openoutcry::sys::clock::Clock;
+use openoutcry::wire::frame::OpenLimits;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The machine's clocks.
+#[derive(Clone, Default)]
+pub(crate) struct SimClock(Arc<[AtomicU64; 2]>);
+
+impl SimClock {
+    pub(crate) fn advance(&self, ns: u64) {
+        self.0[0].fetch_add(ns, Ordering::Relaxed);
+        self.0[1].fetch_add(ns, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_wall(&self, ns: u64) {
+        self.0[1].store(ns, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimClock {
+    fn monotonic_ns(&self) -> u64 {
+        self.0[0].load(Ordering::Relaxed)
+    }
+    fn wall_ns(&self) -> u64 {
+        self.0[1].load(Ordering::Relaxed)
+    }
+}
+
+impl sys::random::Random for Random {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill_with(|| self.next() as u8);
+    }
+}
+
+/// Notes why a node stopped itself.
+#[derive(Default)]
+pub(crate) struct Recorder(Mutex<Option<(StopReason, String)>>);
+
+impl Recorder {
+    pub(crate) fn take(&self) -> Option<(StopReason, String)> {
+        self.0.lock().expect("a test that panics is over").take()
+    }
+}
+
+impl FailStop for Recorder {
+    fn fail(&self, reason: StopReason, message: &str) {
+        let mut seen = self.0.lock().expect("a test that panics is over");
+        seen.get_or_insert((reason, message.to_owned()));
+    }
+}
+
+pub(crate) const AGENTS: usize = 12;
+/// Names of the agents, in the order a command passes them.
+pub(crate) const NAMES: [&str; AGENTS] = [
+    "gateway",
+    "sequencer",
+    "journal",
+    "critical",
+    "gate",
+    "sync",
+    "event log",
+    "reject log",
+    "prepare",
+    "replay",
+    "normal",
+    "batch",
+];
+pub(crate) const NORMAL: usize = 10;
+pub(crate) const BATCH: usize = 11;
+
+/// How the agents are driven for a while.
+#[derive(Clone, Debug)]
+enum Schedule {
+    /// Any agent at any time, with these weights; 0 starves.
+    Free([u64; AGENTS]),
+    /// As threads do it: agents of a crew in cycles.
+    Crews(Vec<Vec<usize>>),
+}
+
+/// A node between boot and crash.
+pub(crate) struct Node {
+    pub(crate) stages: Stages<SimDoor>,
+    pub(crate) door: SimDoor,
+    pub(crate) policy: AckPolicy,
+    pub(crate) recorder: Arc<Recorder>,
+    schedule: Schedule,
+    left: u64,
+}
+
+fn size(random: &mut Random) -> usize {
+    [2, 2, 4, 16, 64][random.below(5) as usize]
+}
+
+impl Node {
+    pub(crate) fn start(
+        booted: Booted,
+        logs: &Logs,
+        clock: &SimClock,
+        policy: AckPolicy,
+        random: &mut Random,
+    ) -> Node {
+        let door = SimDoor::default();
+        let recorder = Arc::new(Recorder::default());
+        let time = SequencerClock::start(Box::new(clock.clone()), booted.state.order.time, true)
+            .expect("the clock is accepted");
+        let source = clock.clone();
+        let parts = Parts {
+            door: door.clone(),
+            verifier: Box::new(InPlace::default()),
+            clock: Box::new(move || Box::new(source.clone())),
+            random: Box::new(Random::new(random.next())),
+            time,
+            sizes: Sizes {
+                input: size(random),
+                sequenced: size(random),
+                events: size(random),
+                answers: size(random),
+                rejects: size(random),
+                queue: [1, 2, 8, 64][random.below(4) as usize],
+                queue_large: [1, 4][random.below(2) as usize],
+                batch: [1, 2, 8, 64][random.below(4) as usize],
+            },
+            limits: gateway::Limits {
+                connections_max: [3, 100, 100][random.below(3) as usize],
+                open: OpenLimits { frame_max: 2048, strict_reserved: true },
+                pending_output_max: [30_000, 1_000_000][random.below(2) as usize],
+                read_budget: [1, 50, 300, 4096][random.below(4) as usize],
+                logon_timeout_ms: 400,
+                idle_timeout_ms: 1500,
+                slow_reader_timeout_ms: 600,
+            },
+            policy,
+            sync_interval_ns: [0, 1_000_000, 50_000_000][random.below(3) as usize],
+            stop: recorder.clone(),
+        };
+        let stages = Stages::connect(booted, logs, parts);
+        Node { stages, door, policy, recorder, schedule: Schedule::Free([1; AGENTS]), left: 0 }
+    }
+
+    fn agent(&mut self, index: usize) -> &mut dyn Agent {
+        let stages = &mut self.stages;
+        match index {
+            0 => &mut stages.gateway,
+            1 => &mut stages.sequencer,
+            2 => &mut stages.journal,
+            3 => &mut stages.critical,
+            4 => &mut stages.gate,
+            5 => &mut stages.sync,
+            6 => &mut stages.event_log,
+            7 => &mut stages.reject_log,
+            8 => &mut stages.prepare,
+            9 => &mut stages.replay,
+            10 => &mut stages.normal,
+            _ => &mut stages.batch,
+        }
+    }
+
+    /// Runs some agents. Returns which, and how much they did.
+    pub(crate) fn step(&mut self, random: &mut Random) -> (Vec<usize>, usize) {
+        if self.left == 0 {
+            self.left = 1 + random.below(300);
+            self.schedule = choose(random);
+        }
+        self.left -= 1;
+        match &self.schedule {
+            Schedule::Free(weights) => {
+                let mut at = random.below(weights.iter().sum());
+                let index = weights.iter().position(|weight| {
+                    let here = at < *weight;
+                    at = at.saturating_sub(*weight);
+                    here
+                });
+                let index = index.expect("the number is below the sum");
+                let settle = random.percent(50);
+                (vec![index], self.run(index, settle))
+            }
+            Schedule::Crews(crews) => {
+                let crew = crews[random.below(crews.len() as u64) as usize].clone();
+                let done = self.cycle(&crew);
+                (crew, done)
+            }
+        }
+    }
+
+    /// One call of one agent.
+    pub(crate) fn run(&mut self, index: usize, settle: bool) -> usize {
+        let agent = self.agent(index);
+        if settle { agent.settle() } else { agent.do_work() }
+    }
+
+    /// One cycle of a thread with these agents.
+    fn cycle(&mut self, crew: &[usize]) -> usize {
+        let s = &mut self.stages;
+        let mut all: [Option<Box<dyn Agent + '_>>; AGENTS] = [
+            Some(Box::new(&mut s.gateway)),
+            Some(Box::new(&mut s.sequencer)),
+            Some(Box::new(&mut s.journal)),
+            Some(Box::new(&mut s.critical)),
+            Some(Box::new(&mut s.gate)),
+            Some(Box::new(&mut s.sync)),
+            Some(Box::new(&mut s.event_log)),
+            Some(Box::new(&mut s.reject_log)),
+            Some(Box::new(&mut s.prepare)),
+            Some(Box::new(&mut s.replay)),
+            Some(Box::new(&mut s.normal)),
+            Some(Box::new(&mut s.batch)),
+        ];
+        let take = |index: &usize| all[*index].take().expect("an agent has one thread");
+        let mut agents: Vec<Box<dyn Agent + '_>> = crew.iter().map(take).collect();
+        Crew::cycle(&mut agents)
+    }
+
+    /// Asks all agents to take nothing new.
+    pub(crate) fn stop(&mut self) {
+        (0..AGENTS).for_each(|index| self.agent(index).stop());
+    }
+
+    /// Ends the agents and gives the hash of what they leave behind.
+    pub(crate) fn end(&mut self) -> String {
+        (0..AGENTS).for_each(|index| self.agent(index).end());
+        let exchange = self.stages.remains.exchange.try_recv().expect("critical has ended");
+        let order = self.stages.remains.order.try_recv().expect("the sequencer has ended");
+        state::hash(&exchange, &order)
+    }
+
+    /// Hash of the running state, where everything sequenced is applied.
+    pub(crate) fn hash(&self) -> String {
+        state::hash(self.stages.critical.exchange(), self.stages.sequencer.order())
+    }
+
+    /// True where everything that was sequenced went all the way.
+    pub(crate) fn is_settled(&self) -> bool {
+        let last = self.stages.sequencer.order().last;
+        let cursors = &self.stages.cursors;
+        [&cursors.written, &cursors.applied, &cursors.released, &cursors.events_written]
+            .iter()
+            .all(|cursor| cursor.get() == last)
+    }
+}
+
+/// A schedule for the next while.
+fn choose(random: &mut Random) -> Schedule {
+    if random.percent(50) {
+        let mut weights = [0; AGENTS];
+        weights.fill_with(|| [0, 1, 5, 5, 20][random.below(5) as usize]);
+        if weights.iter().all(|weight| *weight == 0) {
+            weights = [1; AGENTS];
+        }
+        return Schedule::Free(weights);
+    }
+    let threads = 1 + random.below(AGENTS as u64);
+    let mut crews = vec![Vec::new(); threads as usize];
+    for agent in 0..AGENTS {
+        crews[random.below(threads) as usize].push(agent);
+    }
+    crews.retain(|crew| !crew.is_empty());
+    if random.percent(30) {
+        // Some layout in which a thread is not scheduled for a while.
+        crews.truncate(1 + random.below(crews.len() as u64) as usize);
+    }
+    Schedule::Crews(crews)
+}
