@@ -111,12 +111,13 @@ impl Sequencer {
     /// A sequencer that goes on where `order` stands.
     #[must_use]
     pub fn new(
-        order: Order,
+        mut order: Order,
         clock: SequencerClock,
         queues: Queues,
         batch_max: usize,
         wiring: Wiring,
     ) -> Sequencer {
+        order.dedupe.end_replay();
         Sequencer {
             inputs: wiring.inputs,
             queues,
