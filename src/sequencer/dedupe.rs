@@ -401,7 +401,8 @@ mod tests {
 
     fn sequence(dedupe: &mut Dedupe, message: &Identity<'_>, number: u64, time: TimeNs) {
         assert_eq!(check(dedupe, message, time), Verdict::New, "{number}");
-        dedupe.replay(message, Sequence(number), time);
+        let fingerprint = dedupe.fingerprint(message);
+        dedupe.insert(fingerprint, message.key, message.timestamp_ms, Sequence(number), time);
     }
 
     #[test]
@@ -511,7 +512,8 @@ mod tests {
                 (Verdict::New, None) => {
                     number += 1;
                     let now = TimeNs(1_000_000_000_000);
-                    dedupe.replay(&message, Sequence(number), now);
+                    let fingerprint = dedupe.fingerprint(&message);
+                    dedupe.insert(fingerprint, KeyId(1), step + 1, Sequence(number), now);
                     model.push_back((id, number));
                     if model.len() > 64 {
                         model.pop_front();
