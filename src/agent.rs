@@ -157,7 +157,10 @@ impl Crew {
                 return;
             }
             quiet_rounds += 1;
-            self.rest(&mut events, quiet_rounds);
+            if self.rest(&mut events, quiet_rounds) {
+                // Woken: more is likely to follow, and looking by itself spares its producer the waking.
+                quiet_rounds = 0;
+            }
         }
     }
 
@@ -174,14 +177,22 @@ impl Crew {
         events.clear();
     }
 
-    fn rest(&mut self, events: &mut Events, quiet_rounds: u32) {
+    /// Idles. True where the thread was parked and is awake again.
+    fn rest(&mut self, events: &mut Events, quiet_rounds: u32) -> bool {
         let deadline = self.agents.iter().filter_map(|agent| agent.wake_in()).min();
         match self.idle {
-            Idle::Spin => std::hint::spin_loop(),
-            Idle::Yield => std::thread::yield_now(),
+            Idle::Spin => {
+                std::hint::spin_loop();
+                false
+            }
+            Idle::Yield => {
+                std::thread::yield_now();
+                false
+            }
             Idle::Park if self.follows && quiet_rounds <= LINGER_ROUNDS => {
                 let timeout = deadline.map_or(LINGER, |deadline| deadline.min(LINGER));
                 self.parker.linger(events, timeout).expect("polling an open epoll descriptor");
+                false
             }
             Idle::Park => {
                 let agents = &mut self.agents;
@@ -196,6 +207,8 @@ impl Crew {
                 self.parker
                     .park(events, deadline, look_again)
                     .expect("polling an open epoll descriptor");
+                // A deadline that passed is no sign of traffic.
+                events.iter().any(|event| is_wake(event.token()))
             }
         }
     }
