@@ -142,6 +142,11 @@ impl Crew {
         loop {
             self.dispatch(&mut events);
             let done = Self::cycle(&mut self.agents);
+            // Asked before the work is looked at: under load there is always some.
+            if stop.asked() && !stopping {
+                stopping = true;
+                self.agents.iter_mut().for_each(|agent| agent.stop());
+            }
             if done > 0 {
                 self.wakes.iter().for_each(Unparker::unpark);
                 quiet_rounds = 0;
@@ -150,11 +155,6 @@ impl Crew {
             if stop.ended() {
                 self.agents.iter_mut().for_each(|agent| agent.end());
                 return;
-            }
-            if stop.asked() && !stopping {
-                stopping = true;
-                self.agents.iter_mut().for_each(|agent| agent.stop());
-                continue;
             }
             quiet_rounds += 1;
             self.rest(&mut events, quiet_rounds);

@@ -107,7 +107,8 @@ impl<D: Door> Gateway<D> {
             self.in_flight -= 1;
         }
         self.mark_dirty(slot.to.connection);
-        if matches!(slot.body, Body::LoggedOn { .. }) {
+        if completes(&slot.body) {
+            // What waited for this answer may go on.
             self.list(slot.to.connection);
         }
     }
@@ -147,6 +148,7 @@ impl<D: Door> Gateway<D> {
                 connection.in_flight -= 1;
                 connection.outbound().extend_from_slice(&found.frames);
                 self.mark_dirty(found.to.connection);
+                self.list(found.to.connection);
             }
         }
         count

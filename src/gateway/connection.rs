@@ -34,6 +34,18 @@ pub enum State {
     Closing,
 }
 
+/// A connection that is owed so many times what may be pending is closed at once.
+const OVERFLOW_FACTOR: usize = 4;
+
+/// What a connection may be owed before it is read no further.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Messages whose answer is still to come.
+    pub in_flight_max: u32,
+    /// Bytes that the socket has not taken.
+    pub pending_max: usize,
+}
+
 /// An answer that is being put together from its ring slots.
 #[derive(Debug, Default)]
 pub struct Assembly {
@@ -85,8 +97,12 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is in the gateway's list of connections to write to.
     pub dirty: bool,
+    /// When it was accepted, gateway milliseconds.
+    pub connected_ms: u64,
     /// When bytes came last, gateway milliseconds.
     pub received_ms: u64,
+    /// Since when more bytes are pending than may be.
+    pub full_since_ms: Option<u64>,
     /// Since when the socket takes no bytes although some are pending.
     pub blocked_since_ms: Option<u64>,
     /// An answer in the making.
@@ -127,7 +143,9 @@ impl<S: Read + Write> Connection<S> {
             hung_up: false,
             listed: false,
             dirty: false,
+            connected_ms: now_ms,
             received_ms: now_ms,
+            full_since_ms: None,
             blocked_since_ms: None,
             assembly: Assembly::default(),
             outbound: Vec::new(),
@@ -146,11 +164,18 @@ impl<S: Read + Write> Connection<S> {
         self.outbound.len() - self.sent
     }
 
-    /// Bytes that could be read now and are not waiting for anything else.
+    /// Bytes that could be handled now and are not waiting for anything else.
     #[must_use]
-    pub fn wants_to_receive(&self) -> bool {
+    pub fn wants_to_receive(&self, bounds: Bounds) -> bool {
         let open = matches!(self.state, State::AwaitLogon | State::Live);
-        open && !self.verifying && (self.readable || self.backlog)
+        let waits = self.verifying || self.is_full(bounds);
+        open && !waits && (self.readable || self.backlog)
+    }
+
+    /// The client is owed as much as it may be: nothing more is read until it has taken some of it.
+    #[must_use]
+    pub fn is_full(&self, bounds: Bounds) -> bool {
+        self.in_flight >= bounds.in_flight_max || self.pending() > bounds.pending_max
     }
 
     /// Writes what is pending, as far as the socket takes it. An empty buffer is given back.
@@ -174,6 +199,16 @@ impl<S: Read + Write> Connection<S> {
         self.sent = 0;
         self.outbound.clear();
         Flushed::All
+    }
+
+    /// Notes since when too much is pending. True where it is so much that waiting is no use.
+    pub fn overflows(&mut self, bounds: Bounds, now_ms: u64) -> bool {
+        if self.pending() <= bounds.pending_max {
+            self.full_since_ms = None;
+            return false;
+        }
+        self.full_since_ms.get_or_insert(now_ms);
+        self.pending() > OVERFLOW_FACTOR * bounds.pending_max
     }
 
     /// Takes the outbound buffer, where nothing is pending, so that another connection can use it.

@@ -171,6 +171,7 @@ fn fixed(kind: RecordKind, bytes: &[u8]) -> Value {
         let value = match field.name {
             name if name.starts_with("reserved") => continue,
             "name" => Value::from(text(raw.split(|byte| *byte == 0).next().unwrap_or_default())),
+            _ if field.size > 8 => Value::from(hex(raw)),
             _ => {
                 let mut wide = [0; 8];
                 wide[..field.size].copy_from_slice(raw);

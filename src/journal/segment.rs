@@ -197,6 +197,8 @@ pub struct Preparer {
     found: VecDeque<u64>,
     next_index: u64,
     in_work: Option<InWork>,
+    /// The writer is gone.
+    abandoned: bool,
 }
 
 impl Preparer {
@@ -216,6 +218,7 @@ impl Preparer {
             found: recovered.unused.iter().copied().collect(),
             next_index: recovered.next_index,
             in_work: None,
+            abandoned: false,
         };
         (preparer, PreparedSegments { receiver, space })
     }
@@ -225,7 +228,7 @@ impl Preparer {
     /// # Errors
     /// Any failure but want of space. It is final: a failed sync may not be tried again.
     pub fn do_work(&mut self) -> io::Result<usize> {
-        if self.sender.is_full() {
+        if self.abandoned || self.sender.is_full() {
             return Ok(0);
         }
         match self.step() {
@@ -241,10 +244,10 @@ impl Preparer {
         }
     }
 
-    /// True where as many segments are ready as are to be kept ahead.
+    /// True where nothing is to be prepared: enough is ready, or the writer is gone.
     #[must_use]
     pub fn is_ahead(&self) -> bool {
-        self.sender.is_full()
+        self.abandoned || self.sender.is_full()
     }
 
     /// Segments that are ready.
@@ -283,8 +286,8 @@ impl Preparer {
             self.log.storage.sync_dir(&self.log.dir)?;
             let work = self.in_work.take().expect("it was in work above");
             let prepared = Prepared { index: work.index, file: work.file, size: work.done };
-            // The only sender saw room; a writer that is gone needs no segment.
-            let _ = self.sender.try_send(prepared);
+            // The only sender saw room, so a refusal means that the writer is gone: nobody takes another.
+            self.abandoned = self.sender.try_send(prepared).is_err();
         }
         Ok(())
     }

@@ -146,7 +146,7 @@ fn a_book_is_shown_by_level_or_by_order_to_the_depth_asked_for() {
     let (best, second, ask) = ((9900, 10, 2, 0), (9000, 10, 1, 0), (10100, 30, 1, 0));
     assert_eq!(rows(1, false), (vec![best, ask], true));
     assert_eq!(rows(u16::MAX, false), (vec![best, second, ask], false));
-    assert_eq!(rows(0, false), (vec![], true));
+    assert_eq!(rows(0, false), (vec![best, second, ask], false));
     let (b, c, d) = ((9900, 4, 1, 8), (9900, 6, 1, 9), (10100, 30, 1, 10));
     assert_eq!(rows(1, true), (vec![b, c, d], true));
     assert_eq!(rows(2, true), (vec![b, c, (9000, 10, 1, 7), d], false));

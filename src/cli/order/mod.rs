@@ -63,7 +63,7 @@ struct Sending {
 #[command(before_help = "Examples:\n  \
     outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
     outcry order new --account 3 --symbol BTC-USDT --side sell --price 99 --quantity 2 --tif ioc\n  \
-    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --message-id a1 --json")]
+    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --json")]
 struct NewArgs {
     /// Whose order it is
     #[arg(long)]
@@ -123,7 +123,7 @@ struct CancelArgs {
 #[command(
     before_help = "Examples:\n  \
     outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 100 --quantity 0.2\n  \
-    outcry order replace --account 2 --symbol BTC-USDT --orig-client-order-id 7 --price 99 --quantity 1",
+    outcry order replace --account 2 --symbol BTC-USDT --order-id 41 --price 9 --quantity 2 --json",
     group = ArgGroup::new("order").required(true)
 )]
 struct ReplaceArgs {
