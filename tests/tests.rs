@@ -1,5 +1,7 @@
 //! All integration tests in one binary.
 
+#![allow(clippy::print_stderr, reason = "a randomised test that fails tells its seed and history")]
+
 mod allocation;
 mod cli;
 mod cli_order;
@@ -7,7 +9,6 @@ mod cli_replay;
 mod config;
 mod demo;
 mod exchange;
-mod gateway;
 mod journal;
 mod journal_crash;
 mod journal_damage;

@@ -78,7 +78,7 @@ impl<D: Door> Gateway<D> {
     }
 
     fn deliver_one(&mut self, slot: &Outbound) {
-        if completes(&slot.body) {
+        if completes(&slot.body) || matches!(slot.body, Body::Lost) {
             self.in_flight -= 1;
         }
         match slot.body {
@@ -162,7 +162,8 @@ fn completes(body: &Body) -> bool {
         Body::Event(event) => matches!(event.body, EventBody::Result(_)),
         Body::Refused(_) | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
         Body::LoggedOut | Body::RowsEnd { .. } => true,
-        Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) => false,
+        // That a connection is lost is the gateway's own message, not one of the client's.
+        Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) | Body::Lost => false,
     }
 }
 
@@ -198,6 +199,7 @@ fn write<S: Read + Write>(
         Body::LoggedOut => {
             send(&LoggedOut { reason: ReasonCode(0) }, client_sequence, connection.outbound());
         }
+        Body::Lost => {}
         Body::Row(row) => connection.assembly.rows.push(*row),
         Body::RowsEnd { more } => write_rows(connection, slot, *more),
     }
