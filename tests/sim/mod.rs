@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use world::{Tally, World};
 
 /// Runs one seed; a failure is repeated with its history.
+#[allow(clippy::print_stderr, reason = "whoever sees a test fail needs its seed and history")]
 fn simulate(seed: u64) -> Tally {
     let first = catch_unwind(AssertUnwindSafe(|| World::new(seed, false).run()));
     first.unwrap_or_else(|failure| {

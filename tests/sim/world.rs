@@ -76,11 +76,14 @@ pub(crate) struct World {
     full: bool,
     /// What is sequenced and not written fits into what is kept for it on a full disk.
     few_on_their_way: bool,
+    /// Connections since orders are refused for want of space: their sessions use up what is kept.
+    came_to_refusal: u32,
     history: Option<VecDeque<String>>,
     tally: Tally,
 }
 
 impl Drop for World {
+    #[allow(clippy::print_stderr, reason = "whoever sees a test fail needs its history")]
     fn drop(&mut self) {
         if std::thread::panicking()
             && let Some(history) = &self.history
@@ -135,6 +138,7 @@ impl World {
             armed: false,
             full: false,
             few_on_their_way: false,
+            came_to_refusal: 0,
             history: with_history.then(VecDeque::new),
             tally: Tally::default(),
             random,
@@ -146,7 +150,12 @@ impl World {
         let lives = 1 + self.random.below(5);
         for life in 1..=lives {
             self.boot();
-            let steps = [200, 1500, 4000, 12_000][self.random.below(4) as usize];
+            let mut steps = [200, 1500, 4000, 12_000][self.random.below(4) as usize];
+            if self.random.percent(15) {
+                // A long life without space for a single segment more.
+                steps = 12_000;
+                self.fill_up();
+            }
             let failed = !self.live(steps);
             let settle = !failed && (life == lives || self.random.percent(30));
             if settle {
@@ -298,18 +307,16 @@ impl World {
                     self.clock.set_wall(wall);
                 }
                 997 if self.random.percent(25) => self.arm(40),
-                998 if !self.full => {
-                    self.disk.fill_up();
-                    self.full = true;
-                    self.note(|| "the disk is full".to_owned());
-                }
-                998 if self.few_on_their_way && !self.armed => {
+                998 if !self.full => self.fill_up(),
+                998 if self.full && self.few_on_their_way && self.came_to_refusal < 8 => {
+                    self.disk.heal();
+                    self.armed = false;
                     // Orders may be refused for want of space; nobody may be left without an answer.
                     self.note(|| "everybody waits while the disk is full".to_owned());
                     self.rest(&[NORMAL, BATCH]);
                     self.all_content();
                 }
-                999 if self.random.percent(50) => {
+                999 if self.random.percent(20) => {
                     self.disk.set_capacity(None);
                     self.full = false;
                 }
@@ -320,6 +327,12 @@ impl World {
             }
         }
         true
+    }
+
+    fn fill_up(&mut self) {
+        self.disk.fill_up();
+        self.full = true;
+        self.note(|| "the disk is full".to_owned());
     }
 
     /// True where a stage has stopped the node, which only a failure of the disk may cause.
@@ -350,6 +363,8 @@ impl World {
                 let room = [100, 1000, 60_000][around.random.below(3) as usize];
                 client.connected(node.door.knock(around.random, room));
                 node.stages.gateway.ready(DOOR, true, false);
+                let refused = node.stages.cursors.no_space.get() != Sequence::NONE;
+                self.came_to_refusal = if refused { self.came_to_refusal + 1 } else { 0 };
                 said = Some(format!("{} connects", client.name));
             }
             (None, _) => {}
