@@ -425,6 +425,14 @@ impl Client {
         }
     }
 
+    /// Closes its side and goes on listening: what it is owed still comes, and then the end.
+    pub(crate) fn say_no_more(&mut self) {
+        if let Some(talk) = self.talk.as_mut().filter(|talk| talk.talk == Talk::Live) {
+            talk.wire.finish();
+            talk.talk = Talk::Ending;
+        }
+    }
+
     /// The connection is gone; what is open may have happened or not.
     pub(crate) fn forget_connection(&mut self) {
         self.talk = None;

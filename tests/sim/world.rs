@@ -377,6 +377,10 @@ impl World {
                 let most = 1 + around.random.below(600) as usize;
                 client.listen(most, &mut around);
             }
+            (Some(_), _) if around.random.percent(5) => {
+                client.say_no_more();
+                said = Some(format!("{} says no more", client.name));
+            }
             (Some(talk), _) => {
                 if talk.wire.is_closed() || around.random.percent(10) {
                     talk.wire.hang_up(around.random);
