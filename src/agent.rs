@@ -145,16 +145,19 @@ impl Crew {
             if done > 0 {
                 self.wakes.iter().for_each(Unparker::unpark);
                 quiet_rounds = 0;
+            }
+            // Before anything else: clients that never pause must not put a stop off.
+            if stop.asked() && !stopping {
+                stopping = true;
+                self.agents.iter_mut().for_each(|agent| agent.stop());
+                continue;
+            }
+            if done > 0 {
                 continue;
             }
             if stop.ended() {
                 self.agents.iter_mut().for_each(|agent| agent.end());
                 return;
-            }
-            if stop.asked() && !stopping {
-                stopping = true;
-                self.agents.iter_mut().for_each(|agent| agent.stop());
-                continue;
             }
             quiet_rounds += 1;
             self.rest(&mut events, quiet_rounds);
