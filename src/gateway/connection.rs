@@ -85,6 +85,10 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is in the gateway's list of connections to write to.
     pub dirty: bool,
+    /// Malformed frames since the last good one.
+    pub malformed: u32,
+    /// When it was accepted, gateway milliseconds.
+    pub accepted_ms: u64,
     /// When bytes came last, gateway milliseconds.
     pub received_ms: u64,
     /// Since when the socket takes no bytes although some are pending.
@@ -127,6 +131,8 @@ impl<S: Read + Write> Connection<S> {
             hung_up: false,
             listed: false,
             dirty: false,
+            malformed: 0,
+            accepted_ms: now_ms,
             received_ms: now_ms,
             blocked_since_ms: None,
             assembly: Assembly::default(),

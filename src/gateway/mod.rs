@@ -41,6 +41,8 @@ pub const DOOR: usize = usize::MAX - 1;
 const ROUND_MAX: usize = 256;
 /// How often connections are searched for those that are too slow or too quiet.
 const SWEEP_MS: u64 = 250;
+/// Malformed frames in a row that a connection survives.
+const MALFORMED_MAX: u32 = 64;
 /// Outbound buffers that are kept for the next connection that has something to send.
 const POOL_MAX: usize = 64;
 
@@ -385,6 +387,13 @@ impl<D: Door> Gateway<D> {
             connection.verdict = None;
             used += size;
             frames += 1;
+            if !is_malformed(&admitted) {
+                connection.malformed = 0;
+            } else if connection.malformed < MALFORMED_MAX {
+                connection.malformed += 1;
+            } else {
+                connection.state = State::Closing;
+            }
         }
     }
 
@@ -580,11 +589,16 @@ impl<D: Door> Gateway<D> {
         self.door_ready = true;
         for slot in 0..self.connections.len() as u32 {
             let Some(connection) = &self.connections[slot as usize] else { continue };
-            let quiet_ms = self.now_ms.saturating_sub(connection.received_ms);
-            let allowed_ms = match connection.state {
-                State::AwaitLogon | State::LoggingOn => self.limits.logon_timeout_ms,
-                State::Live | State::Closing => 2 * self.limits.idle_timeout_ms,
+            // Bytes that come now and then do not make a logon.
+            let (since_ms, allowed_ms) = match connection.state {
+                State::AwaitLogon | State::LoggingOn => {
+                    (connection.accepted_ms, self.limits.logon_timeout_ms)
+                }
+                State::Live | State::Closing => {
+                    (connection.received_ms, 2 * self.limits.idle_timeout_ms)
+                }
             };
+            let quiet_ms = self.now_ms.saturating_sub(since_ms);
             let blocked_ms =
                 connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
             // A session that waits for an answer is not idle: it is we who are slow.
@@ -600,6 +614,12 @@ impl<D: Door> Gateway<D> {
             && self.lost.is_empty()
             && self.connections.iter().flatten().all(|connection| connection.pending() == 0)
     }
+}
+
+/// True where a frame was refused for its form: the reasons with the lowest numbers.
+fn is_malformed(admitted: &Admitted) -> bool {
+    matches!(admitted, Admitted::Refused { reason, .. }
+        if (*reason as u16) < RejectReason::NotLoggedOn as u16)
 }
 
 fn caller<S>(connection: &Connection<S>) -> Caller {
