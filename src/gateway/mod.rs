@@ -330,7 +330,15 @@ impl<D: Door> Gateway<D> {
         if !connection.backlog {
             let room = buffer.len().min(waiting + self.limits.read_budget);
             let read = match connection.stream.read(&mut buffer[waiting..room]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) if connection.in_flight == 0 && connection.pending() == 0 => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(0) => {
+                    // It may have closed its half only: it gets what it is owed.
+                    connection.state = State::Closing;
+                    connection.inbound = Vec::new();
+                    return Ok(0);
+                }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -434,8 +442,9 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logout(head) => {
-                // A logon on its way may be about to take this session over.
-                let unanswered = self.logons > self.logons_answered;
+                // A logon on its way may be about to take this session over, and an answer that is
+                // fetched again comes past the ring in which the goodbye will stand.
+                let unanswered = self.logons > self.logons_answered || connection.in_flight > 0;
                 if unanswered || !self.publish(connection, head, &[], &Extra::NONE) {
                     return false;
                 }
