@@ -8,6 +8,9 @@ use crate::publish::outbound::Row;
 use crate::types::{KeyId, Role, Sequence, SessionId};
 use std::io::{self, Read, Write};
 
+/// Unanswered messages of a connection that is still read.
+pub const IN_FLIGHT_MAX: u32 = 4096;
+
 /// Where new connections come from.
 pub trait Door: Send {
     /// A connection's stream: never blocks.
@@ -156,7 +159,14 @@ impl<S: Read + Write> Connection<S> {
     #[must_use]
     pub fn wants_to_receive(&self) -> bool {
         let open = matches!(self.state, State::AwaitLogon | State::Live);
-        open && !self.verifying && (self.readable || self.backlog)
+        open && !self.verifying && !self.owes_enough() && (self.readable || self.backlog)
+    }
+
+    /// True where answers are to leave before more is read: a client that asks and does not read
+    /// takes no places that others need.
+    #[must_use]
+    pub fn owes_enough(&self) -> bool {
+        self.in_flight >= IN_FLIGHT_MAX || self.blocked_since_ms.is_some()
     }
 
     /// Writes what is pending, as far as the socket takes it. An empty buffer is given back.

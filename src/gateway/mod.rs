@@ -372,7 +372,10 @@ impl<D: Door> Gateway<D> {
     ) -> (usize, usize, Handled) {
         let (mut used, mut frames) = (0, 0);
         loop {
-            if matches!(connection.state, State::LoggingOn) || connection.verifying {
+            if matches!(connection.state, State::LoggingOn)
+                || connection.verifying
+                || connection.owes_enough()
+            {
                 return (used, frames, Handled::Blocked);
             }
             if connection.state == State::Closing {
@@ -583,6 +586,9 @@ impl<D: Door> Gateway<D> {
             }
             if flushed == Flushed::Broken || too_slow || over {
                 self.close(slot);
+            } else {
+                // What left may have been all that its next message waited for.
+                self.list(slot);
             }
         }
         self.dirty = dirty;
