@@ -389,7 +389,7 @@ impl<D: Door> Gateway<D> {
                     (size, admission::admit(frame, &caller, &self.directory, &self.limits.open))
                 }
                 Ok(_) => return (used, frames, Handled::NeedMore),
-                Err(error) => (rest.len(), admission::malformed(&error)),
+                Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
             if !self.take(connection, frame, &admitted) {
@@ -456,10 +456,11 @@ impl<D: Door> Gateway<D> {
                 connection.state = State::Closing;
                 true
             }
-            Admitted::Refused { reason, client_sequence, close } => {
+            Admitted::Refused { reason, client_sequence, schema, close } => {
                 let head = Head {
                     kind: MessageKind::Refuse(*reason),
                     client_sequence: *client_sequence,
+                    schema: *schema,
                     origin: connection.origin,
                     session: connection.session,
                     key: connection.key,
@@ -684,5 +685,12 @@ impl<D: Door> Agent for Gateway<D> {
 
     fn stop(&mut self) {
         self.stopping = true;
+        for slot in 0..self.connections.len() as u32 {
+            let Some(connection) = &mut self.connections[slot as usize] else { continue };
+            if connection.state == State::Live {
+                answers::stopping(connection.outbound());
+                self.mark_dirty(slot);
+            }
+        }
     }
 }
