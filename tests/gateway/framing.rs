@@ -1,8 +1,6 @@
 //! Frames cut, flipped, lied about and put together: told by a reason, and never the end of the node.
 
-use super::frame::{
-    Body, Draft, FLAG_AGAIN, FLAG_SIGNED, Fields, Metadata, NEW_ORDER, Order, reseal,
-};
+use super::frame::{Body, Draft, FLAG_AGAIN, Fields, Metadata, NEW_ORDER, NORMAL, Order, reseal};
 use super::node::{Home, Who, shared};
 use super::peer::{Peer, answer, ping, reason};
 use std::io::Write;
@@ -24,14 +22,13 @@ const BAD_METADATA: u16 = 14;
 const BAD_PRIORITY: u16 = 15;
 const UNKNOWN_SCHEMA: u16 = 16;
 const BAD_PAYLOAD: u16 = 17;
+const NOT_SUPPORTED: u16 = 27;
 
 /// Sends a frame that must be refused without losing the connection: the reason.
 fn refusal(peer: &mut Peer, frame: &[u8]) -> u16 {
-    let nonce = peer.sequence();
     peer.send(frame);
-    peer.send(&ping(nonce, nonce).seal());
     let reason = reason(&peer.next());
-    assert_eq!(peer.next().body, Body::Pong(nonce));
+    peer.ping(5);
     reason
 }
 
@@ -327,7 +324,7 @@ fn each_flag_means_what_the_table_says() {
 }
 
 #[test]
-fn each_priority_is_taken_and_the_most_urgent_only_signed() {
+fn a_priority_that_would_not_be_kept_is_not_taken() {
     let node = shared();
     let ground = node.ground();
     let key = Who::Operator.key();
@@ -337,14 +334,20 @@ fn each_priority_is_taken_and_the_most_urgent_only_signed() {
         let mut metadata = peer.metadata();
         metadata.priority = priority;
         let draft = Draft::command(NEW_ORDER, peer.sequence(), &metadata, order.payload());
-        if priority == 0 {
-            assert_eq!(refusal_of(&mut peer, &draft), SIGNATURE_REQUIRED);
-            // The id is not used up.
-            assert_eq!(answer(peer.ask(&draft.signed(&key))).status, 3);
-            continue;
-        }
-        assert_eq!(answer(peer.ask(&draft)).status, 3, "priority {priority}");
-        assert_eq!(draft.flags & FLAG_SIGNED, 0);
+        let (plain, signed) = match priority {
+            0 => (SIGNATURE_REQUIRED, NOT_SUPPORTED),
+            NORMAL => continue,
+            _ => (NOT_SUPPORTED, NOT_SUPPORTED),
+        };
+        assert_eq!(refusal_of(&mut peer, &draft), plain, "priority {priority}");
+        let draft = draft.signed(&key);
+        assert_eq!(refusal_of(&mut peer, &draft), signed, "priority {priority}, signed");
+        // No id is used up.
+        metadata.priority = NORMAL;
+        let draft = Draft::command(NEW_ORDER, peer.sequence(), &metadata, order.payload());
+        let message = peer.ask(&draft);
+        assert!(!message.again);
+        assert_eq!(answer(message).status, 3, "priority {priority}");
     }
 }
 
@@ -481,7 +484,7 @@ fn payloads_have_the_size_and_values_of_their_schema() {
         let message = peer.ask(&draft);
         assert_eq!(reason(&message), UNKNOWN_SCHEMA, "schema {schema}");
         let Body::Reject { text, retry_after_ms, .. } = message.body else { unreachable!() };
-        assert!(text.contains(&schema.to_string()), "{text}");
+        assert_eq!(text, format!("Schema not found: {schema}"));
         assert_eq!(retry_after_ms, 0);
     }
     let good = Order::new(ground.buyer, ground.instrument, 1, 10, 1);
@@ -517,6 +520,6 @@ fn many_bad_frames_in_a_row_end_the_connection() {
     let reasons = peer.rejects_until_closed();
     let sent = writer.join().expect("it ended");
     assert!(reasons.iter().all(|reason| *reason == BAD_CHECKSUM), "{reasons:?}");
-    assert!((2..1000).contains(&reasons.len()), "{} rejects for {sent} frames", reasons.len());
+    assert_eq!(reasons.len(), 65, "after {sent} frames");
     node.assert_well();
 }

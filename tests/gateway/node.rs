@@ -284,8 +284,13 @@ impl Node {
     }
 
     /// SIGTERM, exit status 0, and the last line.
-    pub(crate) fn stop(mut self) -> Value {
+    pub(crate) fn stop(self) -> Value {
         self.terminate();
+        self.stopped()
+    }
+
+    /// Its end after a SIGTERM.
+    pub(crate) fn stopped(mut self) -> Value {
         let last = self.running.line().expect("a last line");
         let status = self.running.wait();
         assert_eq!(status.code(), Some(0), "{}", self.running.stderr.join());

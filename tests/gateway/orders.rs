@@ -13,7 +13,6 @@ const PENDING: u8 = 3;
 const FULLY_CANCELED: u8 = 4;
 const PARTIAL_CANCELED: u8 = 5;
 const REJECTED: u8 = 6;
-const EXPIRED: u8 = 7;
 const DONE: u8 = 8;
 
 fn buy(ground: &Ground, price: i64, quantity: i64) -> Order {
@@ -244,7 +243,7 @@ fn what_lived_too_long_is_expired() {
     let now = now_ms();
     for (timestamp, ttl) in [(now - 10_000, 1), (now - 10_000, 9000), (1, 1), (-5, 5)] {
         let answer = sent(timestamp, ttl);
-        assert_eq!((answer.status, answer.reason), (EXPIRED, 110), "{timestamp} + {ttl}");
+        assert_eq!(refused(&answer), 110, "{timestamp} + {ttl}");
     }
     for (timestamp, ttl) in [(now, 60_000), (now - 10_000, 0), (now - 10_000, u32::MAX)] {
         assert_eq!(state(&sent(timestamp, ttl)).0, PENDING, "{timestamp} + {ttl}");
@@ -278,7 +277,7 @@ fn a_sweep_of_forty_orders_tells_every_fill_once() {
         filled += fill.quantity;
         assert_eq!(fill.outbound, answer.outbound + 1 + number);
         assert_eq!((fill.sequence, fill.role), (answer.sequence, 1));
-        assert_eq!((fill.order_id, fill.client_order_id), (answer.order_id, 5));
+        assert_eq!((fill.order_id, fill.client_order_id), (answer.order_id, 0));
         assert_eq!((fill.filled, fill.last), (filled, number == 23));
         fills.push((fill.price, fill.quantity));
     }
@@ -331,13 +330,14 @@ fn unsupported_kinds_of_orders_are_refused() {
         Order { time_in_force: 0, ..good },
         Order { time_in_force: 4, ..good },
         Order { time_in_force: 200, ..good },
-        Order { flags: 1, ..good },
-        Order { flags: 0x80, ..good },
     ];
     for order in orders {
         let draft = peer.draft_order(order);
         let message = peer.ask(&draft);
         assert_eq!(super::peer::reason(&message), 17, "{order:?}");
+    }
+    for flags in [1, 0x80, 0xff] {
+        assert_eq!(refused(&peer.order(Order { flags, ..good })), 113, "flags {flags}");
     }
     assert!(peer.book(ground.instrument, 0, true).rows.is_empty());
 }

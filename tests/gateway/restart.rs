@@ -1,10 +1,12 @@
 //! A node that dies or stops, and the next one on its data.
 
 use super::frame::{BUY, Body, Draft, FLAG_AGAIN, Order, SELL};
-use super::node::{DEADLINE, Home, Who};
-use super::peer::{Next, answer};
+use super::node::{DEADLINE, Home, Who, eventually};
+use super::peer::{Next, answer, ping};
 use std::collections::HashSet;
-use std::time::Duration;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn what_was_answered_survives_a_kill_and_a_resend_has_one_effect() {
@@ -131,13 +133,45 @@ fn a_stop_answers_what_was_sent_and_says_goodbye() {
         farewell.iter().any(|message| matches!(message.body, Body::Notice { kind: 3, .. })),
         "{farewell:?}"
     );
-    let last = node.stop();
-    assert_eq!(last["unreleased"], 0);
+    assert_eq!(node.stopped()["unreleased"], 0);
     let node = home.start(&[]);
     let mut peer = node.log_on(Who::Operator, "started");
     let levels = peer.book(1, 0, false);
     let resting = levels.rows.first().map_or(0, |row| row.last);
     assert!(resting >= accepted, "{accepted} answered, {resting} there");
+}
+
+#[test]
+fn clients_that_never_pause_do_not_put_a_stop_off() {
+    let home = Home::new();
+    let node = home.start(&["ack.policy=memory"]);
+    let writers: Vec<_> = (0..4)
+        .map(|number| {
+            let mut peer = node.log_on(Who::Operator, &format!("never pauses {number}"));
+            let mut reading = peer.stream.try_clone().expect("a second handle");
+            thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+            thread::spawn(move || {
+                let mut number = 0;
+                loop {
+                    number += 1;
+                    let frames = ping(number, number).seal().repeat(100);
+                    let order = peer.draft_order(Order::new(2, 1, BUY, 1, 1)).seal();
+                    if peer.stream.write_all(&[frames, order].concat()).is_err() {
+                        return number;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut looker = node.log_on(Who::Reader, "looker");
+    eventually("all are at work", || looker.book(1, 0, true).rows.len() > 40);
+    let start = Instant::now();
+    node.terminate();
+    assert_eq!(node.stopped()["unreleased"], 0);
+    assert!(start.elapsed() < Duration::from_secs(8), "stopped after {:?}", start.elapsed());
+    for writer in writers {
+        writer.join().expect("it ended");
+    }
 }
 
 #[test]
