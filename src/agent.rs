@@ -142,17 +142,14 @@ impl Crew {
         loop {
             self.dispatch(&mut events);
             let done = Self::cycle(&mut self.agents);
-            if done > 0 {
-                self.wakes.iter().for_each(Unparker::unpark);
-                quiet_rounds = 0;
-            }
-            // Before anything else: clients that never pause must not put a stop off.
+            // Asked before the work is looked at: under load there is always some.
             if stop.asked() && !stopping {
                 stopping = true;
                 self.agents.iter_mut().for_each(|agent| agent.stop());
-                continue;
             }
             if done > 0 {
+                self.wakes.iter().for_each(Unparker::unpark);
+                quiet_rounds = 0;
                 continue;
             }
             if stop.ended() {
@@ -160,7 +157,10 @@ impl Crew {
                 return;
             }
             quiet_rounds += 1;
-            self.rest(&mut events, quiet_rounds);
+            if self.rest(&mut events, quiet_rounds) {
+                // Woken: more is likely to follow, and looking by itself spares its producer the waking.
+                quiet_rounds = 0;
+            }
         }
     }
 
@@ -177,14 +177,22 @@ impl Crew {
         events.clear();
     }
 
-    fn rest(&mut self, events: &mut Events, quiet_rounds: u32) {
+    /// Idles. True where the thread was parked and is awake again.
+    fn rest(&mut self, events: &mut Events, quiet_rounds: u32) -> bool {
         let deadline = self.agents.iter().filter_map(|agent| agent.wake_in()).min();
         match self.idle {
-            Idle::Spin => std::hint::spin_loop(),
-            Idle::Yield => std::thread::yield_now(),
+            Idle::Spin => {
+                std::hint::spin_loop();
+                false
+            }
+            Idle::Yield => {
+                std::thread::yield_now();
+                false
+            }
             Idle::Park if self.follows && quiet_rounds <= LINGER_ROUNDS => {
                 let timeout = deadline.map_or(LINGER, |deadline| deadline.min(LINGER));
                 self.parker.linger(events, timeout).expect("polling an open epoll descriptor");
+                false
             }
             Idle::Park => {
                 let agents = &mut self.agents;
@@ -199,6 +207,8 @@ impl Crew {
                 self.parker
                     .park(events, deadline, look_again)
                     .expect("polling an open epoll descriptor");
+                // A deadline that passed is no sign of traffic.
+                events.iter().any(|event| is_wake(event.token()))
             }
         }
     }

@@ -22,6 +22,11 @@ pub const CORRELATION_ID_MAX_BYTES: usize = 64;
 /// Pairs in the custom map of a message's metadata.
 pub const CUSTOM_PAIRS_MAX: usize = 64;
 
+/// Messages of one connection that may wait for their answers; its socket is not read beyond them.
+pub const CONNECTION_MESSAGES_MAX: u32 = 16_384;
+/// Sessions that one key may ever have.
+pub const KEY_SESSIONS_MAX: usize = 1 << 14;
+
 /// Records in one journal batch. Small enough that a batch stays in the first-level caches between
 /// sequencing, encoding and matching; one write and one sync cover many batches.
 pub const BATCH_COUNT_MAX: usize = 256;

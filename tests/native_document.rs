@@ -3,7 +3,6 @@
 use crate::native_golden::unhex;
 use openoutcry::command::Command;
 use openoutcry::event::RejectReason;
-use openoutcry::gateway::connection::IN_FLIGHT_MAX;
 use openoutcry::limits;
 use openoutcry::types::{Priority, Role, Status};
 use openoutcry::wire::frame::FRAME_MIN_BYTES;
@@ -101,7 +100,7 @@ fn every_limit_stands_in_the_document() {
             limits::QUERY_ROWS_MAX / 2
         ),
         format!("1 to {} bytes, padded", limits::SESSION_NAME_MAX_BYTES),
-        format!("{IN_FLIGHT_MAX} of its messages are not answered yet"),
+        format!("{} of its messages are not answered yet", limits::CONNECTION_MESSAGES_MAX),
     ] {
         assert!(DOCUMENT.contains(&line), "{line}");
     }

@@ -1,5 +1,7 @@
 //! All integration tests in one binary.
 
+#![allow(clippy::print_stderr, reason = "a randomised test that fails tells its seed and history")]
+
 mod allocation;
 mod cli;
 mod cli_order;

@@ -22,7 +22,7 @@ pub use value::{AckPolicy, Core, Idle, Layout, Listen, LogFormat, LogLevel};
 pub use venue::{APPLICATION_VERSION, genesis_items};
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, SCALE_MAX,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, ORDERS_MAX, SCALE_MAX,
     SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
@@ -302,7 +302,7 @@ section! {
         /// How far a client's timestamp may be ahead of the sequencer's time.
         timestamp_ahead_max_ms: u64 = 60_000, integer(0, 86_400_000);
         /// Live orders in all books together.
-        orders_max: u32 = 1 << 20, integer(1, 1 << 28);
+        orders_max: u32 = 1 << 20, integer(1, ORDERS_MAX as i64);
         /// What can be owned.
         assets: Vec<AssetEntry> = demo::assets(), Rule::List;
         /// What is traded.

@@ -6,7 +6,7 @@
 //! Invariants: session numbers are dense, from 1, in the order of first logon, and belong to a
 //! (key, name) pair for ever; a session's outbound numbers are dense, from 1.
 
-use crate::limits::{SESSION_NAME_MAX_BYTES, SESSIONS_MAX};
+use crate::limits::{KEY_SESSIONS_MAX, SESSION_NAME_MAX_BYTES, SESSIONS_MAX};
 use crate::types::{KeyId, SessionId};
 use std::collections::BTreeMap;
 
@@ -40,7 +40,8 @@ impl Sessions {
         let id = if let Some(&id) = self.by_name.get(&(key, *name)) {
             id
         } else {
-            if self.sessions.len() == SESSIONS_MAX {
+            let of_key = self.by_name.range((key, [0; 32])..=(key, [255; 32])).count();
+            if self.sessions.len() == SESSIONS_MAX || of_key == KEY_SESSIONS_MAX {
                 return None;
             }
             self.sessions.push(Session { key, name: *name, active: false, outbound: 0 });

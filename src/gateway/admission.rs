@@ -303,12 +303,10 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         return refuse(RejectReason::NotSupported);
     }
     let known = directory.key(&logon.public_key);
-    let name_length = logon.session_name.iter().position(|byte| *byte == 0).unwrap_or(32);
-    let name = &logon.session_name[..name_length];
-    let name_is_good = !name.is_empty()
-        && name.iter().all(u8::is_ascii_graphic)
-        && logon.session_name[name_length..].iter().all(|byte| *byte == 0);
-    let Some((key, role)) = known.filter(|_| name_is_good && logon.nonce == caller.nonce) else {
+    let Some(name) = logon.name() else {
+        return refuse(RejectReason::LogonRefused);
+    };
+    let Some((key, role)) = known.filter(|_| logon.nonce == caller.nonce) else {
         return refuse(RejectReason::LogonRefused);
     };
     match caller.verdict {
@@ -324,7 +322,7 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         }
     }
     let received = frame.bytes().len();
-    let mut record = SessionLogon::named(name);
+    let mut record = SessionLogon::named(name.as_bytes());
     record.key = key.0.into();
     record.protocol = PROTOCOL_NATIVE;
     record.protocol_version = NATIVE_VERSION.into();

@@ -91,7 +91,7 @@ impl<D: Door> Gateway<D> {
     }
 
     fn deliver_one(&mut self, slot: &Outbound) {
-        if completes(&slot.body) {
+        if completes(&slot.body) || matches!(slot.body, Body::Lost) {
             self.in_flight -= 1;
         }
         match slot.body {
@@ -120,7 +120,8 @@ impl<D: Door> Gateway<D> {
             self.in_flight -= 1;
         }
         self.mark_dirty(slot.to.connection);
-        if matches!(slot.body, Body::LoggedOn { .. }) {
+        if completes(&slot.body) {
+            // What waited for this answer may go on.
             self.list(slot.to.connection);
         }
     }
@@ -160,6 +161,7 @@ impl<D: Door> Gateway<D> {
                 connection.in_flight -= 1;
                 connection.outbound().extend_from_slice(&found.frames);
                 self.mark_dirty(found.to.connection);
+                self.list(found.to.connection);
             }
         }
         count
@@ -173,7 +175,8 @@ fn completes(body: &Body) -> bool {
         Body::Event(event) => matches!(event.body, EventBody::Result(_)),
         Body::Refused { .. } | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
         Body::LoggedOut | Body::RowsEnd { .. } => true,
-        Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) => false,
+        // That a connection is lost is the gateway's own message, not one of the client's.
+        Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) | Body::Lost => false,
     }
 }
 
@@ -212,6 +215,7 @@ fn write<S: Read + Write>(
         Body::LoggedOut => {
             send(&LoggedOut { reason: ReasonCode(0) }, client_sequence, connection.outbound());
         }
+        Body::Lost => {}
         Body::Row(row) => connection.assembly.rows.push(*row),
         Body::RowsEnd { more } => write_rows(connection, slot, *more),
     }

@@ -8,9 +8,6 @@ use crate::publish::outbound::Row;
 use crate::types::{KeyId, Role, Sequence, SessionId};
 use std::io::{self, Read, Write};
 
-/// Unanswered messages of a connection that is still read.
-pub const IN_FLIGHT_MAX: u32 = 4096;
-
 /// Where new connections come from.
 pub trait Door: Send {
     /// A connection's stream: never blocks.
@@ -35,6 +32,18 @@ pub enum State {
     Live,
     /// Nothing more is read; answers on their way are still delivered.
     Closing,
+}
+
+/// A connection that is owed so many times what may be pending is closed at once.
+const OVERFLOW_FACTOR: usize = 4;
+
+/// What a connection may be owed before it is read no further.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Messages whose answer is still to come.
+    pub in_flight_max: u32,
+    /// Bytes that the socket has not taken.
+    pub pending_max: usize,
 }
 
 /// An answer that is being put together from its ring slots.
@@ -91,9 +100,11 @@ pub struct Connection<S> {
     /// Malformed frames since the last good one.
     pub malformed: u32,
     /// When it was accepted, gateway milliseconds.
-    pub accepted_ms: u64,
+    pub connected_ms: u64,
     /// When bytes came last, gateway milliseconds.
     pub received_ms: u64,
+    /// Since when more bytes are pending than may be.
+    pub full_since_ms: Option<u64>,
     /// Since when the socket takes no bytes although some are pending.
     pub blocked_since_ms: Option<u64>,
     /// An answer in the making.
@@ -135,8 +146,9 @@ impl<S: Read + Write> Connection<S> {
             listed: false,
             dirty: false,
             malformed: 0,
-            accepted_ms: now_ms,
+            connected_ms: now_ms,
             received_ms: now_ms,
+            full_since_ms: None,
             blocked_since_ms: None,
             assembly: Assembly::default(),
             outbound: Vec::new(),
@@ -155,18 +167,18 @@ impl<S: Read + Write> Connection<S> {
         self.outbound.len() - self.sent
     }
 
-    /// Bytes that could be read now and are not waiting for anything else.
+    /// Bytes that could be handled now and are not waiting for anything else.
     #[must_use]
-    pub fn wants_to_receive(&self) -> bool {
+    pub fn wants_to_receive(&self, bounds: Bounds) -> bool {
         let open = matches!(self.state, State::AwaitLogon | State::Live);
-        open && !self.verifying && !self.owes_enough() && (self.readable || self.backlog)
+        let waits = self.verifying || self.is_full(bounds);
+        open && !waits && (self.readable || self.backlog)
     }
 
-    /// True where answers are to leave before more is read: a client that asks and does not read
-    /// takes no places that others need.
+    /// The client is owed as much as it may be: nothing more is read until it has taken some of it.
     #[must_use]
-    pub fn owes_enough(&self) -> bool {
-        self.in_flight >= IN_FLIGHT_MAX || self.blocked_since_ms.is_some()
+    pub fn is_full(&self, bounds: Bounds) -> bool {
+        self.in_flight >= bounds.in_flight_max || self.pending() > bounds.pending_max
     }
 
     /// Writes what is pending, as far as the socket takes it. An empty buffer is given back.
@@ -190,6 +202,16 @@ impl<S: Read + Write> Connection<S> {
         self.sent = 0;
         self.outbound.clear();
         Flushed::All
+    }
+
+    /// Notes since when too much is pending. True where it is so much that waiting is no use.
+    pub fn overflows(&mut self, bounds: Bounds, now_ms: u64) -> bool {
+        if self.pending() <= bounds.pending_max {
+            self.full_since_ms = None;
+            return false;
+        }
+        self.full_since_ms.get_or_insert(now_ms);
+        self.pending() > OVERFLOW_FACTOR * bounds.pending_max
     }
 
     /// Takes the outbound buffer, where nothing is pending, so that another connection can use it.

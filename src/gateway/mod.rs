@@ -17,6 +17,7 @@ pub mod verify;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
+use crate::limits::CONNECTION_MESSAGES_MAX;
 use crate::message::{Head, Message, MessageKind, Origin};
 use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
 use crate::ring::{Cursor, Reader, Writer};
@@ -25,7 +26,7 @@ use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
 use crate::wire::frame::{OpenLimits, frame_length};
 use admission::{Admitted, Caller, Extra};
-use connection::{Connection, Door, Flushed, State};
+use connection::{Bounds, Connection, Door, Flushed, State};
 use crossbeam::channel::{Receiver, Sender};
 use directory::Directory;
 use mio::event::Event;
@@ -63,6 +64,13 @@ pub struct Limits {
     pub idle_timeout_ms: u64,
     /// A client that takes no bytes for so long is closed.
     pub slow_reader_timeout_ms: u64,
+}
+
+impl Limits {
+    fn bounds(&self) -> Bounds {
+        let in_flight_max = CONNECTION_MESSAGES_MAX;
+        Bounds { in_flight_max, pending_max: self.pending_output_max }
+    }
 }
 
 /// What a gateway is given by the machine, or by a simulation.
@@ -129,6 +137,10 @@ pub struct Gateway<D: Door> {
     next_sweep_ms: u64,
     now_ms: u64,
     stopping: bool,
+    /// Asked to stop, and nobody is owed anything.
+    ended: bool,
+    /// The door could not be opened for want of descriptors: try again.
+    knock_again: bool,
 }
 
 /// Why handling a connection's bytes ended.
@@ -180,6 +192,8 @@ impl<D: Door> Gateway<D> {
             next_sweep_ms: 0,
             now_ms: 0,
             stopping: false,
+            ended: false,
+            knock_again: false,
         }
     }
 
@@ -229,6 +243,7 @@ impl<D: Door> Gateway<D> {
                 Err(error) => {
                     // Out of descriptors, most likely: the next sweep tries again.
                     self.door_ready = false;
+                    self.knock_again = true;
                     tracing::warn!(%error, "cannot accept a connection");
                 }
             }
@@ -265,7 +280,7 @@ impl<D: Door> Gateway<D> {
     /// Puts a connection on the list of those to look at.
     fn list(&mut self, slot: u32) {
         if let Some(Some(connection)) = self.connections.get_mut(slot as usize)
-            && connection.wants_to_receive()
+            && connection.wants_to_receive(self.limits.bounds())
             && !connection.listed
         {
             connection.listed = true;
@@ -321,7 +336,7 @@ impl<D: Door> Gateway<D> {
         connection: &mut Connection<D::Stream>,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
-        if !connection.wants_to_receive() {
+        if !connection.wants_to_receive(self.limits.bounds()) {
             return Ok(0);
         }
         let waiting = connection.inbound.len();
@@ -330,15 +345,7 @@ impl<D: Door> Gateway<D> {
         if !connection.backlog {
             let room = buffer.len().min(waiting + self.limits.read_budget);
             let read = match connection.stream.read(&mut buffer[waiting..room]) {
-                Ok(0) if connection.in_flight == 0 && connection.pending() == 0 => {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok(0) => {
-                    // It may have closed its half only: it gets what it is owed.
-                    connection.state = State::Closing;
-                    connection.inbound = Vec::new();
-                    return Ok(0);
-                }
+                Ok(0) => return self.hear_the_end(connection),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -364,6 +371,22 @@ impl<D: Door> Gateway<D> {
         Ok(frames + usize::from(length > waiting))
     }
 
+    /// The client sends nothing more. What it is owed is still delivered.
+    fn hear_the_end(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+        if connection.in_flight == 0 && connection.pending() == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        connection.readable = false;
+        connection.inbound = Vec::new();
+        connection.state = State::Closing;
+        let (session, origin) = (connection.session, connection.origin);
+        if self.sessions.get(&session.0) == Some(&origin) {
+            self.lose_session(session, origin);
+        }
+        self.dirty_now(connection);
+        Ok(1)
+    }
+
     /// Handles whole frames from the start of `bytes`. Returns the bytes used and frames handled.
     fn handle(
         &mut self,
@@ -372,10 +395,8 @@ impl<D: Door> Gateway<D> {
     ) -> (usize, usize, Handled) {
         let (mut used, mut frames) = (0, 0);
         loop {
-            if matches!(connection.state, State::LoggingOn)
-                || connection.verifying
-                || connection.owes_enough()
-            {
+            let waits = connection.verifying || connection.is_full(self.limits.bounds());
+            if connection.state == State::LoggingOn || waits {
                 return (used, frames, Handled::Blocked);
             }
             if connection.state == State::Closing {
@@ -575,7 +596,7 @@ impl<D: Door> Gateway<D> {
             let Some(connection) = self.connections[slot as usize].as_mut() else { continue };
             connection.dirty = false;
             let flushed = connection.flush(self.now_ms);
-            let too_slow = connection.pending() > self.limits.pending_output_max;
+            let too_slow = connection.overflows(self.limits.bounds(), self.now_ms);
             let over = connection.state == State::Closing
                 && connection.in_flight == 0
                 && connection.pending() == 0;
@@ -588,7 +609,7 @@ impl<D: Door> Gateway<D> {
             if flushed == Flushed::Broken || too_slow || over {
                 self.close(slot);
             } else {
-                // What left may have been all that its next message waited for.
+                // What was held back because too much was pending may go on.
                 self.list(slot);
             }
         }
@@ -603,12 +624,15 @@ impl<D: Door> Gateway<D> {
         }
         self.next_sweep_ms = self.now_ms + SWEEP_MS;
         self.door_ready = true;
+        self.knock_again = false;
         for slot in 0..self.connections.len() as u32 {
             let Some(connection) = &self.connections[slot as usize] else { continue };
-            // Bytes that come now and then do not make a logon.
+            let full_ms =
+                connection.full_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
+            // A byte now and then does not make a logon.
             let (since_ms, allowed_ms) = match connection.state {
                 State::AwaitLogon | State::LoggingOn => {
-                    (connection.accepted_ms, self.limits.logon_timeout_ms)
+                    (connection.connected_ms, self.limits.logon_timeout_ms)
                 }
                 State::Live | State::Closing => {
                     (connection.received_ms, 2 * self.limits.idle_timeout_ms)
@@ -619,7 +643,8 @@ impl<D: Door> Gateway<D> {
                 connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
             // A session that waits for an answer is not idle: it is we who are slow.
             let idle = quiet_ms > allowed_ms && connection.in_flight == 0;
-            if idle || blocked_ms > self.limits.slow_reader_timeout_ms {
+            let slow_ms = blocked_ms.max(full_ms);
+            if idle || slow_ms > self.limits.slow_reader_timeout_ms {
                 self.close(slot);
             }
         }
@@ -656,14 +681,23 @@ impl<D: Door> Agent for Gateway<D> {
     }
 
     fn do_work(&mut self) -> usize {
+        if self.ended {
+            return 0;
+        }
         self.now_ms = self.clock.monotonic_ns() / 1_000_000;
         self.accept() + self.verdicts() + self.report_lost() + self.receive()
     }
 
     fn settle(&mut self) -> usize {
+        if self.ended {
+            return 0;
+        }
         let done = self.deliver() + self.deliver_found() + self.flush();
         self.sweep();
         if self.stopping && self.is_drained() {
+            // From here on nothing is published: what comes after would be sequenced by stages that
+            // may have ended.
+            self.ended = true;
             self.wiring.drained.set(Sequence(1));
         }
         done
@@ -679,7 +713,7 @@ impl<D: Door> Agent for Gateway<D> {
     }
 
     fn wake_in(&self) -> Option<Duration> {
-        let busy = self.connection_count() > 0;
+        let busy = !self.ended && (self.knock_again || self.connection_count() > 0);
         busy.then(|| Duration::from_millis(self.next_sweep_ms.saturating_sub(self.now_ms).max(1)))
     }
 

@@ -114,7 +114,7 @@ impl JournalWriter {
             Ok(Appended::Written) => {
                 self.batches.clear();
                 self.written.set(self.writer.written());
-                self.hand_over()
+                1 + self.hand_over()
             }
             Ok(Appended::NotReady) => 0,
             Err(fault) => self.fail(&fault),
@@ -124,13 +124,15 @@ impl JournalWriter {
     /// Hands files with bytes that are not synced to the syncer. Its channel holds as many as there
     /// are rounds in a cycle; where it is full the next write hands over what this one could not.
     fn hand_over(&mut self) -> usize {
+        let mut count = 0;
         while !self.jobs.is_full() {
             let Some(job) = self.writer.take_sync() else { break };
             if self.jobs.try_send(job).is_err() {
                 unreachable!("this is the only sender, the channel had room, and both ends live");
             }
+            count += 1;
         }
-        1
+        count
     }
 
     fn fail(&mut self, fault: &Fault) -> usize {
@@ -203,7 +205,7 @@ impl Agent for JournalWriter {
     }
 
     fn settle(&mut self) -> usize {
-        if self.failed { 0 } else { self.hand_over() - 1 }
+        if self.failed { 0 } else { self.hand_over() }
     }
 
     fn wake_in(&self) -> Option<Duration> {

@@ -1,10 +1,10 @@
 //! Decides at start what a log holds, and makes it true on the disk before anything builds on it.
 //!
-//! What is damage and what is a tail is decided in [`super::scan`]. Here a tail is cut: its bytes go
+//! What is damage and what is a tail is decided in `scan`. Here a tail is cut: its bytes go
 //! to the archive, then zeros take their place; what was written after the last `synced_to` is
 //! written again and synced, because after a failed sync the page cache may show what the disk does
 //! not hold. Every step may be interrupted and done again. That includes zeros that a failed sync left
-//! in the page cache only: the cut counts as pending ([`super::archive`]) until they are synced.
+//! in the page cache only: the cut counts as pending (`archive`) until they are synced.
 
 use super::archive;
 use super::format::{JournalId, LogKind, SEGMENT_HEADER_SIZE, Tip};

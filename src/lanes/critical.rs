@@ -206,7 +206,8 @@ impl Lane {
         {
             *route = None;
         }
-        self.answer(slot, Body::LoggedOut);
+        let lost = head.kind == MessageKind::SessionLost;
+        self.answer(slot, if lost { Body::Lost } else { Body::LoggedOut });
     }
 
     /// Where the client of a session is connected now.

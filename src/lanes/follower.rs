@@ -62,7 +62,8 @@ pub struct Normal {
     bounds: Bounds,
     activity: Activity,
     stop: Arc<dyn FailStop>,
-    failed: bool,
+    /// A log could not be read, or the node stops: what is not counted is counted at the next start.
+    ended: bool,
 }
 
 impl Normal {
@@ -75,7 +76,7 @@ impl Normal {
         stop: Arc<dyn FailStop>,
     ) -> Normal {
         let activity = Activity::default();
-        Normal { journal, events, bounds, activity, stop, failed: false }
+        Normal { journal, events, bounds, activity, stop, ended: false }
     }
 
     /// What it has counted.
@@ -124,14 +125,18 @@ impl Agent for Normal {
     }
 
     fn do_work(&mut self) -> usize {
-        if self.failed {
+        if self.ended {
             return 0;
         }
         self.follow().unwrap_or_else(|error| {
-            self.failed = true;
+            self.ended = true;
             self.stop.fail(StopReason::LogRead, &format!("lane normal: {error}"));
             0
         })
+    }
+
+    fn stop(&mut self) {
+        self.ended = true;
     }
 }
 
@@ -141,14 +146,15 @@ pub struct Batch {
     bounds: Bounds,
     kinds: Kinds,
     stop: Arc<dyn FailStop>,
-    failed: bool,
+    /// A log could not be read, or the node stops: what is not counted is counted at the next start.
+    ended: bool,
 }
 
 impl Batch {
     /// A lane that has nothing behind it and reads from the journal's start.
     #[must_use]
     pub fn new(journal: Reader, bounds: Bounds, stop: Arc<dyn FailStop>) -> Batch {
-        Batch { journal, bounds, kinds: Kinds::new(), stop, failed: false }
+        Batch { journal, bounds, kinds: Kinds::new(), stop, ended: false }
     }
 
     /// What it has counted.
@@ -176,13 +182,17 @@ impl Agent for Batch {
     }
 
     fn do_work(&mut self) -> usize {
-        if self.failed {
+        if self.ended {
             return 0;
         }
         self.follow().unwrap_or_else(|error| {
-            self.failed = true;
+            self.ended = true;
             self.stop.fail(StopReason::LogRead, &format!("lane batch: {error}"));
             0
         })
+    }
+
+    fn stop(&mut self) {
+        self.ended = true;
     }
 }

@@ -5,7 +5,7 @@
 
 use super::state::State;
 use crate::command::Command;
-use crate::exchange::{Exchange, Outbox};
+use crate::exchange::{Context, Exchange, Outbox};
 use crate::fatal::StopReason;
 use crate::genesis::GenesisItem;
 use crate::journal::Progress;
@@ -297,6 +297,18 @@ fn check(genesis: &Genesis) -> Result<(), BootError> {
             item: String::from_utf8_lossy(&item.encode()).into_owned(),
             reason: reason.to_string(),
         })?;
+    }
+    let mut outbox = Outbox::default();
+    for (number, command) in (1..).zip(&genesis.commands) {
+        let context = Context { sequence: Sequence(number), ..Context::default() };
+        exchange.apply(&context, command, &mut outbox);
+        if let Some(reason) = outbox.result().and_then(|result| result.reason) {
+            return Err(BootError::Genesis {
+                number: genesis.items.len() + number as usize,
+                item: format!("{command:?}"),
+                reason: reason.text().to_owned(),
+            });
+        }
     }
     Ok(())
 }

@@ -105,11 +105,12 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
 
 fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
     let mut hot = vec![Stage::Gateway, Stage::Sequencer, Stage::Journal, Stage::Critical];
-    let mut helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
+    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
+    let mut segments = vec![Stage::Prepare];
     hot.push(Stage::Gate);
     // Under `memory` nobody waits for the sync, so it must not stand in the way of those who do not.
     match config.ack.policy {
-        AckPolicy::Memory => helper.push(Stage::Sync),
+        AckPolicy::Memory => segments.push(Stage::Sync),
         AckPolicy::Disk => hot.push(Stage::Sync),
     }
     vec![
@@ -117,15 +118,25 @@ fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
         follower(config, "normal", vec![Stage::Normal], &[]),
         follower(config, "batch", vec![Stage::Batch], &[]),
         follower(config, "helper", helper, &["critical", "normal"]),
-        follower(config, "segments", vec![Stage::Prepare], &["critical", "helper"]),
+        follower(config, "segments", segments, &["critical", "helper"]),
     ]
 }
 
 fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
-    let journal = vec![Stage::Journal, Stage::Sync];
+    let mut journal = vec![Stage::Journal];
+    let mut segments = vec![Stage::Prepare];
+    match config.ack.policy {
+        AckPolicy::Memory => segments.push(Stage::Sync),
+        AckPolicy::Disk => journal.push(Stage::Sync),
+    }
     let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
     vec![
-        hot_thread(config, "gateway", vec![Stage::Gateway, Stage::Gate], &["sequencer", "helper"]),
+        hot_thread(
+            config,
+            "gateway",
+            vec![Stage::Gateway, Stage::Gate],
+            &["sequencer", "critical", "helper"],
+        ),
         hot_thread(
             config,
             "sequencer",
@@ -138,11 +149,16 @@ fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
             journal,
             &["gateway", "sequencer", "normal", "batch", "segments"],
         ),
-        hot_thread(config, "critical", vec![Stage::Critical], &["gateway", "helper", "sequencer"]),
+        hot_thread(
+            config,
+            "critical",
+            vec![Stage::Critical],
+            &["gateway", "helper", "sequencer", "normal", "batch"],
+        ),
         follower(config, "normal", vec![Stage::Normal], &[]),
         follower(config, "batch", vec![Stage::Batch], &[]),
         follower(config, "helper", helper, &["gateway", "journal", "critical", "normal"]),
-        follower(config, "segments", vec![Stage::Prepare], &["journal", "helper"]),
+        follower(config, "segments", segments, &["journal", "helper", "gateway"]),
     ]
 }
 
@@ -262,6 +278,50 @@ mod tests {
                 }
                 for woken in plan.threads.iter().flat_map(|thread| &thread.wakes) {
                     assert!(names.contains(woken), "{woken} is a thread of {}", plan.name);
+                }
+            }
+        }
+    }
+
+    /// Who publishes to whom, and whose reading frees whom: (stage, stage whose thread it wakes).
+    const WAKES: &[(Stage, Stage)] = &[
+        (Stage::Gateway, Stage::Sequencer),
+        (Stage::Gateway, Stage::Critical),
+        (Stage::Gateway, Stage::Replay),
+        (Stage::Sequencer, Stage::Journal),
+        (Stage::Sequencer, Stage::Critical),
+        (Stage::Sequencer, Stage::Gateway),
+        (Stage::Journal, Stage::Sequencer),
+        (Stage::Journal, Stage::Normal),
+        (Stage::Journal, Stage::Batch),
+        (Stage::Journal, Stage::Prepare),
+        (Stage::Journal, Stage::Gateway),
+        (Stage::Critical, Stage::Sequencer),
+        (Stage::Critical, Stage::Gateway),
+        (Stage::Critical, Stage::EventLog),
+        (Stage::Critical, Stage::RejectLog),
+        (Stage::Critical, Stage::Normal),
+        (Stage::Critical, Stage::Batch),
+        (Stage::Sync, Stage::Gate),
+        (Stage::Gate, Stage::Gateway),
+        (Stage::EventLog, Stage::Critical),
+        (Stage::EventLog, Stage::Normal),
+        (Stage::Replay, Stage::Gateway),
+        (Stage::Prepare, Stage::Journal),
+        (Stage::Prepare, Stage::EventLog),
+    ];
+
+    #[test]
+    fn whoever_waits_for_another_thread_is_woken_by_it() {
+        for layout in [LayoutWord::Compact, LayoutWord::Dedicated] {
+            for policy in [AckPolicy::Memory, AckPolicy::Disk] {
+                let plan = plan(&config(layout, policy), 2);
+                for (from, to) in WAKES {
+                    let (from_thread, to_thread) = (plan.thread_of(*from), plan.thread_of(*to));
+                    let thread = plan.threads.iter().find(|thread| thread.name == from_thread);
+                    let wakes = &thread.expect("it is in the plan").wakes;
+                    let woken = from_thread == to_thread || wakes.contains(&to_thread);
+                    assert!(woken, "{}, {policy:?}: {from:?} wakes {to:?}", plan.name);
                 }
             }
         }

@@ -36,6 +36,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// Threads that were told to end get at least so long.
+const THREADS_END: Duration = Duration::from_secs(10);
+
 /// Why a node does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -200,29 +203,39 @@ impl Node {
     }
 
     /// Stops: takes nothing new, finishes and releases what is sequenced, syncs, ends the threads.
+    ///
+    /// # Panics
+    /// Where a thread does not end although it was told to: it is stuck, and its state is unknown.
     #[must_use]
     pub fn stop(self, timeout: Duration) -> Ended {
         self.stop.ask();
-        self.wake_all();
         let deadline = Instant::now() + timeout;
-        while self.cursors.drained.get() == Sequence::NONE && Instant::now() < deadline {
-            std::thread::park_timeout(Duration::from_millis(1));
+        while !self.is_finished() && Instant::now() < deadline {
             self.wake_all();
+            std::thread::park_timeout(Duration::from_millis(1));
         }
-        let unreleased = self.cursors.applied.get().0 - self.cursors.released.get().0;
         self.stop.end();
-        for (_, thread) in self.threads {
+        let deadline = Instant::now() + timeout.max(THREADS_END);
+        for (name, thread) in &self.threads {
             while !thread.is_finished() {
-                self.unparkers.iter().for_each(Unparker::wake);
+                assert!(Instant::now() < deadline, "thread {name} does not end");
+                self.wake_all();
                 std::thread::park_timeout(Duration::from_millis(1));
             }
-            // A panic aborts the process: there is none to collect.
-            let _ = thread.join();
         }
         let exchange = self.remains.exchange.recv().expect("the critical lane has ended");
         let order = self.remains.order.recv().expect("the sequencer has ended");
+        let safe = self.cursors.applied.get().min(self.cursors.released.get());
         let state_hash = state::hash(&exchange, &order);
-        Ended { sequence: order.last, state_hash, unreleased }
+        Ended { sequence: order.last, state_hash, unreleased: order.last.0 - safe.0 }
+    }
+
+    /// True where nobody is owed an answer and everything is where it belongs.
+    fn is_finished(&self) -> bool {
+        let cursors = &self.cursors;
+        cursors.drained.get() != Sequence::NONE
+            && cursors.durable.get() == cursors.written.get()
+            && cursors.events_written.get() >= cursors.applied.get()
     }
 
     fn wake_all(&self) {

@@ -1,14 +1,15 @@
 //! Replay: a journal's records become state and events again, offline or beside a running node.
 //!
-//! Two threads: one reads, checks every CRC and hash of the journal and hands over batches in reused
-//! buffers; the other applies them, makes the event log's bytes anew and compares them with what
+//! Three threads, and buffers that go round: the first reads and checks every CRC and hash of the
+//! journal; the second, the caller's, applies the records to the exchange; the third follows the
+//! sequencer's half of the state, makes the event log's bytes anew, and compares them with what
 //! stands in the event log's files.
 //!
 //! Invariants: nothing is written; nothing is applied whose checksums and place in the hash chain
 //! were not found right; what ends a journal is told apart from what damages it exactly as recovery
 //! and `verify` do.
 
-use super::state::State;
+use super::state::{State, enact, note};
 use crate::event::Event;
 use crate::exchange::Outbox;
 use crate::journal::event_log::EventLogBuilder;
@@ -18,16 +19,20 @@ use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, verify};
 use crate::journal::view::{Batch, Record, Verify};
+use crate::sequencer::Order;
+use crate::sys::storage::Mapping;
 use crate::types::{Epoch, Sequence, TimeNs};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Bytes of batches that are handed over at once.
-const CHUNK_BYTES: usize = 512 * 1024;
-/// Buffers on their way between the two threads.
-const CHUNKS: usize = 6;
+const CHUNK_BYTES: usize = 128 * 1024;
+/// Buffers that go round.
+const CHUNKS: usize = 8;
 
 /// Where a replay ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,49 +136,116 @@ pub fn replay(
         return Err(ReplayError::Empty);
     }
     let limit = if until == Until::Synced { known.synced_to } else { Sequence(u64::MAX) };
-    let (filled, chunks) = bounded(CHUNKS);
+    let (filled, to_apply) = bounded(CHUNKS);
+    let (applied, to_compare) = bounded(CHUNKS);
     let (emptied, buffers) = bounded(CHUNKS);
     for _ in 0..CHUNKS {
-        emptied.send(Vec::new()).expect("the channel has room for all buffers");
+        emptied.send(Chunk::default()).expect("the channel has room for all buffers");
     }
-    let mut applier = Applier::new(events, until)?;
-    let end = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let feed = Feed { filled, buffers };
-            read(commands, until, limit, &feed)
-        });
-        let applied = applier.run(&chunks, &emptied, each, progress);
+    let mut applier = Applier::new(until);
+    let (torn_tail_bytes, follower) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(commands, until, limit, &buffers, filled));
+        let follower = scope.spawn(|| follow(events, &to_compare, emptied));
+        applier.run(&to_apply, applied, each, progress);
         // A reader that still has something to hand over finds nobody, and ends.
-        drop((chunks, emptied));
-        let read = reader.join().expect("a panic aborts the process");
-        applied.and(read)
+        drop(to_apply);
+        let read = reader.join().expect("a panic is not survived");
+        let followed = follower.join().expect("a panic is not survived");
+        followed.and_then(|follower| Ok((read?, follower)))
     })?;
-    applier.finish(end, started.elapsed())
+    let Applier { mut state, records, commands, events, .. } = applier;
+    state.order = follower.order;
+    let events_compared = follower.comparison.map_or(0, |comparison| comparison.compared);
+    let elapsed = started.elapsed();
+    Ok(Replayed { state, records, commands, events, events_compared, torn_tail_bytes, elapsed })
 }
 
-/// What the reading thread hands over: whole batches, and the segment of the last one.
+/// A buffer on its way.
+#[derive(Default)]
 struct Chunk {
-    bytes: Vec<u8>,
-    segment: u64,
+    /// Whole batches that the reading thread has checked, in place.
+    places: Vec<Place>,
+    /// Events of the records that were applied.
+    events: Vec<Event>,
+    /// How many events each of them gave.
+    counts: Vec<u32>,
 }
 
-/// The reading thread's ends of the channels.
-struct Feed {
-    filled: Sender<Chunk>,
-    buffers: Receiver<Vec<u8>>,
+/// Batches that follow one another in a segment.
+struct Place {
+    segment: u64,
+    map: Arc<dyn Mapping>,
+    bytes: Range<usize>,
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        self.places.iter().map(|place| place.bytes.len()).sum()
+    }
+
+    fn batches(&self) -> impl Iterator<Item = Batch<'_>> {
+        self.places.iter().flat_map(|place| {
+            let mut rest = &place.map.bytes()[place.bytes.clone()];
+            std::iter::from_fn(move || {
+                if rest.is_empty() {
+                    return None;
+                }
+                let batch = Batch::parse(rest).expect("the reading thread has checked it");
+                rest = &rest[batch.length()..];
+                Some(batch)
+            })
+        })
+    }
+
+    /// Adds a batch of `length` bytes that ends at `end`; its segment is mapped where it was not yet.
+    fn add(
+        &mut self,
+        log: &LogDir,
+        mapped: &mut Option<(u64, Arc<dyn Mapping>)>,
+        (segment, end): (u64, u64),
+        length: usize,
+    ) -> io::Result<()> {
+        let end = usize::try_from(end).expect("a segment is mapped whole");
+        if let Some(place) = self.places.last_mut().filter(|place| place.segment == segment) {
+            assert_eq!(place.bytes.end + length, end, "batches have no gaps");
+            place.bytes.end = end;
+            return Ok(());
+        }
+        let map = match mapped {
+            Some((index, map)) if *index == segment => map.clone(),
+            _ => {
+                let file = log.open(&log.segment_path(segment))?;
+                let map: Arc<dyn Mapping> = file.map(file.len()?)?.into();
+                *mapped = Some((segment, map.clone()));
+                map
+            }
+        };
+        self.places.push(Place { segment, map, bytes: end - length..end });
+        Ok(())
+    }
 }
 
 /// Reads and checks batches and hands them over; the bytes of a torn tail.
-fn read(log: &LogDir, until: Until, limit: Sequence, feed: &Feed) -> Result<u64, ReplayError> {
+fn read(
+    log: &LogDir,
+    until: Until,
+    limit: Sequence,
+    buffers: &Receiver<Chunk>,
+    filled: Sender<Chunk>,
+) -> Result<u64, ReplayError> {
     let mut reader = Reader::new(log.clone(), Sequence(1), Verify::Chain);
-    let mut last = false;
+    let (mut last, mut mapped) = (false, None);
     while !last {
-        let Ok(mut bytes) = feed.buffers.recv() else { return Ok(0) };
-        bytes.clear();
+        // Nobody hands buffers back, or takes them, where one of the other threads has ended early.
+        let Ok(mut chunk) = buffers.recv() else { return Ok(0) };
+        chunk.places.clear();
         let mut end = None;
-        while bytes.len() < CHUNK_BYTES && !last {
-            match reader.next_batch(limit) {
-                Ok(Some(batch)) => bytes.extend_from_slice(batch.bytes()),
+        while chunk.len() < CHUNK_BYTES && !last {
+            match reader.next_batch(limit).map(|batch| batch.map(|batch| batch.length())) {
+                Ok(Some(length)) => {
+                    let at = reader.position().expect("a batch was read");
+                    chunk.add(log, &mut mapped, at, length)?;
+                }
                 Ok(None) => last = true,
                 Err(error) => {
                     end = Some(error);
@@ -186,8 +258,7 @@ fn read(log: &LogDir, until: Until, limit: Sequence, feed: &Feed) -> Result<u64,
                 Until::End | Until::Synced => false,
             };
         }
-        let segment = reader.position().map_or(0, |(segment, _)| segment);
-        if feed.filled.send(Chunk { bytes, segment }).is_err() {
+        if filled.send(chunk).is_err() {
             return Ok(0);
         }
         if let Some(error) = end {
@@ -230,13 +301,11 @@ fn judge(log: &LogDir) -> Result<u64, ReplayError> {
     }
 }
 
-/// The applying thread.
+/// The applying thread: the exchange's half of the state.
 struct Applier {
     until: Until,
     state: State,
     outbox: Outbox,
-    log: LogDir,
-    comparison: Option<Comparison>,
     records: u64,
     commands: u64,
     events: u64,
@@ -245,82 +314,109 @@ struct Applier {
 }
 
 impl Applier {
-    fn new(log: &LogDir, until: Until) -> Result<Applier, ReplayError> {
-        Ok(Applier {
+    fn new(until: Until) -> Applier {
+        Applier {
             until,
             state: State::new(),
             outbox: Outbox::default(),
-            log: log.clone(),
-            comparison: None,
             records: 0,
             commands: 0,
             events: 0,
             over: false,
-        })
+        }
     }
 
     fn run(
         &mut self,
         chunks: &Receiver<Chunk>,
-        emptied: &Sender<Vec<u8>>,
+        applied: Sender<Chunk>,
         each: &mut dyn FnMut(&Record<'_>, &[Event]),
         progress: &mut dyn FnMut(At),
-    ) -> Result<(), ReplayError> {
-        for chunk in chunks {
-            let mut rest = chunk.bytes.as_slice();
-            while !rest.is_empty() && !self.over {
-                let batch = Batch::parse(rest).expect("the reading thread has checked it");
-                self.batch(&batch, each)?;
-                rest = &rest[batch.length()..];
+    ) {
+        for mut chunk in chunks {
+            let (mut events, mut counts) =
+                (std::mem::take(&mut chunk.events), std::mem::take(&mut chunk.counts));
+            events.clear();
+            counts.clear();
+            let mut sequence = Sequence::NONE;
+            for record in chunk.batches().flat_map(|batch| batch.records()) {
+                if self.is_over(&record) {
+                    break;
+                }
+                enact(&mut self.state.exchange, &mut self.state.genesis, &record, &mut self.outbox);
+                let given = self.outbox.events();
+                self.records += 1;
+                self.commands += u64::from(record.kind() == RecordKind::Command);
+                self.events += given.len() as u64;
+                each(&record, given);
+                events.extend_from_slice(given);
+                counts.push(given.len() as u32);
+                sequence = record.sequence();
             }
-            progress(At { sequence: self.state.order.last, segment: chunk.segment });
-            // The reading thread may have ended.
-            let _ = emptied.send(chunk.bytes);
+            let segment = chunk.places.last().map_or(0, |place| place.segment);
+            progress(At { sequence, segment });
+            let chunk = Chunk { events, counts, ..chunk };
+            if applied.send(chunk).is_err() {
+                // The comparison has failed.
+                return;
+            }
         }
-        Ok(())
     }
 
+    fn is_over(&mut self, record: &Record<'_>) -> bool {
+        self.over |= match self.until {
+            Until::Sequence(to) => record.sequence() > to,
+            Until::Time(to) => record.time() > to,
+            Until::End | Until::Synced => false,
+        };
+        self.over
+    }
+}
+
+/// What the following thread has made: the sequencer's half of the state, and what was compared.
+struct Follower {
+    order: Order,
+    comparison: Option<Comparison>,
+}
+
+fn follow(
+    log: &LogDir,
+    chunks: &Receiver<Chunk>,
+    emptied: Sender<Chunk>,
+) -> Result<Follower, ReplayError> {
+    let mut follower = Follower { order: State::new().order, comparison: None };
+    for chunk in chunks {
+        let (mut events, mut counts) = (chunk.events.as_slice(), chunk.counts.iter());
+        for batch in chunk.batches() {
+            if follower.comparison.is_none() {
+                follower.comparison = Some(Comparison::new(log, batch.id())?);
+            }
+            follower.batch(&batch, &mut events, &mut counts)?;
+        }
+        // The reading thread may have ended.
+        let _ = emptied.send(chunk);
+    }
+    Ok(follower)
+}
+
+impl Follower {
     fn batch(
         &mut self,
         batch: &Batch<'_>,
-        each: &mut dyn FnMut(&Record<'_>, &[Event]),
+        events: &mut &[Event],
+        counts: &mut std::slice::Iter<'_, u32>,
     ) -> Result<(), ReplayError> {
-        if self.comparison.is_none() {
-            self.comparison = Some(Comparison::new(&self.log, batch.id())?);
-        }
-        let comparison = self.comparison.as_mut().expect("it was just made");
+        let comparison = self.comparison.as_mut().expect("it is made for the first batch");
         comparison.begin(batch);
         for record in batch.records() {
-            self.over = match self.until {
-                Until::Sequence(to) => record.sequence() > to,
-                Until::Time(to) => record.time() > to,
-                Until::End | Until::Synced => false,
-            };
-            if self.over {
-                // What the rest of the batch would have given is not known: nothing to compare.
-                return Ok(());
-            }
-            self.state.apply(&record, &mut self.outbox);
-            let events = self.outbox.events();
-            self.records += 1;
-            self.commands += u64::from(record.kind() == RecordKind::Command);
-            self.events += events.len() as u64;
-            each(&record, events);
-            comparison.push(record.time(), events);
+            // What the rest of the batch would have given is not known: nothing to compare.
+            let Some(count) = counts.next() else { return Ok(()) };
+            note(&mut self.order, &record);
+            let (given, rest) = events.split_at(*count as usize);
+            comparison.push(record.time(), given);
+            *events = rest;
         }
         comparison.end(batch.last())
-    }
-
-    fn finish(self, torn_tail_bytes: u64, elapsed: Duration) -> Result<Replayed, ReplayError> {
-        Ok(Replayed {
-            state: self.state,
-            records: self.records,
-            commands: self.commands,
-            events: self.events,
-            events_compared: self.comparison.map_or(0, |comparison| comparison.compared),
-            torn_tail_bytes,
-            elapsed,
-        })
     }
 }
 

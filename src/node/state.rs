@@ -34,44 +34,8 @@ impl State {
 
     /// Applies a record of the journal; its events stand in `outbox`.
     pub fn apply(&mut self, record: &Record<'_>, outbox: &mut Outbox) {
-        let kind = record.kind();
-        let envelope = record.envelope();
-        let payload = record.command();
-        self.order.last = record.sequence();
-        self.order.time = record.time();
-        self.order.epoch = record.epoch();
-        if kind == RecordKind::Command && !record.message_id().is_empty() {
-            let identity = Identity {
-                key: record.key(),
-                source: record.source(),
-                message_id: record.message_id(),
-                timestamp_ms: envelope.client_timestamp_ms.get(),
-                schema: envelope.schema.get(),
-                payload,
-            };
-            self.order.dedupe.replay(&identity, record.sequence(), record.time());
-        }
-        let context = Context {
-            sequence: record.sequence(),
-            time: record.time(),
-            session: record.session(),
-            key: record.key(),
-            client_sequence: envelope.client_sequence.get(),
-            expires: record.expires(),
-        };
-        let input = Input { kind, context, schema: envelope.schema.get(), payload };
-        apply::apply(&mut self.exchange, &input, outbox);
-        if kind == RecordKind::Genesis {
-            self.remember(payload);
-        }
-    }
-
-    fn remember(&mut self, payload: &[u8]) {
-        let item = GenesisItem::decode(payload).expect("the exchange has just applied it");
-        if let GenesisItem::Settings(settings) = &item {
-            self.order.dedupe = Dedupe::new(seed(settings), window(settings));
-        }
-        self.genesis.push(item);
+        note(&mut self.order, record);
+        enact(&mut self.exchange, &mut self.genesis, record, outbox);
     }
 
     /// Fingerprint of the state: equal state at equal sequence gives an equal string on every machine.
@@ -79,6 +43,60 @@ impl State {
     pub fn hash(&self) -> String {
         hash(&self.exchange, &self.order)
     }
+}
+
+/// The sequencer's half of applying a record: its place, its time, its message id.
+pub(super) fn note(order: &mut Order, record: &Record<'_>) {
+    order.last = record.sequence();
+    order.time = record.time();
+    order.epoch = record.epoch();
+    match record.kind() {
+        RecordKind::Command if !record.message_id().is_empty() => {
+            let envelope = record.envelope();
+            let identity = Identity {
+                key: record.key(),
+                source: record.source(),
+                message_id: record.message_id(),
+                timestamp_ms: envelope.client_timestamp_ms.get(),
+                schema: envelope.schema.get(),
+                payload: record.command(),
+            };
+            order.dedupe.replay(&identity, record.sequence(), record.time());
+        }
+        RecordKind::Genesis => {
+            if let GenesisItem::Settings(settings) = item(record) {
+                order.dedupe = Dedupe::new(seed(&settings), window(&settings));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The critical lane's half of applying a record; its events stand in `outbox`.
+pub(super) fn enact(
+    exchange: &mut Exchange,
+    genesis: &mut Vec<GenesisItem>,
+    record: &Record<'_>,
+    outbox: &mut Outbox,
+) {
+    let envelope = record.envelope();
+    let context = Context {
+        sequence: record.sequence(),
+        time: record.time(),
+        session: record.session(),
+        key: record.key(),
+        client_sequence: envelope.client_sequence.get(),
+        expires: record.expires(),
+    };
+    let (kind, schema, payload) = (record.kind(), envelope.schema.get(), record.command());
+    apply::apply(exchange, &Input { kind, context, schema, payload }, outbox);
+    if kind == RecordKind::Genesis {
+        genesis.push(item(record));
+    }
+}
+
+fn item(record: &Record<'_>) -> GenesisItem {
+    GenesisItem::decode(record.command()).expect("genesis was checked when it was written")
 }
 
 /// The state hash of a node's two halves, as lower-case hex: SHA-256 over sequence, time, epoch, the

@@ -55,6 +55,8 @@ pub enum Body {
     LogonFailed(RejectReason),
     /// The logout is in the journal: the session is over.
     LoggedOut,
+    /// The end of a session whose connection was lost is in the journal; there is nobody to tell.
+    Lost,
     /// A row of a query's answer.
     Row(Row),
     /// The end of a query's answer; `more` where it was cut at its bound.

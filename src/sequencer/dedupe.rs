@@ -8,7 +8,8 @@
 //! All of it is a function of the journal: a restart, a standby and a replay have the same window.
 //!
 //! Invariants: entries are in sequence order; every entry has exactly one index slot, and the index
-//! is at most half full.
+//! is at most half full. While a journal is replayed there is no index: nobody looks anything up, and
+//! most ids leave the window again; [`Dedupe::end_replay`] makes it once.
 
 use crate::checksum::crc64;
 use crate::event::RejectReason;
@@ -89,7 +90,7 @@ pub struct Dedupe {
     /// Entries evicted so far: the number of the entry at the front.
     evicted: u64,
     /// Open addressing: a number whose high half is a tag of the identity (never 0) and whose low half
-    /// is the entry's number modulo 2^32; 0 is free.
+    /// is the entry's number modulo 2^32; 0 is free. Empty while a journal is replayed.
     index: Vec<u64>,
     horizons: BTreeMap<KeyId, i64>,
 }
@@ -100,18 +101,20 @@ impl Dedupe {
     #[must_use]
     pub fn new(seed: [u8; 16], window: Window) -> Dedupe {
         let window = Window { count_max: window.count_max.max(1), ..window };
-        let slots = (window.count_max * 2).next_power_of_two();
         Dedupe {
             seed,
             window,
             entries: VecDeque::with_capacity(window.count_max),
             evicted: 0,
-            index: vec![0; slots],
+            index: empty_index(&window),
             horizons: BTreeMap::new(),
         }
     }
 
     /// What the window says of a message, known by its fingerprint, at the sequencer's time `now`.
+    ///
+    /// # Panics
+    /// During a replay.
     #[must_use]
     pub fn check(
         &self,
@@ -120,6 +123,7 @@ impl Dedupe {
         timestamp_ms: i64,
         now: TimeNs,
     ) -> Verdict {
+        assert!(!self.index.is_empty(), "a replay is ended before its window is used");
         if let Some(entry) = self.find(fingerprint.identity) {
             return if entry.fingerprint.content == fingerprint.content {
                 Verdict::Duplicate(entry.sequence)
@@ -140,6 +144,9 @@ impl Dedupe {
     }
 
     /// Remembers a message that was sequenced, and lets go of what no longer fits the window.
+    ///
+    /// # Panics
+    /// During a replay.
     pub fn insert(
         &mut self,
         fingerprint: Fingerprint,
@@ -148,24 +155,54 @@ impl Dedupe {
         sequence: Sequence,
         time: TimeNs,
     ) {
+        assert!(!self.index.is_empty(), "a replay is ended before its window is used");
+        let number = self.push(fingerprint, key, timestamp_ms, sequence, time);
+        self.enter(fingerprint.identity, number);
+    }
+
+    /// Appends an entry; its number.
+    fn push(
+        &mut self,
+        fingerprint: Fingerprint,
+        key: KeyId,
+        timestamp_ms: i64,
+        sequence: Sequence,
+        time: TimeNs,
+    ) -> u64 {
         self.evict_aged(time);
         if self.entries.len() == self.window.count_max {
             self.evict_oldest();
         }
-        let number = self.evicted + self.entries.len() as u64;
         self.entries.push_back(Entry { fingerprint, sequence, timestamp_ms, time, key });
+        self.evicted + self.entries.len() as u64 - 1
+    }
+
+    /// Gives an entry its index slot.
+    fn enter(&mut self, identity: [u64; 2], number: u64) {
         let mask = self.index.len() - 1;
-        let mut slot = home(fingerprint.identity, mask);
+        let mut slot = home(identity, mask);
         while self.index[slot] != 0 {
             slot = (slot + 1) & mask;
         }
-        self.index[slot] = packed(fingerprint.identity, number);
+        self.index[slot] = packed(identity, number);
     }
 
     /// Repeats at replay what [`Dedupe::check`] and [`Dedupe::insert`] did live.
     pub fn replay(&mut self, message: &Identity<'_>, sequence: Sequence, time: TimeNs) {
+        self.index = Vec::new();
         let fingerprint = self.fingerprint(message);
-        self.insert(fingerprint, message.key, message.timestamp_ms, sequence, time);
+        self.push(fingerprint, message.key, message.timestamp_ms, sequence, time);
+    }
+
+    /// Ends a replay: messages can be checked and inserted again.
+    pub fn end_replay(&mut self) {
+        if !self.index.is_empty() {
+            return;
+        }
+        self.index = empty_index(&self.window);
+        for at in 0..self.entries.len() {
+            self.enter(self.entries[at].fingerprint.identity, self.evicted + at as u64);
+        }
     }
 
     /// Number of ids in the window.
@@ -206,11 +243,14 @@ impl Dedupe {
     /// Asserts the invariants; walks everything.
     pub fn check_invariants(&self) {
         assert!(self.entries.len() <= self.window.count_max);
-        let used = self.index.iter().filter(|slot| **slot != 0).count();
-        assert_eq!(used, self.entries.len(), "one index slot an entry");
         for (before, after) in self.entries.iter().zip(self.entries.iter().skip(1)) {
             assert!(before.sequence < after.sequence, "entries are in sequence order");
         }
+        if self.index.is_empty() {
+            return;
+        }
+        let used = self.index.iter().filter(|slot| **slot != 0).count();
+        assert_eq!(used, self.entries.len(), "one index slot an entry");
         for entry in &self.entries {
             let found = self.find(entry.fingerprint.identity).map(|found| found.sequence);
             assert!(found.is_some(), "every entry can be found");
@@ -231,8 +271,14 @@ impl Dedupe {
         bytes[8 + message.source.len()..length].copy_from_slice(message.message_id);
         let hash = SipHasher13::new_with_key(&self.seed).hash(&bytes[..length]);
         let identity = [hash.h1, hash.h2];
-        prefetch(&self.index, home(identity, self.index.len() - 1));
+        self.prefetch(identity);
         Fingerprint { identity, content: content(message) }
+    }
+
+    fn prefetch(&self, identity: [u64; 2]) {
+        if let Some(mask) = self.index.len().checked_sub(1) {
+            prefetch(&self.index, home(identity, mask));
+        }
     }
 
     fn find(&self, identity: [u64; 2]) -> Option<&Entry> {
@@ -269,12 +315,14 @@ impl Dedupe {
 
     fn evict_oldest(&mut self) {
         let Some(entry) = self.entries.front().copied() else { return };
-        self.unindex(packed(entry.fingerprint.identity, self.evicted));
+        if !self.index.is_empty() {
+            self.unindex(packed(entry.fingerprint.identity, self.evicted));
+        }
         self.entries.pop_front();
         self.evicted += 1;
         // The window is full for good: one goes for each that comes, and the next ones are known.
         if let Some(soon) = self.entries.get(EVICT_AHEAD) {
-            prefetch(&self.index, home(soon.fingerprint.identity, self.index.len() - 1));
+            self.prefetch(soon.fingerprint.identity);
         }
         let horizon = self.horizons.entry(entry.key).or_insert(i64::MIN);
         *horizon = (*horizon).max(entry.timestamp_ms);
@@ -304,6 +352,10 @@ impl Dedupe {
         }
         self.index[hole] = 0;
     }
+}
+
+fn empty_index(window: &Window) -> Vec<u64> {
+    vec![0; (window.count_max * 2).next_power_of_two()]
 }
 
 /// Fingerprint of what a message says: schema and canonical payload.
@@ -349,7 +401,8 @@ mod tests {
 
     fn sequence(dedupe: &mut Dedupe, message: &Identity<'_>, number: u64, time: TimeNs) {
         assert_eq!(check(dedupe, message, time), Verdict::New, "{number}");
-        dedupe.replay(message, Sequence(number), time);
+        let fingerprint = dedupe.fingerprint(message);
+        dedupe.insert(fingerprint, message.key, message.timestamp_ms, Sequence(number), time);
     }
 
     #[test]
@@ -414,6 +467,33 @@ mod tests {
     }
 
     #[test]
+    fn a_replayed_window_is_the_one_that_lived() {
+        let (mut lived, mut replayed) = (window(8), window(8));
+        for number in 1..=20 {
+            let text = number.to_string();
+            let message = identity(1, text.as_bytes(), number, b"x");
+            sequence(&mut lived, &message, number as u64, TimeNs(0));
+            replayed.replay(&message, Sequence(number as u64), TimeNs(0));
+        }
+        replayed.end_replay();
+        replayed.check_invariants();
+        let hash = |dedupe: &Dedupe| {
+            let mut hasher = Sha256::new();
+            dedupe.hash(&mut hasher);
+            hasher.finalize()
+        };
+        assert_eq!(hash(&lived), hash(&replayed));
+        for number in 1..=21 {
+            let text = number.to_string();
+            let message = identity(1, text.as_bytes(), number, b"x");
+            let found = [&lived, &replayed].map(|dedupe| check(dedupe, &message, TimeNs(0)));
+            assert_eq!(found[0], found[1]);
+        }
+        sequence(&mut replayed, &identity(1, b"21", 21, b"x"), 21, TimeNs(0));
+        replayed.check_invariants();
+    }
+
+    #[test]
     fn the_window_agrees_with_a_plain_model_over_many_evictions() {
         let mut dedupe = window(64);
         let mut model: VecDeque<(u64, u64)> = VecDeque::new();
@@ -432,7 +512,8 @@ mod tests {
                 (Verdict::New, None) => {
                     number += 1;
                     let now = TimeNs(1_000_000_000_000);
-                    dedupe.replay(&message, Sequence(number), now);
+                    let fingerprint = dedupe.fingerprint(&message);
+                    dedupe.insert(fingerprint, KeyId(1), step + 1, Sequence(number), now);
                     model.push_back((id, number));
                     if model.len() > 64 {
                         model.pop_front();

@@ -111,12 +111,13 @@ impl Sequencer {
     /// A sequencer that goes on where `order` stands.
     #[must_use]
     pub fn new(
-        order: Order,
+        mut order: Order,
         clock: SequencerClock,
         queues: Queues,
         batch_max: usize,
         wiring: Wiring,
     ) -> Sequencer {
+        order.dedupe.end_replay();
         Sequencer {
             inputs: wiring.inputs,
             queues,
@@ -174,7 +175,11 @@ impl Sequencer {
         }
         let mut handled = ended;
         let mut time = None;
-        while self.open < self.batch_max && self.open_bytes < BATCH_MAX_BYTES / 2 {
+        // What gets no sequence counts too: its answer waits for the end of the batch.
+        while handled < self.batch_max
+            && self.open < self.batch_max
+            && self.open_bytes < BATCH_MAX_BYTES / 2
+        {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);

@@ -234,9 +234,9 @@ fn a_client_that_never_reads_is_closed_and_harms_nobody() {
         assert!(worst < Duration::from_secs(3), "others waited {worst:?}");
         memory.push(highest);
     }
-    // The first one has touched all there is: rings and queues.
-    assert!(memory[2] < memory[0] + 4096, "{memory:?} KiB");
-    assert!(memory[2] < 96 * 1024, "{memory:?} KiB");
+    // Rings and queues are touched as they fill, and no further; each of the three asked for more
+    // than a hundred MiB.
+    assert!(memory.iter().all(|kib| *kib < 64 * 1024), "{memory:?} KiB");
     assert_eq!(other.next_within(Duration::ZERO), Next::Quiet);
     node.assert_well();
 }

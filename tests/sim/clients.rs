@@ -14,7 +14,7 @@ use openoutcry::types::{KeyId, Sequence, SessionId};
 use openoutcry::wire::answer::{AnswerView, Fill, ROLE_MAKER};
 use openoutcry::wire::frame::{Frame, OpenLimits, frame_length};
 use openoutcry::wire::header::Flags;
-use openoutcry::wire::message::{Challenge, LogonAccepted, Reject, ServerMessage};
+use openoutcry::wire::message::{Challenge, LogonAccepted, Notice, Reject, ServerMessage};
 use std::collections::VecDeque;
 
 /// What a client takes from the server.
@@ -271,7 +271,13 @@ impl Client {
                 }
                 self.conversation().talk = Talk::Ending;
             }
-            ServerMessage::Notice(notice) => panic!("this release gives no notice: {notice:?}"),
+            ServerMessage::Notice(notice) => {
+                assert_eq!(
+                    notice.kind,
+                    Notice::STOPPING,
+                    "this release gives no other: {notice:?}"
+                );
+            }
         }
     }
 
@@ -422,6 +428,14 @@ impl Client {
             What::Invalid { .. } | What::Book { .. } | What::Account { .. } => {}
             What::Logout => assert_eq!(reason, RejectReason::Busy),
             other => panic!("{other:?} is refused with {reason}"),
+        }
+    }
+
+    /// Closes its side and goes on listening: what it is owed still comes, and then the end.
+    pub(crate) fn say_no_more(&mut self) {
+        if let Some(talk) = self.talk.as_mut().filter(|talk| talk.talk == Talk::Live) {
+            talk.wire.finish();
+            talk.talk = Talk::Ending;
         }
     }
 

@@ -4,6 +4,7 @@
 //! `SEED=n` repeats one seed, `SIM_MS` is the time for as many as fit. A seed that fails is run once
 //! more with its history, which ends with the failure.
 
+pub(crate) mod bench;
 mod clients;
 pub(crate) mod disk;
 mod ledger;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use world::{Tally, World};
 
 /// Runs one seed; a failure is repeated with its history.
+#[allow(clippy::print_stderr, reason = "whoever sees a test fail needs its seed and history")]
 fn simulate(seed: u64) -> Tally {
     let first = catch_unwind(AssertUnwindSafe(|| World::new(seed, false).run()));
     first.unwrap_or_else(|failure| {

@@ -99,6 +99,11 @@ impl Wire {
         }
     }
 
+    /// Says goodbye behind what was sent.
+    pub(crate) fn finish(&self) {
+        self.lock().client_closed = true;
+    }
+
     /// Moves some bytes over the network. Returns how much happened.
     pub(crate) fn carry(&self, random: &mut Random, most: usize) -> usize {
         let mut pipe = self.lock();

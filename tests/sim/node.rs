@@ -1,6 +1,6 @@
 //! One life of a node in the simulation: its stages as they are, run in any order a seed likes.
 
-use super::net::SimDoor;
+use super::net::{Readiness, SimDoor};
 use super::random::Random;
 use openoutcry::agent::{Agent, Crew, FailStop};
 use openoutcry::fatal::StopReason;
@@ -102,8 +102,70 @@ pub(crate) struct Node {
     left: u64,
 }
 
-fn size(random: &mut Random) -> usize {
-    [2, 2, 4, 16, 64][random.below(5) as usize]
+/// What of a node is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) policy: AckPolicy,
+    pub(crate) sizes: Sizes,
+    pub(crate) limits: gateway::Limits,
+    pub(crate) sync_interval_ns: u64,
+}
+
+impl Setup {
+    /// Nothing is scarce.
+    pub(crate) fn usual() -> Setup {
+        Setup {
+            policy: AckPolicy::Disk,
+            sizes: Sizes {
+                input: 64,
+                sequenced: 64,
+                events: 64,
+                answers: 64,
+                rejects: 64,
+                queue: 64,
+                queue_large: 4,
+                batch: 64,
+            },
+            limits: gateway::Limits {
+                connections_max: 100,
+                open: OpenLimits { frame_max: 2048, strict_reserved: true },
+                pending_output_max: 1_000_000,
+                read_budget: 4096,
+                logon_timeout_ms: 400,
+                idle_timeout_ms: 1500,
+                slow_reader_timeout_ms: 600,
+            },
+            sync_interval_ns: 0,
+        }
+    }
+
+    /// Anything may be scarce.
+    pub(crate) fn choose(random: &mut Random) -> Setup {
+        let mut size = || [2, 2, 4, 16, 64][random.below(5) as usize];
+        let rings = [size(), size(), size(), size(), size()];
+        let usual = Setup::usual();
+        let memory = random.percent(40);
+        Setup {
+            policy: if memory { AckPolicy::Memory } else { AckPolicy::Disk },
+            sizes: Sizes {
+                input: rings[0],
+                sequenced: rings[1],
+                events: rings[2],
+                answers: rings[3],
+                rejects: rings[4],
+                queue: [1, 2, 8, 64][random.below(4) as usize],
+                queue_large: [1, 4][random.below(2) as usize],
+                batch: [1, 2, 8, 64][random.below(4) as usize],
+            },
+            limits: gateway::Limits {
+                connections_max: [3, 100, 100][random.below(3) as usize],
+                pending_output_max: [30_000, 1_000_000][random.below(2) as usize],
+                read_budget: [1, 50, 300, 4096][random.below(4) as usize],
+                ..usual.limits
+            },
+            sync_interval_ns: [0, 1_000_000, 50_000_000][random.below(3) as usize],
+        }
+    }
 }
 
 impl Node {
@@ -111,7 +173,7 @@ impl Node {
         booted: Booted,
         logs: &Logs,
         clock: &SimClock,
-        policy: AckPolicy,
+        setup: Setup,
         random: &mut Random,
     ) -> Node {
         let door = SimDoor::default();
@@ -125,31 +187,24 @@ impl Node {
             clock: Box::new(move || Box::new(source.clone())),
             random: Box::new(Random::new(random.next())),
             time,
-            sizes: Sizes {
-                input: size(random),
-                sequenced: size(random),
-                events: size(random),
-                answers: size(random),
-                rejects: size(random),
-                queue: [1, 2, 8, 64][random.below(4) as usize],
-                queue_large: [1, 4][random.below(2) as usize],
-                batch: [1, 2, 8, 64][random.below(4) as usize],
-            },
-            limits: gateway::Limits {
-                connections_max: [3, 100, 100][random.below(3) as usize],
-                open: OpenLimits { frame_max: 2048, strict_reserved: true },
-                pending_output_max: [30_000, 1_000_000][random.below(2) as usize],
-                read_budget: [1, 50, 300, 4096][random.below(4) as usize],
-                logon_timeout_ms: 400,
-                idle_timeout_ms: 1500,
-                slow_reader_timeout_ms: 600,
-            },
-            policy,
-            sync_interval_ns: [0, 1_000_000, 50_000_000][random.below(3) as usize],
+            sizes: setup.sizes,
+            limits: setup.limits,
+            policy: setup.policy,
+            sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),
         };
         let stages = Stages::connect(booted, logs, parts);
-        Node { stages, door, policy, recorder, schedule: Schedule::Free([1; AGENTS]), left: 0 }
+        let (policy, schedule) = (setup.policy, Schedule::Free([1; AGENTS]));
+        Node { stages, door, policy, recorder, schedule, left: 0 }
+    }
+
+    /// Tells the gateway what its poll would.
+    pub(crate) fn tell(&mut self, ready: Readiness) {
+        let gateway = &mut self.stages.gateway;
+        if ready.hung_up {
+            gateway.hung_up(ready.token);
+        }
+        gateway.ready(ready.token, ready.readable, ready.writable);
     }
 
     fn agent(&mut self, index: usize) -> &mut dyn Agent {

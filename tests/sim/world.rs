@@ -4,10 +4,11 @@
 use super::clients::{Around, Client, Manners, OPEN};
 use super::disk::SimDisk;
 use super::ledger::{Floor, Ledger, Truth};
-use super::node::{BATCH, NAMES, NORMAL, Node, SimClock};
+use super::node::{BATCH, NAMES, NORMAL, Node, Setup, SimClock};
 use super::random::Random;
 use super::venue::Rules;
 use super::views::Views;
+use openoutcry::gateway::DOOR;
 use openoutcry::journal::format::LogKind;
 use openoutcry::journal::recovery::RecoveryError;
 use openoutcry::journal::segment::LogDir;
@@ -73,11 +74,16 @@ pub(crate) struct World {
     /// A disk failure was ordered and has not happened yet.
     armed: bool,
     full: bool,
+    /// What is sequenced and not written fits into what is kept for it on a full disk.
+    few_on_their_way: bool,
+    /// Connections since orders are refused for want of space: their sessions use up what is kept.
+    came_to_refusal: u32,
     history: Option<VecDeque<String>>,
     tally: Tally,
 }
 
 impl Drop for World {
+    #[allow(clippy::print_stderr, reason = "whoever sees a test fail needs its history")]
     fn drop(&mut self) {
         if std::thread::panicking()
             && let Some(history) = &self.history
@@ -131,6 +137,8 @@ impl World {
             expected: None,
             armed: false,
             full: false,
+            few_on_their_way: false,
+            came_to_refusal: 0,
             history: with_history.then(VecDeque::new),
             tally: Tally::default(),
             random,
@@ -142,7 +150,12 @@ impl World {
         let lives = 1 + self.random.below(5);
         for life in 1..=lives {
             self.boot();
-            let steps = [200, 1500, 4000, 12_000][self.random.below(4) as usize];
+            let mut steps = [200, 1500, 4000, 12_000][self.random.below(4) as usize];
+            if self.random.percent(15) {
+                // A long life without space for a single segment more.
+                steps = 12_000;
+                self.fill_up();
+            }
             let failed = !self.live(steps);
             let settle = !failed && (life == lives || self.random.percent(30));
             if settle {
@@ -191,12 +204,14 @@ impl World {
                     booted.state.exchange.check();
                     booted.state.order.dedupe.check_invariants();
                     self.settle_accounts(tip, hash);
-                    let policy =
-                        if self.random.percent(60) { AckPolicy::Disk } else { AckPolicy::Memory };
+                    let setup = Setup::choose(&mut self.random);
+                    self.note(|| format!("{setup:?}"));
                     let node =
-                        Node::start(booted, &self.logs, &self.clock, policy, &mut self.random);
+                        Node::start(booted, &self.logs, &self.clock, setup, &mut self.random);
                     self.node = Some(node);
-                    self.floor.disk = policy == AckPolicy::Disk;
+                    self.floor.disk = setup.policy == AckPolicy::Disk;
+                    self.few_on_their_way =
+                        setup.sizes.sequenced <= 16 && self.logs.commands.segment_size() > 30_000;
                     return;
                 }
                 Err(error) => self.boot_failed(&error),
@@ -292,27 +307,32 @@ impl World {
                     self.clock.set_wall(wall);
                 }
                 997 if self.random.percent(25) => self.arm(40),
-                998 if !self.full => {
-                    self.disk.fill_up();
-                    self.full = true;
-                    self.note(|| "the disk is full".to_owned());
-                }
-                998 if self.logs.commands.segment_size() > 90_000 && !self.armed => {
+                998 if !self.full => self.fill_up(),
+                998 if self.full && self.few_on_their_way && self.came_to_refusal < 8 => {
+                    self.disk.heal();
+                    self.armed = false;
                     // Orders may be refused for want of space; nobody may be left without an answer.
                     self.note(|| "everybody waits while the disk is full".to_owned());
                     self.rest(&[NORMAL, BATCH]);
                     self.all_content();
                 }
-                _ => {
+                999 if self.random.percent(20) => {
                     self.disk.set_capacity(None);
                     self.full = false;
                 }
+                _ => {}
             }
             if self.has_failed() {
                 return false;
             }
         }
         true
+    }
+
+    fn fill_up(&mut self) {
+        self.disk.fill_up();
+        self.full = true;
+        self.note(|| "the disk is full".to_owned());
     }
 
     /// True where a stage has stopped the node, which only a failure of the disk may cause.
@@ -342,7 +362,9 @@ impl World {
             (None, 0..40) => {
                 let room = [100, 1000, 60_000][around.random.below(3) as usize];
                 client.connected(node.door.knock(around.random, room));
-                node.stages.gateway.ready(gateway_door(), true, false);
+                node.stages.gateway.ready(DOOR, true, false);
+                let refused = node.stages.cursors.no_space.get() != Sequence::NONE;
+                self.came_to_refusal = if refused { self.came_to_refusal + 1 } else { 0 };
                 said = Some(format!("{} connects", client.name));
             }
             (None, _) => {}
@@ -352,7 +374,12 @@ impl World {
             }
             (Some(talk), 60..75) => tell(node, talk),
             (Some(_), 75..99) => {
-                drop(client.listen(1 + around.random.below(600) as usize, &mut around))
+                let most = 1 + around.random.below(600) as usize;
+                client.listen(most, &mut around);
+            }
+            (Some(_), _) if around.random.percent(5) => {
+                client.say_no_more();
+                said = Some(format!("{} says no more", client.name));
             }
             (Some(talk), _) => {
                 if talk.wire.is_closed() || around.random.percent(10) {
@@ -542,17 +569,10 @@ impl World {
     }
 }
 
-fn gateway_door() -> usize {
-    openoutcry::gateway::DOOR
-}
-
 /// Tells the gateway what its poll would.
 fn tell(node: &mut Node, talk: &super::clients::Conversation) {
     if let Some(ready) = talk.wire.readiness() {
-        if ready.hung_up {
-            node.stages.gateway.hung_up(ready.token);
-        }
-        node.stages.gateway.ready(ready.token, ready.readable, ready.writable);
+        node.tell(ready);
     }
 }
 

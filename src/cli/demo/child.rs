@@ -103,7 +103,7 @@ impl Node {
             .map_err(|error| format!("the node's last line is {line:?}: {error}"))?;
         let status = self.wait()?;
         if !status.success() {
-            return Err(format!("the node ended with {status}{}", self.last_words()));
+            return Err(self.ended(status));
         }
         Ok(stopped)
     }
@@ -118,6 +118,14 @@ impl Node {
         last_line(&self.log).map_or(String::new(), |line| format!("; it said: {line}"))
     }
 
+    fn ended(&self, status: ExitStatus) -> String {
+        let explain = match status.code() {
+            Some(code @ 10..) => format!(" (`outcry explain {code}` tells more)"),
+            _ => String::new(),
+        };
+        format!("the node ended with {status}{explain}{}", self.last_words())
+    }
+
     /// The next line of the node's output.
     fn line(&mut self, what: &str, interrupted: &AtomicBool) -> Result<String, String> {
         let end = Instant::now() + PATIENCE;
@@ -126,7 +134,7 @@ impl Node {
                 Ok(line) => return Ok(line),
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.wait()?;
-                    return Err(format!("the node ended with {status}{}", self.last_words()));
+                    return Err(self.ended(status));
                 }
                 Err(RecvTimeoutError::Timeout) if interrupted.load(Ordering::Relaxed) => {
                     return Err("interrupted".to_owned());

@@ -144,7 +144,8 @@ impl Screen {
             let picture = self.picture(view);
             self.erase();
             self.drawn = picture.lines().count();
-            write_err(&picture);
+            // A line that is too long for the terminal is cut there: wrapped, it would take two.
+            write_err(&format!("\x1b[?7l{picture}\x1b[?7h"));
         } else {
             self.say(&self.line(view));
         }

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-/// Commands of a session that may wait for their answer.
+/// Commands of a session that may wait for their answer, beside those that are repeated.
 const WINDOW: usize = 256;
 /// Commands that a session hands over in one go before another one has its turn.
 const TURN_MAX: usize = 64;
@@ -117,7 +117,7 @@ pub(super) struct Traffic {
 }
 
 fn config(address: &str, key: &crate::keys::KeyPair, name: &str) -> Config {
-    Config { window: WINDOW, ..Config::new(&[address], key.clone(), name) }
+    Config { window: WINDOW + REPEATED, ..Config::new(&[address], key.clone(), name) }
 }
 
 impl Traffic {
@@ -414,7 +414,8 @@ impl Desk {
         floor: &mut Floor,
     ) -> usize {
         for done in 0..count {
-            let room = self.client.has_room() && self.later.is_empty();
+            let waiting = self.client.in_flight();
+            let room = waiting < WINDOW && self.client.has_room() && self.later.is_empty();
             if !room || self.flow.peek().is_none_or(|number| number >= until) {
                 return done;
             }

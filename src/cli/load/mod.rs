@@ -37,7 +37,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     connections: u32,
     /// Commands of one connection that wait for their answer
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=16384))]
     window: u32,
     /// How long to send
     #[arg(long, conflicts_with = "commands", value_parser = clap::value_parser!(u64).range(1..=3600))]

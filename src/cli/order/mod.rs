@@ -63,7 +63,7 @@ struct Sending {
 #[command(before_help = "Examples:\n  \
     outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
     outcry order new --account 3 --symbol BTC-USDT --side sell --price 99 --quantity 2 --tif ioc\n  \
-    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --message-id a1 --json")]
+    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --json")]
 struct NewArgs {
     /// Whose order it is
     #[arg(long)]

@@ -1,0 +1,191 @@
+//! A node without chance: a test says which agent runs and what arrives, in this order.
+
+use super::clients::OPEN;
+use super::disk::SimDisk;
+use super::net::{SimDoor, Wire};
+use super::node::{AGENTS, Node, Setup, SimClock};
+use super::random::Random;
+use super::sending::{self, What};
+use super::venue::{self, Rules};
+use openoutcry::command::NewOrder;
+use openoutcry::event::RejectReason;
+use openoutcry::journal::format::LogKind;
+use openoutcry::journal::segment::LogDir;
+use openoutcry::node::boot::{Logs, boot};
+use openoutcry::sys::storage::Append;
+use openoutcry::types::{
+    AccountId, ClientOrderId, InstrumentId, KeyId, OrderType, Price, Priority, Quantity, Side,
+    TimeInForce, TimeNs,
+};
+use openoutcry::wire::frame::{Frame, FrameHead, FrameWriter, frame_length};
+use openoutcry::wire::header::{BitMode, Flags};
+use openoutcry::wire::message::{Challenge, LogonAccepted, Logout, ServerMessage, send};
+use openoutcry::wire::metadata::Metadata;
+use std::path::Path;
+
+/// Where the wall clock stands.
+const NOW_MS: i64 = 1_700_000_000_000;
+/// The key that everybody uses here.
+pub(crate) const KEY: KeyId = KeyId(2);
+
+/// What the server said.
+#[derive(Clone, Debug)]
+pub(crate) enum Got {
+    Challenge(Challenge),
+    Accepted(LogonAccepted),
+    Answer,
+    Reject(u64, RejectReason),
+    LoggedOut,
+}
+
+pub(crate) struct Bench {
+    pub(crate) disk: SimDisk,
+    pub(crate) logs: Logs,
+    pub(crate) node: Node,
+    clock: SimClock,
+    random: Random,
+    wires: Vec<Wire>,
+    inbound: Vec<Vec<u8>>,
+}
+
+impl Bench {
+    /// A node on an empty disk; `change` says what of it is not as usual.
+    pub(crate) fn new(change: impl FnOnce(&mut Setup)) -> Bench {
+        let (disk, clock) = (SimDisk::new(), SimClock::default());
+        let mut random = Random::new(1);
+        clock.set_wall(NOW_MS.cast_unsigned() * 1_000_000);
+        let log = |kind, size: u64| {
+            LogDir::new(disk.shared(), Path::new("data"), kind, Append::Write, size * 1024)
+        };
+        let logs = Logs {
+            commands: log(LogKind::Commands, 64),
+            events: log(LogKind::Events, 128),
+            rejects: log(LogKind::Rejects, 128),
+            segments_ahead: 1,
+        };
+        let rules = Rules { seed: 1, dedupe_count_max: 10_000, orders_max: 10_000 };
+        let time = TimeNs(NOW_MS.cast_unsigned() * 1_000_000);
+        let booted =
+            boot(&logs, || rules.genesis(time), &mut |_| ()).expect("an empty disk is fine");
+        let mut setup = Setup::usual();
+        change(&mut setup);
+        let node = Node::start(booted, &logs, &clock, setup, &mut random);
+        Bench { disk, logs, node, clock, random, wires: Vec::new(), inbound: Vec::new() }
+    }
+
+    /// A new connection's number; the gateway has not seen it yet.
+    pub(crate) fn connect(&mut self) -> usize {
+        let door: &SimDoor = &self.node.door;
+        self.wires.push(door.knock(&mut self.random, 100_000));
+        self.inbound.push(Vec::new());
+        self.node.stages.gateway.ready(openoutcry::gateway::DOOR, true, false);
+        self.wires.len() - 1
+    }
+
+    pub(crate) fn send(&mut self, peer: usize, bytes: &[u8]) {
+        self.wires[peer].send(bytes);
+    }
+
+    /// Hangs up behind what was sent.
+    pub(crate) fn hang_up(&mut self, peer: usize) {
+        self.wires[peer].finish();
+    }
+
+    /// Brings everything to the server's sockets and lets these agents work, once each.
+    pub(crate) fn turn(&mut self, agents: impl IntoIterator<Item = usize>) {
+        self.clock.advance(1_000_000);
+        for wire in &self.wires {
+            while wire.carry(&mut self.random, 1_000_000) > 0 {}
+            if let Some(ready) = wire.readiness() {
+                self.node.tell(ready);
+            }
+        }
+        for agent in agents {
+            self.node.run(agent, false);
+            self.node.run(agent, true);
+        }
+        assert!(self.node.recorder.take().is_none(), "the node stopped itself");
+    }
+
+    /// Lets everybody work until surely nothing is left to do.
+    pub(crate) fn rest(&mut self) {
+        (0..60).for_each(|_| self.turn(0..AGENTS));
+    }
+
+    /// What a peer was told since it asked last.
+    pub(crate) fn heard(&mut self, peer: usize) -> Vec<Got> {
+        let inbound = &mut self.inbound[peer];
+        self.wires[peer].receive(usize::MAX, inbound);
+        let (mut used, mut got) = (0, Vec::new());
+        while let Some(size) = frame_length(&inbound[used..], OPEN.frame_max).expect("sound frames")
+            && used + size <= inbound.len()
+        {
+            let frame = Frame::open(&inbound[used..used + size], &OPEN).expect("a sound frame");
+            let number = frame.client_sequence();
+            got.push(match ServerMessage::decode(&frame).expect("the protocol is spoken") {
+                ServerMessage::Challenge(challenge) => Got::Challenge(challenge),
+                ServerMessage::LogonAccepted(accepted) => Got::Accepted(accepted),
+                ServerMessage::Answer(_) => Got::Answer,
+                ServerMessage::Reject(reject) => {
+                    Got::Reject(number, reject.reason.reason().expect("a reason that we know"))
+                }
+                ServerMessage::LoggedOut(_) => Got::LoggedOut,
+                other => panic!("not expected here: {other:?}"),
+            });
+            used += size;
+        }
+        inbound.drain(..used);
+        got
+    }
+
+    /// Greets, and sends the logon for a session of this name; nothing has handled it yet.
+    pub(crate) fn log_on(&mut self, name: &str) -> usize {
+        let peer = self.connect();
+        self.turn([0]);
+        let heard = self.heard(peer);
+        let [Got::Challenge(challenge)] = heard[..] else { panic!("a challenge, not {heard:?}") };
+        let frame = sending::logon(What::Logon, 1, KEY, name, &challenge);
+        self.send(peer, &frame);
+        peer
+    }
+
+    /// A connection with a session.
+    pub(crate) fn live(&mut self, name: &str) -> (usize, LogonAccepted) {
+        let peer = self.log_on(name);
+        self.rest();
+        let heard = self.heard(peer);
+        let [Got::Accepted(accepted)] = heard[..] else { panic!("accepted, not {heard:?}") };
+        (peer, accepted)
+    }
+}
+
+/// An order to buy one lot, with `number` as its id too.
+pub(crate) fn order(number: u64) -> Vec<u8> {
+    let (id, mut out) = (format!("m{number}"), Vec::new());
+    let metadata = Metadata::new(&id, NOW_MS, Priority::Normal);
+    let flags = Flags::new(Priority::Normal);
+    let (schema, bit_mode) = (NewOrder::SCHEMA, BitMode::Bits64);
+    let head = FrameHead { schema, flags, bit_mode, client_sequence: number };
+    let order = NewOrder {
+        account: AccountId(venue::KEYS[KEY.0 as usize - 1].1[0]),
+        instrument: InstrumentId(1),
+        side: Side::Buy,
+        order_type: OrderType::Limit,
+        time_in_force: TimeInForce::Gtc,
+        flags: 0,
+        price: Price(100),
+        quantity: Quantity(1),
+        client_order_id: ClientOrderId(0),
+    };
+    let mut writer = FrameWriter::begin_with(&mut out, head, &metadata).expect("a short id");
+    order.encode(writer.payload());
+    writer.seal();
+    out
+}
+
+/// A goodbye.
+pub(crate) fn logout(number: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    send(&Logout {}, number, &mut out);
+    out
+}
