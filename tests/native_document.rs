@@ -94,8 +94,13 @@ fn every_limit_stands_in_the_document() {
         format!("| shortest frame bytes | {FRAME_MIN_BYTES} |"),
         format!("bytes of UTF-8 follow, at most {TEXT_MAX_BYTES}."),
         format!("min(`fill_count`, {}) fills follow", limits::ANSWER_FILLS_MAX),
-        format!("at most {} of each", limits::QUERY_ROWS_MAX),
+        format!(
+            "at most {} levels or {} orders of each",
+            limits::QUERY_ROWS_MAX,
+            limits::QUERY_ROWS_MAX / 2
+        ),
         format!("1 to {} bytes, padded", limits::SESSION_NAME_MAX_BYTES),
+        format!("{} of its messages are not answered yet", limits::CONNECTION_MESSAGES_MAX),
     ] {
         assert!(DOCUMENT.contains(&line), "{line}");
     }

@@ -15,7 +15,7 @@ use crate::message::{Head, MessageKind, Origin, Span};
 use crate::types::{KeyId, Priority, Role, SessionId};
 use crate::wire::WireError;
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
-use crate::wire::header::Flags;
+use crate::wire::header::{Flags, client_sequence};
 use crate::wire::message::{AccountQuery, BookQuery, Logon, Logout, Ping, ReferenceQuery};
 use crate::wire::payload::COMMAND_SIZE_MAX;
 use std::ops::Range;
@@ -90,6 +90,8 @@ pub enum Admitted {
         reason: RejectReason,
         /// The client's sequence, where it could be read.
         client_sequence: u64,
+        /// The schema that nobody knows, where that is the reason; else 0.
+        schema: u32,
         /// True where nothing after it can be trusted.
         close: bool,
     },
@@ -125,17 +127,19 @@ impl Extra {
 }
 
 fn refused(reason: RejectReason, client_sequence: u64) -> Admitted {
-    Admitted::Refused { reason, client_sequence, close: false }
+    Admitted::Refused { reason, client_sequence, schema: 0, close: false }
 }
 
 fn refused_for_good(reason: RejectReason, client_sequence: u64) -> Admitted {
-    Admitted::Refused { reason, client_sequence, close: true }
+    Admitted::Refused { reason, client_sequence, schema: 0, close: true }
 }
 
 /// Refuses for what is wrong with the bytes themselves.
 #[must_use]
-pub fn malformed(error: &WireError) -> Admitted {
-    Admitted::Refused { reason: error.reason(), client_sequence: 0, close: error.loses_framing() }
+pub fn malformed(error: &WireError, client_sequence: u64) -> Admitted {
+    let schema = if let WireError::UnknownSchema(schema) = error { *schema } else { 0 };
+    let close = error.loses_framing();
+    Admitted::Refused { reason: error.reason(), client_sequence, schema, close }
 }
 
 /// What the frame at the start of `bytes` becomes. The whole frame is there.
@@ -148,7 +152,7 @@ pub fn admit(
 ) -> Admitted {
     let frame = match Frame::open(bytes, limits) {
         Ok(frame) => frame,
-        Err(error) => return malformed(&error),
+        Err(error) => return malformed(&error, sequence_beside(&error, bytes)),
     };
     match (caller.state, frame.schema()) {
         (State::AwaitLogon, Logon::SCHEMA) => logon(&frame, caller, directory),
@@ -157,6 +161,15 @@ pub fn admit(
         }
         (_, Logon::SCHEMA) => refused(RejectReason::LogonRefused, frame.client_sequence()),
         _ => signed(&frame, caller, directory),
+    }
+}
+
+/// The client's sequence of a frame that could not be opened; 0 where CRC or hash say that it may not
+/// be what the client wrote.
+fn sequence_beside(error: &WireError, bytes: &[u8]) -> u64 {
+    match error {
+        WireError::BadChecksum | WireError::BadHash => 0,
+        _ => client_sequence(bytes),
     }
 }
 
@@ -202,7 +215,7 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
     let mut scratch = [0; COMMAND_SIZE_MAX];
     let canonical = match frame.command(&mut scratch) {
         Ok(canonical) => canonical,
-        Err(error) => return refused(error.reason(), client_sequence),
+        Err(error) => return malformed(&error, client_sequence),
     };
     if let Err(reason) = entitled(caller, directory, &canonical.command) {
         return refused(reason, client_sequence);
@@ -258,7 +271,7 @@ fn session_message(frame: &Frame<'_>, caller: &Caller) -> Admitted {
             .map(|query| Admitted::Reference { query, client_sequence }),
         BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller)),
         AccountQuery::SCHEMA => AccountQuery::decode(payload).map(|_| query(frame, caller)),
-        _ => return refused(RejectReason::UnknownSchema, client_sequence),
+        schema => return malformed(&WireError::UnknownSchema(schema), client_sequence),
     };
     decoded.unwrap_or_else(|_| refused(RejectReason::BadPayload, client_sequence))
 }

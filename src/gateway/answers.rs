@@ -9,9 +9,10 @@ use crate::message::Origin;
 use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
 use crate::ring::Take;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
+use crate::wire::WireError;
 use crate::wire::answer::{Fill, send_answer};
-use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Pong, ReasonCode, ReferenceQuery};
-use crate::wire::message::{Reject, send};
+use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
+use crate::wire::message::{ReferenceQuery, Reject, send};
 use crate::wire::query::{BookState, send_account, send_reference};
 use std::cmp::Ordering;
 use std::io::{Read, Write};
@@ -30,6 +31,18 @@ pub(super) fn challenge(out: &mut Vec<u8>, nonce: [u8; 32], time_ns: u64, frame_
 /// Answers a ping.
 pub(super) fn pong(out: &mut Vec<u8>, client_sequence: u64, nonce: u64) {
     send(&Pong { nonce }, client_sequence, out);
+}
+
+/// Tells that the node is about to stop.
+pub(super) fn stopping(out: &mut Vec<u8>) {
+    Notice { kind: Notice::STOPPING, text: RejectReason::ShuttingDown.text() }.send(out);
+}
+
+/// Refuses a message of a schema that nobody knows.
+fn refuse_schema(out: &mut Vec<u8>, client_sequence: u64, schema: u32) {
+    let reason = RejectReason::UnknownSchema.into();
+    let text = WireError::UnknownSchema(schema).to_string();
+    Reject { reason, retry_after_ms: 0, text: &text }.send(client_sequence, out);
 }
 
 /// Refuses a message.
@@ -160,7 +173,7 @@ impl<D: Door> Gateway<D> {
 fn completes(body: &Body) -> bool {
     match body {
         Body::Event(event) => matches!(event.body, EventBody::Result(_)),
-        Body::Refused(_) | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
+        Body::Refused { .. } | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
         Body::LoggedOut | Body::RowsEnd { .. } => true,
         // That a connection is lost is the gateway's own message, not one of the client's.
         Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) | Body::Lost => false,
@@ -177,7 +190,10 @@ fn write<S: Read + Write>(
     match &slot.body {
         Body::Event(event) => write_event(connection, event),
         Body::Trade { event, filled } => write_trade(connection, event, *filled),
-        Body::Refused(reason) => refuse(connection.outbound(), client_sequence, *reason),
+        Body::Refused { reason: RejectReason::UnknownSchema, schema } => {
+            refuse_schema(connection.outbound(), client_sequence, *schema);
+        }
+        Body::Refused { reason, .. } => refuse(connection.outbound(), client_sequence, *reason),
         Body::Duplicate(original) => return Some(*original),
         Body::LoggedOn { session, key, outbound } => {
             connection.session = *session;

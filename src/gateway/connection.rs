@@ -97,6 +97,8 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is in the gateway's list of connections to write to.
     pub dirty: bool,
+    /// Malformed frames since the last good one.
+    pub malformed: u32,
     /// When it was accepted, gateway milliseconds.
     pub connected_ms: u64,
     /// When bytes came last, gateway milliseconds.
@@ -143,6 +145,7 @@ impl<S: Read + Write> Connection<S> {
             hung_up: false,
             listed: false,
             dirty: false,
+            malformed: 0,
             connected_ms: now_ms,
             received_ms: now_ms,
             full_since_ms: None,

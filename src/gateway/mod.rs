@@ -42,6 +42,8 @@ pub const DOOR: usize = usize::MAX - 1;
 const ROUND_MAX: usize = 256;
 /// How often connections are searched for those that are too slow or too quiet.
 const SWEEP_MS: u64 = 250;
+/// Malformed frames in a row that a connection survives.
+const MALFORMED_MAX: u32 = 64;
 /// Outbound buffers that are kept for the next connection that has something to send.
 const POOL_MAX: usize = 64;
 
@@ -408,7 +410,7 @@ impl<D: Door> Gateway<D> {
                     (size, admission::admit(frame, &caller, &self.directory, &self.limits.open))
                 }
                 Ok(_) => return (used, frames, Handled::NeedMore),
-                Err(error) => (rest.len(), admission::malformed(&error)),
+                Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
             if !self.take(connection, frame, &admitted) {
@@ -417,6 +419,13 @@ impl<D: Door> Gateway<D> {
             connection.verdict = None;
             used += size;
             frames += 1;
+            if !is_malformed(&admitted) {
+                connection.malformed = 0;
+            } else if connection.malformed < MALFORMED_MAX {
+                connection.malformed += 1;
+            } else {
+                connection.state = State::Closing;
+            }
         }
     }
 
@@ -457,8 +466,9 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logout(head) => {
-                // A logon on its way may be about to take this session over.
-                let unanswered = self.logons > self.logons_answered;
+                // A logon on its way may be about to take this session over, and an answer that is
+                // fetched again comes past the ring in which the goodbye will stand.
+                let unanswered = self.logons > self.logons_answered || connection.in_flight > 0;
                 if unanswered || !self.publish(connection, head, &[], &Extra::NONE) {
                     return false;
                 }
@@ -467,10 +477,11 @@ impl<D: Door> Gateway<D> {
                 connection.state = State::Closing;
                 true
             }
-            Admitted::Refused { reason, client_sequence, close } => {
+            Admitted::Refused { reason, client_sequence, schema, close } => {
                 let head = Head {
                     kind: MessageKind::Refuse(*reason),
                     client_sequence: *client_sequence,
+                    schema: *schema,
                     origin: connection.origin,
                     session: connection.session,
                     key: connection.key,
@@ -646,6 +657,12 @@ impl<D: Door> Gateway<D> {
     }
 }
 
+/// True where a frame was refused for its form: the reasons with the lowest numbers.
+fn is_malformed(admitted: &Admitted) -> bool {
+    matches!(admitted, Admitted::Refused { reason, .. }
+        if (*reason as u16) < RejectReason::NotLoggedOn as u16)
+}
+
 fn caller<S>(connection: &Connection<S>) -> Caller {
     Caller {
         state: connection.state,
@@ -702,5 +719,12 @@ impl<D: Door> Agent for Gateway<D> {
 
     fn stop(&mut self) {
         self.stopping = true;
+        for slot in 0..self.connections.len() as u32 {
+            let Some(connection) = &mut self.connections[slot as usize] else { continue };
+            if connection.state == State::Live {
+                answers::stopping(connection.outbound());
+                self.mark_dirty(slot);
+            }
+        }
     }
 }

@@ -220,7 +220,7 @@ impl Lane {
         match slot.message.head.kind {
             MessageKind::Refuse(reason) => {
                 self.log_reject(&slot.message);
-                self.answer(slot, Body::Refused(reason));
+                self.refuse(slot, reason);
             }
             MessageKind::Duplicate(original) => {
                 self.log_reject(&slot.message);
@@ -255,7 +255,7 @@ impl Lane {
         };
         match answered {
             Ok(more) => self.answer(slot, Body::RowsEnd { more }),
-            Err(reason) => self.answer(slot, Body::Refused(reason)),
+            Err(reason) => self.refuse(slot, reason),
         }
     }
 
@@ -304,6 +304,11 @@ impl Lane {
             self.answer(slot, Body::Row(Row::OpenOrder(row)));
         }
         Ok(more)
+    }
+
+    fn refuse(&mut self, slot: &Sequenced, reason: RejectReason) {
+        let schema = slot.message.head.schema;
+        self.answer(slot, Body::Refused { reason, schema });
     }
 
     fn answer(&mut self, slot: &Sequenced, body: Body) {

@@ -34,7 +34,12 @@ pub enum Body {
         filled: Quantity,
     },
     /// The message was refused and got no sequence.
-    Refused(RejectReason),
+    Refused {
+        /// Why.
+        reason: RejectReason,
+        /// The message's schema, where it could be read.
+        schema: u32,
+    },
     /// The message repeats the one with this sequence: its original answer is to be sent again.
     Duplicate(Sequence),
     /// The logon is in the journal: the session begins.

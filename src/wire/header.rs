@@ -49,6 +49,15 @@ impl RawHeader {
     }
 }
 
+/// The client sequence in the extension of a frame whose integrity is right; 0 where there is none.
+#[must_use]
+pub fn client_sequence(bytes: &[u8]) -> u64 {
+    let extended =
+        RawHeader::of(bytes).is_some_and(|raw| usize::from(raw.header_ex) >= EXTENSION_SIZE);
+    let extension = bytes.get(HEADER_SIZE..).and_then(<[u8]>::first_chunk);
+    extension.filter(|_| extended).map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 /// How wide the payload's fields of kind `int` are (row S1.27).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]

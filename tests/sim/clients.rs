@@ -14,7 +14,7 @@ use openoutcry::types::{KeyId, Sequence, SessionId};
 use openoutcry::wire::answer::{AnswerView, Fill, ROLE_MAKER};
 use openoutcry::wire::frame::{Frame, OpenLimits, frame_length};
 use openoutcry::wire::header::Flags;
-use openoutcry::wire::message::{Challenge, LogonAccepted, Reject, ServerMessage};
+use openoutcry::wire::message::{Challenge, LogonAccepted, Notice, Reject, ServerMessage};
 use std::collections::VecDeque;
 
 /// What a client takes from the server.
@@ -271,7 +271,13 @@ impl Client {
                 }
                 self.conversation().talk = Talk::Ending;
             }
-            ServerMessage::Notice(notice) => panic!("this release gives no notice: {notice:?}"),
+            ServerMessage::Notice(notice) => {
+                assert_eq!(
+                    notice.kind,
+                    Notice::STOPPING,
+                    "this release gives no other: {notice:?}"
+                );
+            }
         }
     }
 
