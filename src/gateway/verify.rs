@@ -3,10 +3,10 @@
 //! A job goes to a worker through a bounded channel, the verdict comes back through another; the
 //! connection's later messages wait behind it. The simulation checks in place instead.
 
+use crate::keys;
 use crate::message::Origin;
 use crate::ring::Unparker;
 use crossbeam::channel::{Receiver, Sender, bounded};
-use ed25519_dalek::{Signature, VerifyingKey};
 use std::io;
 
 /// Checks that wait at most; a connection whose job finds no place asks again.
@@ -41,9 +41,7 @@ pub trait Verifier: Send {
 /// signature or key passes.
 #[must_use]
 pub fn is_good(job: &Job) -> bool {
-    VerifyingKey::from_bytes(&job.public_key).is_ok_and(|key| {
-        key.verify_strict(&job.hash, &Signature::from_bytes(&job.signature)).is_ok()
-    })
+    keys::verify(&job.public_key, &job.hash, &job.signature)
 }
 
 /// Checks on a thread of its own.

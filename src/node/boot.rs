@@ -192,7 +192,8 @@ pub fn boot(
         recovered = recover(&logs.commands, Sequence(1), progress)?;
     }
     let id = recovered.id.expect("a journal with a batch has an id");
-    let (mut preparer, prepared) = ahead(&logs.commands, &recovered, logs.segments_ahead)?;
+    let (mut preparer, prepared) =
+        Preparer::new(logs.commands.clone(), &recovered, logs.segments_ahead);
     if prepared.count() == 0 {
         prepare(&logs.commands, &mut preparer)?;
     }
@@ -217,14 +218,6 @@ pub fn boot(
 
 fn create(log: &LogDir) -> Result<(), BootError> {
     log.create().map_err(|source| BootError::Prepare { path: log.dir().to_owned(), source })
-}
-
-fn ahead(
-    log: &LogDir,
-    recovered: &Recovered,
-    count: usize,
-) -> Result<(Preparer, crate::journal::segment::PreparedSegments), BootError> {
-    Ok(Preparer::new(log.clone(), recovered, count))
 }
 
 /// Prepares one segment now; further ones come from the helper thread.
@@ -275,7 +268,7 @@ fn begin(logs: &Logs, recovered: &Recovered, genesis: &Genesis) -> Result<(), Bo
         batches.push(&fields, &[], Some(&payload)).map_err(too_large)?;
     }
     batches.seal();
-    let (mut preparer, prepared) = ahead(&logs.commands, recovered, 1)?;
+    let (mut preparer, prepared) = Preparer::new(logs.commands.clone(), recovered, 1);
     prepare(&logs.commands, &mut preparer)?;
     let log = logs.commands.clone();
     let mut writer = Writer::new(log, id, APPLICATION_VERSION, recovered, prepared)?;
@@ -326,7 +319,7 @@ fn rebuild(
         return Err(BootError::EventLogIncomplete { dir, first });
     }
     let log = logs.events.clone();
-    let (mut preparer, prepared) = ahead(&log, &recovered, logs.segments_ahead)?;
+    let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, logs.segments_ahead);
     if recovered.is_empty() {
         prepare(&log, &mut preparer)?;
     }
