@@ -17,8 +17,8 @@ use crate::wire::message::{
     ReferenceQuery, ServerMessage, send,
 };
 use crate::wire::{
-    BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, WireError, frame_length,
-    payload,
+    BitMode, Flags, Frame, FrameHead, FrameWriter, HashesAhead, Metadata, OpenLimits, WireError,
+    frame_length, payload, seal_each,
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,6 +84,8 @@ pub struct Conversation {
     session_name: [u8; 32],
     state: State,
     out: Vec<u8>,
+    /// Where in `out` frames begin whose CRC and hash are still to be filled: many at once.
+    unsealed: Option<usize>,
     pending: Pending,
     message_ids: MessageIds,
     frame_max: usize,
@@ -129,6 +131,7 @@ impl Conversation {
             session_name,
             state: State::Connecting,
             out: Vec::with_capacity(super::BUFFER_BYTES),
+            unsealed: None,
             pending: Pending::new(window, first),
             message_ids: MessageIds::new(session, random),
             frame_max: FRAME_DEFAULT_BYTES,
@@ -189,6 +192,9 @@ impl Conversation {
     #[inline]
     pub fn out(&mut self) -> &mut Vec<u8> {
         self.quiet.sent = true;
+        if let Some(from) = self.unsealed.take() {
+            seal_each(&mut self.out[from..]);
+        }
         &mut self.out
     }
 
@@ -201,7 +207,7 @@ impl Conversation {
 
     /// Begins again on a new connection; requests that wait go on waiting.
     pub fn restart(&mut self) {
-        self.out.clear();
+        self.forget_output();
         self.state = State::Connecting;
         let now = Instant::now();
         self.quiet.last_sent = now;
@@ -211,8 +217,13 @@ impl Conversation {
 
     /// Ends it: the connection is gone.
     pub fn close(&mut self) {
-        self.out.clear();
+        self.forget_output();
         self.state = State::Closed;
+    }
+
+    fn forget_output(&mut self) {
+        self.out.clear();
+        self.unsealed = None;
     }
 
     /// Appends a command to what is to be sent.
@@ -250,16 +261,20 @@ impl Conversation {
         };
         let mut writer = FrameWriter::begin_with(&mut self.out, head, &metadata)?;
         payload::encode_command(command, BitMode::Bits64, writer.payload())?;
-        let at = if options.sign || options.priority == Priority::Critical {
-            writer.seal_signed(self.key.signing())
-        } else {
-            writer.seal()
+        let signed = options.sign || options.priority == Priority::Critical;
+        let at = match signed {
+            true => writer.seal_signed(self.key.signing()),
+            false => writer.leave_unsealed(),
         };
         if at.len() > self.frame_max {
             let (size, max) = (at.len(), self.frame_max);
             self.out.truncate(at.start);
             return Err(SubmitError::FrameTooLong { size, max });
         }
+        if !signed {
+            self.unsealed.get_or_insert(at.start);
+        }
+        // A retry marks the frame as one, and seals it then.
         Ok(self.pending.push(&self.out[at]))
     }
 
@@ -391,11 +406,13 @@ impl Conversation {
     ) -> Result<usize, WireError> {
         self.quiet.received = true;
         let mut taken = 0;
+        let mut hashes = HashesAhead::new();
         while let Some(length) = frame_length(&bytes[taken..], FRAME_MAX_BYTES)? {
-            let Some(bytes) = bytes.get(taken..taken + length) else {
+            let Some(whole) = bytes.get(taken..taken + length) else {
                 break;
             };
-            let frame = Frame::open(bytes, &SERVER_LIMITS)?;
+            let hash = hashes.take(&bytes[taken..], FRAME_MAX_BYTES);
+            let frame = Frame::open_hashed(whole, &SERVER_LIMITS, |_| hash)?;
             self.take(&frame, each)?;
             taken += length;
         }

@@ -12,6 +12,7 @@ use crate::gateway::verify::Job;
 use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED};
 use crate::journal::payload::{PROTOCOL_NATIVE, SessionLogon};
 use crate::message::{Head, MessageKind, Origin, Span};
+use crate::sys::sha256::Hash;
 use crate::types::{KeyId, Priority, Role, SessionId};
 use crate::wire::WireError;
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
@@ -142,15 +143,17 @@ pub fn malformed(error: &WireError, client_sequence: u64) -> Admitted {
     Admitted::Refused { reason: error.reason(), client_sequence, schema, close }
 }
 
-/// What the frame at the start of `bytes` becomes. The whole frame is there.
+/// What the frame at the start of `bytes` becomes. The whole frame is there; `hash` is the SHA-256
+/// that it should have.
 #[must_use]
 pub fn admit(
     bytes: &[u8],
+    hash: Hash,
     caller: &Caller,
     directory: &Directory,
     limits: &OpenLimits,
 ) -> Admitted {
-    let frame = match Frame::open(bytes, limits) {
+    let frame = match Frame::open_hashed(bytes, limits, |_| hash) {
         Ok(frame) => frame,
         Err(error) => return malformed(&error, sequence_beside(&error, bytes)),
     };

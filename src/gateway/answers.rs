@@ -10,9 +10,9 @@ use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
 use crate::ring::Take;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::WireError;
-use crate::wire::answer::{Fill, send_answer};
+use crate::wire::answer::{Fill, write_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
-use crate::wire::message::{ReferenceQuery, Reject, send};
+use crate::wire::message::{ReferenceQuery, Reject, send, write};
 use crate::wire::query::{BookState, send_account, send_reference};
 use std::cmp::Ordering;
 use std::io::{Read, Write};
@@ -73,20 +73,16 @@ impl<D: Door> Gateway<D> {
     /// Turns released slots into frames.
     pub(super) fn deliver(&mut self) -> usize {
         let released = self.wiring.released.get();
-        // The ring's reader cannot be borrowed together with the connections it is read for.
-        let mut slots = std::mem::take(&mut self.slots);
-        self.wiring.answers.drain(DELIVER_MAX, |slot| {
+        // The reader cannot be borrowed together with the connections it is read for.
+        let Some(mut answers) = self.answers.take() else { return 0 };
+        let count = answers.drain(DELIVER_MAX, |slot| {
             if slot.gate > released {
                 return Take::Stop;
             }
-            slots.push(*slot);
+            self.deliver_one(slot);
             Take::Next
         });
-        let count = slots.len();
-        for slot in slots.drain(..) {
-            self.deliver_one(&slot);
-        }
-        self.slots = slots;
+        self.answers = Some(answers);
         count
     }
 
@@ -109,7 +105,7 @@ impl<D: Door> Gateway<D> {
             if completes(&slot.body) {
                 connection.in_flight -= 1;
             }
-            write(connection, slot, heartbeat_ms)
+            write_slot(connection, slot, heartbeat_ms)
         });
         self.pool = pool;
         if let Some(original) = wanted {
@@ -181,7 +177,7 @@ fn completes(body: &Body) -> bool {
 }
 
 /// Writes a slot's frame, where it makes one whole. Returns the original that a duplicate asks for.
-fn write<S: Read + Write>(
+fn write_slot<S: Read + Write>(
     connection: &mut Connection<S>,
     slot: &Outbound,
     heartbeat_ms: u32,
@@ -225,7 +221,7 @@ fn write<S: Read + Write>(
 fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event) {
     match &event.body {
         EventBody::Result(result) if result.fill_count == 0 => {
-            send_answer(event.sequence, result, [], false, connection.outbound());
+            write_answer(event.sequence, result, [], false, connection.unsealed()).leave_unsealed();
         }
         EventBody::Result(result) => {
             connection.assembly.trades.clear();
@@ -233,7 +229,8 @@ fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event) {
             connection.assembly.result = Some((event.sequence, *result));
         }
         EventBody::MakerFill(fill) => {
-            send(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.outbound());
+            write(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.unsealed())
+                .leave_unsealed();
         }
         EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
     }
@@ -249,14 +246,15 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
         }
         assembly.count += 1;
         let carried = (result.fill_count as usize).min(ANSWER_FILLS_MAX);
-        let out = connection.outbound();
+        let out = connection.unsealed();
         match assembly.count.cmp(&carried) {
             Ordering::Less => {}
             Ordering::Equal => {
-                send_answer(sequence, &result, &assembly.trades, false, out);
+                write_answer(sequence, &result, &assembly.trades, false, out).leave_unsealed();
             }
             Ordering::Greater => {
-                send(&Fill::of_taker(event, trade, &result, assembly.count, filled), 0, out);
+                let fill = Fill::of_taker(event, trade, &result, assembly.count, filled);
+                write(&fill, 0, out).leave_unsealed();
             }
         }
         if assembly.count == result.fill_count as usize {

@@ -6,6 +6,7 @@ use crate::event::{CommandResult, Trade};
 use crate::message::Origin;
 use crate::publish::outbound::Row;
 use crate::types::{KeyId, Role, Sequence, SessionId};
+use crate::wire::seal_each;
 use std::io::{self, Read, Write};
 
 /// Where new connections come from.
@@ -110,6 +111,8 @@ pub struct Connection<S> {
     /// An answer in the making.
     pub assembly: Assembly,
     outbound: Vec<u8>,
+    /// Where in `outbound` frames begin whose CRC and hash are still to be filled.
+    unsealed: Option<usize>,
     sent: usize,
 }
 
@@ -152,12 +155,19 @@ impl<S: Read + Write> Connection<S> {
             blocked_since_ms: None,
             assembly: Assembly::default(),
             outbound: Vec::new(),
+            unsealed: None,
             sent: 0,
         }
     }
 
     /// Where to append frames that are to be sent; [`Connection::flush`] sends them.
     pub fn outbound(&mut self) -> &mut Vec<u8> {
+        &mut self.outbound
+    }
+
+    /// Where to append frames that [`Connection::flush`] seals before it sends them: many at once.
+    pub fn unsealed(&mut self) -> &mut Vec<u8> {
+        self.unsealed.get_or_insert(self.outbound.len());
         &mut self.outbound
     }
 
@@ -183,6 +193,9 @@ impl<S: Read + Write> Connection<S> {
 
     /// Writes what is pending, as far as the socket takes it. An empty buffer is given back.
     pub fn flush(&mut self, now_ms: u64) -> Flushed {
+        if let Some(from) = self.unsealed.take() {
+            seal_each(&mut self.outbound[from..]);
+        }
         while self.sent < self.outbound.len() {
             match self.stream.write(&self.outbound[self.sent..]) {
                 Ok(0) => return Flushed::Broken,

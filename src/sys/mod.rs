@@ -3,8 +3,10 @@
 pub mod clock;
 pub mod disk;
 pub mod lock;
+pub mod memory;
 pub mod prefetch;
 pub mod process;
 pub mod random;
+pub mod sha256;
 pub mod storage;
 pub mod thread;

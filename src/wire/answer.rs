@@ -142,6 +142,21 @@ pub fn send_answer<'t>(
     again: bool,
     out: &mut Vec<u8>,
 ) -> Range<usize> {
+    write_answer(sequence, result, trades, again, out).seal()
+}
+
+/// As [`send_answer`], a frame that is still to be sealed.
+///
+/// # Panics
+/// As [`send_answer`].
+#[inline]
+pub fn write_answer<'t, 'o>(
+    sequence: Sequence,
+    result: &CommandResult,
+    trades: impl IntoIterator<Item = &'t Trade>,
+    again: bool,
+    out: &'o mut Vec<u8>,
+) -> FrameWriter<'o> {
     let mut head = head(Answer::SCHEMA, result.client_sequence);
     if again {
         head.flags = head.flags.with(Flags::POSSIBLE_DUPLICATE);
@@ -158,7 +173,7 @@ pub fn send_answer<'t>(
     }
     let expected = Answer::SIZE + count * AnswerFill::SIZE;
     assert_eq!(payload.len() - start, expected, "an answer has the fills that it counts");
-    writer.seal()
+    writer
 }
 
 impl Fill {

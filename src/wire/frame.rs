@@ -98,9 +98,23 @@ impl<'a> Frame<'a> {
     /// The first [`WireError`] in the receive order.
     #[inline]
     pub fn open(bytes: &'a [u8], limits: &OpenLimits) -> Result<Frame<'a>, WireError> {
+        Frame::open_hashed(bytes, limits, integrity::sha256)
+    }
+
+    /// As [`Frame::open`], where `hash` gives the SHA-256 of what it is given: a caller with many
+    /// frames has it from [`crate::wire::HashesAhead`].
+    ///
+    /// # Errors
+    /// The first [`WireError`] in the receive order.
+    #[inline]
+    pub fn open_hashed(
+        bytes: &'a [u8],
+        limits: &OpenLimits,
+        hash: impl FnOnce(&[u8]) -> [u8; integrity::HASH_SIZE],
+    ) -> Result<Frame<'a>, WireError> {
         let (bytes, raw) = Frame::bounds(bytes, limits)?;
         let signed = raw.flags.get() & Flags::SIGNED != 0;
-        let integrity = match integrity::verify(bytes, signed) {
+        let integrity = match integrity::verify(bytes, signed, hash) {
             Ok(integrity) => integrity,
             Err(WireError::BadChecksum) => return Err(diagnose(bytes, raw, signed)),
             Err(error) => return Err(error),
@@ -116,7 +130,7 @@ impl<'a> Frame<'a> {
     pub fn reopen(bytes: &'a [u8], limits: &OpenLimits) -> Result<Frame<'a>, WireError> {
         let (bytes, raw) = Frame::bounds(bytes, limits)?;
         let signed = raw.flags.get() & Flags::SIGNED != 0;
-        let integrity = integrity::read(bytes, signed, false)?;
+        let integrity = integrity::read(bytes, signed, |_, _| true)?;
         Frame::decode(bytes, raw, integrity, limits)
     }
 
@@ -347,13 +361,24 @@ impl<'o> FrameWriter<'o> {
     #[inline]
     pub fn seal(mut self) -> Range<usize> {
         self.close(false);
+        self.append_crc_and_hash();
+        self.finish()
+    }
+
+    /// Closes the frame and leaves room for CRC and hash, which [`crate::wire::seal_each`] fills
+    /// before anybody sees the frame.
+    #[inline]
+    pub fn leave_unsealed(mut self) -> Range<usize> {
+        self.close(false);
+        self.out.extend_from_slice(&[0; integrity::UNSIGNED_SIZE]);
         self.finish()
     }
 
     /// Closes the frame with CRC, hash and a signature of the hash.
     #[inline]
     pub fn seal_signed(mut self, key: &SigningKey) -> Range<usize> {
-        let hash = self.close(true);
+        self.close(true);
+        let hash = self.append_crc_and_hash();
         let signature = key.sign(&hash).to_bytes();
         self.out.push(integrity::ALGORITHM_ED25519);
         self.out.extend_from_slice(&(integrity::SIGNATURE_SIZE as u16).to_be_bytes());
@@ -361,9 +386,9 @@ impl<'o> FrameWriter<'o> {
         self.finish()
     }
 
-    /// Fills header and descriptor, appends CRC and hash.
+    /// Fills header and descriptor.
     #[inline]
-    fn close(&mut self, signed: bool) -> [u8; integrity::HASH_SIZE] {
+    fn close(&mut self, signed: bool) {
         let frame = &mut self.out[self.start..];
         let payload_end = frame.len();
         let length = payload_end + integrity::size(signed);
@@ -388,7 +413,10 @@ impl<'o> FrameWriter<'o> {
         let first = (HEADER_SIZE + EXTENSION_SIZE + size) as u32;
         let ends = [(self.payload - self.start) as u32, payload_end as u32, length];
         segments::fill(&mut rest[..size], kinds, first, &ends[3 - kinds.len()..]);
+    }
 
+    #[inline]
+    fn append_crc_and_hash(&mut self) -> [u8; integrity::HASH_SIZE] {
         let crc = integrity::crc64(&self.out[self.start..]);
         self.out.extend_from_slice(&crc.to_be_bytes());
         let hash = integrity::sha256(&self.out[self.start..]);

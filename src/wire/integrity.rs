@@ -10,8 +10,10 @@ use crate::wire::WireError;
 
 use sha2::{Digest as _, Sha256};
 
+/// Bytes of the CRC.
+pub const CRC_SIZE: usize = 8;
 /// Bytes of a block without a signature.
-pub const UNSIGNED_SIZE: usize = 8 + 32;
+pub const UNSIGNED_SIZE: usize = CRC_SIZE + HASH_SIZE;
 /// The only signature algorithm: Ed25519.
 pub const ALGORITHM_ED25519: u8 = 1;
 /// Bytes of an Ed25519 signature.
@@ -57,24 +59,32 @@ pub(crate) fn crc_matches(frame: &[u8], offset: usize) -> bool {
     }
 }
 
-/// Checks CRC, then hash, then the signature's form.
+/// Checks CRC, then hash, then the signature's form. `hash` gives the SHA-256 of what it is given.
 #[inline]
-pub(crate) fn verify(frame: &[u8], signed: bool) -> Result<Integrity<'_>, WireError> {
+pub(crate) fn verify(
+    frame: &[u8],
+    signed: bool,
+    hash: impl FnOnce(&[u8]) -> [u8; HASH_SIZE],
+) -> Result<Integrity<'_>, WireError> {
     let block_size = size(signed);
     let offset = frame.len().checked_sub(block_size).ok_or(WireError::BadChecksum)?;
     if !crc_matches(frame, offset) {
         return Err(WireError::BadChecksum);
     }
-    read(frame, signed, true)
+    read(frame, signed, |covered, found| hash(covered) == *found)
 }
 
-/// Reads the block of a frame whose CRC was checked, and its hash if asked to.
+/// Reads the block of a frame whose CRC was checked; `hash_matches` is asked about its hash.
 #[inline]
-pub(crate) fn read(frame: &[u8], signed: bool, check: bool) -> Result<Integrity<'_>, WireError> {
+pub(crate) fn read(
+    frame: &[u8],
+    signed: bool,
+    hash_matches: impl FnOnce(&[u8], &[u8; HASH_SIZE]) -> bool,
+) -> Result<Integrity<'_>, WireError> {
     let offset = frame.len().checked_sub(size(signed)).ok_or(WireError::BadChecksum)?;
-    let (covered, rest) = frame.split_at(offset + 8);
+    let (covered, rest) = frame.split_at(offset + CRC_SIZE);
     let (hash, rest) = rest.split_first_chunk::<HASH_SIZE>().ok_or(WireError::BadHash)?;
-    if check && sha256(covered) != *hash {
+    if !hash_matches(covered, hash) {
         return Err(WireError::BadHash);
     }
     let signature = match rest {

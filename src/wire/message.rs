@@ -214,9 +214,19 @@ pub(crate) fn head(schema: u32, client_sequence: u64) -> FrameHead {
 /// Appends a frame with a session message and gives its place.
 #[inline]
 pub fn send<M: Message>(message: &M, client_sequence: u64, out: &mut Vec<u8>) -> Range<usize> {
+    write(message, client_sequence, out).seal()
+}
+
+/// A frame with a session message that is still to be sealed.
+#[inline]
+pub fn write<'o, M: Message>(
+    message: &M,
+    client_sequence: u64,
+    out: &'o mut Vec<u8>,
+) -> FrameWriter<'o> {
     let mut writer = FrameWriter::begin(out, head(M::SCHEMA, client_sequence));
     message.encode(writer.payload());
-    writer.seal()
+    writer
 }
 
 impl Logon {

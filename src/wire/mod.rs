@@ -14,10 +14,12 @@ pub mod partition;
 pub mod payload;
 pub mod query;
 pub mod segments;
+mod together;
 
 pub use frame::{Frame, FrameHead, FrameWriter, OpenLimits, frame_length};
 pub use header::{BitMode, Flags};
 pub use metadata::Metadata;
+pub use together::{HashesAhead, seal_each};
 
 use crate::command::PayloadError;
 use crate::event::RejectReason;
