@@ -24,6 +24,7 @@ use crate::ring::{Cursor, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
+use crate::wire::HashesAhead;
 use crate::wire::frame::{OpenLimits, frame_length};
 use admission::{Admitted, Caller, Extra};
 use connection::{Bounds, Connection, Door, Flushed, State};
@@ -40,6 +41,9 @@ use verify::Verifier;
 pub const DOOR: usize = usize::MAX - 1;
 /// Connections that are looked at in one round.
 const ROUND_MAX: usize = 256;
+/// Frames after which a round looks at no further connection: so few that they are still in the
+/// caches when the stages behind take their turn.
+const ROUND_FRAMES_MAX: usize = 256;
 /// How often connections are searched for those that are too slow or too quiet.
 const SWEEP_MS: u64 = 250;
 /// Malformed frames in a row that a connection survives.
@@ -89,8 +93,6 @@ pub struct Surroundings<D> {
 pub struct Wiring {
     /// To the sequencer.
     pub input: Writer<Message>,
-    /// From the critical lane.
-    pub answers: Reader<Outbound>,
     /// Up to where answers may leave.
     pub released: Cursor,
     /// Wishes for original answers.
@@ -112,6 +114,8 @@ pub struct Gateway<D: Door> {
     random: Box<dyn Random>,
     limits: Limits,
     wiring: Wiring,
+    /// From the critical lane; taken out while its slots are delivered.
+    answers: Option<Reader<Outbound>>,
     connections: Vec<Option<Box<Connection<D::Stream>>>>,
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -125,8 +129,8 @@ pub struct Gateway<D: Door> {
     in_flight: u64,
     /// Wishes for original answers that found the channel full.
     replays: VecDeque<AnswerWanted>,
-    /// Released slots that are being turned into frames.
-    slots: Vec<Outbound>,
+    /// The input ring took no more: this round hands on nothing further.
+    input_full: bool,
     /// Session ends that are still to be sequenced, each with the number of logons before it.
     lost: VecDeque<(u64, Head)>,
     /// Logons handed on, and how many of them are answered.
@@ -161,6 +165,7 @@ impl<D: Door> Gateway<D> {
         surroundings: Surroundings<D>,
         directory: Arc<Directory>,
         limits: Limits,
+        answers: Reader<Outbound>,
         wiring: Wiring,
     ) -> Gateway<D> {
         let buffer = vec![0; limits.open.frame_max + limits.read_budget];
@@ -175,6 +180,7 @@ impl<D: Door> Gateway<D> {
             random,
             limits,
             wiring,
+            answers: Some(answers),
             connections: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
@@ -183,7 +189,7 @@ impl<D: Door> Gateway<D> {
             sessions: HashMap::new(),
             in_flight: 0,
             replays: VecDeque::new(),
-            slots: Vec::new(),
+            input_full: false,
             lost: VecDeque::new(),
             logons: 0,
             logons_answered: 0,
@@ -304,6 +310,10 @@ impl<D: Door> Gateway<D> {
         }
         let mut done = 0;
         for _ in 0..self.ready.len().min(ROUND_MAX) {
+            // Frames that nobody can take now would be read and checked for nothing.
+            if self.input_full || done >= ROUND_FRAMES_MAX {
+                break;
+            }
             let Some(slot) = self.ready.pop_front() else { break };
             let Some(mut connection) = self.connections[slot as usize].take() else { continue };
             connection.listed = false;
@@ -394,6 +404,7 @@ impl<D: Door> Gateway<D> {
         bytes: &[u8],
     ) -> (usize, usize, Handled) {
         let (mut used, mut frames) = (0, 0);
+        let mut hashes = HashesAhead::new();
         loop {
             let waits = connection.verifying || connection.is_full(self.limits.bounds());
             if connection.state == State::LoggingOn || waits {
@@ -406,8 +417,10 @@ impl<D: Door> Gateway<D> {
             let (size, admitted) = match frame_length(rest, self.limits.open.frame_max) {
                 Ok(Some(size)) if size <= rest.len() => {
                     let caller = caller(connection);
+                    let limits = &self.limits.open;
+                    let hash = hashes.take(rest, limits.frame_max);
                     let frame = &rest[..size];
-                    (size, admission::admit(frame, &caller, &self.directory, &self.limits.open))
+                    (size, admission::admit(frame, hash, &caller, &self.directory, limits))
                 }
                 Ok(_) => return (used, frames, Handled::NeedMore),
                 Err(error) => (rest.len(), admission::malformed(&error, 0)),
@@ -522,6 +535,7 @@ impl<D: Door> Gateway<D> {
             slot.bytes.set(frame, extra.as_slice());
         });
         if published.is_err() {
+            self.input_full = true;
             return false;
         }
         connection.in_flight += 1;
@@ -685,6 +699,7 @@ impl<D: Door> Agent for Gateway<D> {
             return 0;
         }
         self.now_ms = self.clock.monotonic_ns() / 1_000_000;
+        self.input_full = false;
         self.accept() + self.verdicts() + self.report_lost() + self.receive()
     }
 

@@ -23,7 +23,7 @@ use crossbeam::channel::Sender;
 use std::collections::VecDeque;
 
 /// Slots taken from the sequenced ring in one round.
-const ROUND_MAX: usize = 512;
+const ROUND_MAX: usize = 1024;
 
 /// Where the critical lane's results go.
 pub struct Outputs {

@@ -191,9 +191,9 @@ impl<D: Door + 'static> Stages<D> {
             },
             directory,
             parts.limits,
+            to_gateway,
             gateway::Wiring {
                 input,
-                answers: to_gateway,
                 released: cursors.released.clone(),
                 wanted,
                 found: to_asker,

@@ -56,6 +56,8 @@ pub struct Sequenced {
 
 /// Bytes of a record beside the message's own, rounded up: envelope and CRC.
 const RECORD_OVERHEAD: usize = 160;
+/// Batches sequenced in one round.
+const BATCHES_MAX: usize = 4;
 /// Messages taken from one input ring a cycle.
 const INTAKE_MAX: usize = 1024;
 /// A deadline cursor with this value has no deadline.
@@ -354,7 +356,15 @@ impl Agent for Sequencer {
     }
 
     fn do_work(&mut self) -> usize {
-        self.intake() + self.sequence()
+        let mut handled = self.intake();
+        for _ in 0..BATCHES_MAX {
+            let sequenced = self.sequence();
+            handled += sequenced;
+            if sequenced == 0 || self.queues.is_empty() {
+                break;
+            }
+        }
+        handled
     }
 
     fn end(&mut self) {
