@@ -7,10 +7,11 @@
 
 use super::format::{
     ALIGN, BATCH_HEADER_SIZE, BATCH_MAGIC, BATCH_PARTIAL, BatchHeader, ENVELOPE_SIZE, Envelope,
-    HASH_HEAD, HASH_SIZE, HASH_TAIL, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind,
-    SEGMENT_HEADER_SIZE, Tip, VERSION, aligned, crc64,
+    HASH_HEAD, HASH_PIECE_BYTES, HASH_SIZE, HASH_TAIL, Hash, JournalId, LogKind, RECORD_CRC_SIZE,
+    RecordKind, SEGMENT_HEADER_SIZE, Tip, VERSION, aligned, crc64,
 };
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
+use crate::sys::sha256::{LANES, hash_each};
 use crate::types::{Epoch, KeyId, Priority, Sequence, SessionId, TimeNs};
 use sha2::{Digest, Sha256};
 use zerocopy::{FromZeros, IntoBytes};
@@ -431,7 +432,8 @@ fn envelope(
 ///
 /// Where the frame carries its own SHA-256 (checked at the gateway, and again by `verify`), that
 /// stands for the received bytes, so that the payload is not hashed twice: 128 bytes, two blocks.
-/// A canonical command behind the received bytes is hashed itself.
+/// A canonical command behind the received bytes is hashed itself. An event block is long: the
+/// hashes of its pieces stand for it.
 #[inline]
 pub(crate) fn hash_record(hash: &mut Sha256, record: &[u8], envelope: &Envelope) {
     let crc_at = record.len() - RECORD_CRC_SIZE;
@@ -439,7 +441,12 @@ pub(crate) fn hash_record(hash: &mut Sha256, record: &[u8], envelope: &Envelope)
     if frame_hash_at == 0 {
         hash.update(&record[..ENVELOPE_SIZE]);
         hash.update(&record[crc_at..]);
-        hash.update(&record[ENVELOPE_SIZE..crc_at]);
+        let body = &record[ENVELOPE_SIZE..crc_at];
+        if envelope.kind == RecordKind::EventBlock as u8 {
+            hash_pieces(hash, body);
+        } else {
+            hash.update(body);
+        }
         return;
     }
     let mut block = [0; ENVELOPE_SIZE + RECORD_CRC_SIZE + HASH_SIZE];
@@ -452,6 +459,25 @@ pub(crate) fn hash_record(hash: &mut Sha256, record: &[u8], envelope: &Envelope)
     let command_at = usize::from(envelope.command_offset.get());
     if command_at >= received_end {
         hash.update(&record[command_at..][..usize::from(envelope.command_length.get())]);
+    }
+}
+
+/// Takes the hashes of a long body's pieces into its batch's hash: pieces are hashed side by side.
+fn hash_pieces(hash: &mut Sha256, body: &[u8]) {
+    let mut pieces = body.chunks(HASH_PIECE_BYTES);
+    loop {
+        let mut messages: [&[u8]; LANES] = [&[]; LANES];
+        let mut count = 0;
+        for (message, piece) in messages.iter_mut().zip(pieces.by_ref()) {
+            *message = piece;
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+        let mut hashes = [[0; HASH_SIZE]; LANES];
+        hash_each(&messages[..count], &mut hashes[..count]);
+        hash.update(hashes[..count].as_flattened());
     }
 }
 

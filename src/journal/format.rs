@@ -31,6 +31,8 @@ pub const ENVELOPE_SIZE: usize = size_of::<Envelope>();
 pub const RECORD_CRC_SIZE: usize = 8;
 /// Bytes of a SHA-256.
 pub const HASH_SIZE: usize = 32;
+/// Bytes of a piece of an event block that is hashed by itself.
+pub const HASH_PIECE_BYTES: usize = 4096;
 
 /// A SHA-256.
 pub type Hash = [u8; HASH_SIZE];

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes that one step of preparing allocates, zeroes and syncs.
+/// Bytes that one step of preparing allocates and zeroes.
 pub const PREPARE_STEP_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Where a log lies and how it is written.
@@ -279,10 +279,13 @@ impl Preparer {
         if work.done < size {
             let step = PREPARE_STEP_BYTES.min(size - work.done);
             work.file.allocate(work.done, step)?;
+            // Written back as it grows and synced once: a sync for every step would make as many
+            // commits of the file system and flushes of the disk, for which the journal's own wait.
+            work.file.start_write_back(work.done)?;
             work.done += step;
         }
-        work.file.sync_data()?;
         if work.done >= size {
+            work.file.sync_data()?;
             self.log.storage.sync_dir(&self.log.dir)?;
             let work = self.in_work.take().expect("it was in work above");
             let prepared = Prepared { index: work.index, file: work.file, size: work.done };
