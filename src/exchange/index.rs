@@ -11,6 +11,8 @@
 //!   side by side: live entries stay close together in a table made for many more, instead of
 //!   each on a cache line (and a page) of its own.
 
+use crate::sys::memory::Region;
+
 /// Slots of the smallest table: no block is larger.
 const SLOTS_MIN: usize = 64;
 /// Bits of a number that tell its place in its block, where one series of numbers is shared by
@@ -74,6 +76,11 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// The table's memory.
+    pub(super) fn memory(&self) -> Region {
+        Region::of(&self.slots)
+    }
+
     /// A table for so many entries. Zeroed pages come from the system untouched, so a large table
     /// costs memory only where it is used.
     pub(super) fn with_capacity(entries: usize) -> Index {

@@ -42,6 +42,7 @@ pub use sessions::{Session, SessionName};
 use crate::command::{Command, Deposit, Transfer, Withdraw};
 use crate::event::{CommandResult, RejectReason, SessionChange};
 use crate::genesis::{Asset, Instrument, Key, Settings};
+use crate::sys::memory::Region;
 use crate::types::{
     AccountId, Amount, AssetId, InstrumentId, KeyId, OrderId, Quantity, Sequence, SessionId,
     Status, TimeNs,
@@ -123,6 +124,12 @@ impl Exchange {
             sessions: Sessions::default(),
             sequence: Sequence::NONE,
         }
+    }
+
+    /// Memory that orders touch at random, for who makes it resident before they come.
+    #[must_use]
+    pub fn memory(&self) -> [Region; 2] {
+        self.orders.memory()
     }
 
     /// Applies a command; its events replace what is in the outbox.

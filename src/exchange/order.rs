@@ -12,6 +12,7 @@
 
 use super::index::{Hasher, Index};
 use super::level::NONE;
+use crate::sys::memory::Region;
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
 };
@@ -140,6 +141,11 @@ impl Orders {
             lists: Vec::new(),
             hasher,
         }
+    }
+
+    /// The memory of the indexes, where a live order's place is a matter of chance.
+    pub(super) fn memory(&self) -> [Region; 2] {
+        [self.by_id.memory(), self.by_client.memory()]
     }
 
     /// Makes an empty list for the next account.

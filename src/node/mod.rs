@@ -19,6 +19,7 @@ use crate::sequencer::clock::{ClockRefused, SequencerClock};
 use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
+use crate::sys::memory::Region;
 use crate::sys::random::{Random, SystemRandom};
 use crate::sys::storage::Storage;
 use crate::sys::thread;
@@ -27,6 +28,7 @@ use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
 use stages::{Agents, Cursors, Parts, Remains, Sizes, Stages};
+use state::State;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -154,7 +156,7 @@ impl Node {
         let (items, commands) = config::genesis_items(config, seed)?;
         let configured = items.clone();
         let time = TimeNs(clock.wall_ns());
-        let booted = boot(&logs, || Genesis { items, commands, time }, progress)?;
+        let mut booted = boot(&logs, || Genesis { items, commands, time }, progress)?;
         let differences = config::genesis_differences(&booted.state.genesis, &configured);
         let plan = plan(config, thread::cores());
         let mut parkers = parkers(&plan)?;
@@ -189,6 +191,8 @@ impl Node {
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
             stop: Arc::new(ExitProcess),
         };
+        warm(&mut booted.state)
+            .map_err(|source| StartError::Thread { thread: "warm".into(), source })?;
         let (agents, cursors, remains) = Stages::connect(booted, &logs, parts).into_agents();
         let stop = Arc::new(Stop::default());
         let unparkers = parkers.values().map(Parker::unparker).collect();
@@ -283,6 +287,17 @@ fn limits(config: &Config) -> gateway::Limits {
         idle_timeout_ms: config.gateway.idle_timeout_ms,
         slow_reader_timeout_ms: limits.slow_reader_timeout_ms,
     }
+}
+
+/// Makes the large tables resident, on a thread that ends with that: neither the start nor the first
+/// orders wait for it.
+fn warm(state: &mut State) -> io::Result<()> {
+    state.order.dedupe.end_replay();
+    let regions = [state.order.dedupe.memory(), state.exchange.memory()];
+    std::thread::Builder::new()
+        .name("warm".into())
+        .spawn(move || regions.as_flattened().iter().for_each(Region::make_resident))
+        .map(drop)
 }
 
 /// A place to sleep for each thread of the plan, by its name.

@@ -13,19 +13,20 @@
 
 use crate::checksum::crc64;
 use crate::event::RejectReason;
+use crate::sys::memory::Region;
 use crate::sys::prefetch::prefetch;
 use crate::types::{KeyId, Sequence, TimeNs};
 use crate::wire::payload::COMMAND_SIZE_MAX;
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// Longest identity that is hashed in one piece: key, lengths, source, message id.
 const IDENTITY_MAX: usize =
     8 + crate::limits::SOURCE_MAX_BYTES + crate::limits::MESSAGE_ID_MAX_BYTES;
 
 /// How many evictions ahead the index is loaded.
-const EVICT_AHEAD: usize = 32;
+const EVICT_AHEAD: u64 = 32;
 
 /// What identifies a message, and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -86,9 +87,12 @@ pub struct Window {
 pub struct Dedupe {
     seed: [u8; 16],
     window: Window,
-    entries: VecDeque<Entry>,
-    /// Entries evicted so far: the number of the entry at the front.
+    /// Entry number n stands at n modulo a power of two, which is at least the bound of the window.
+    entries: Vec<Entry>,
+    /// Entries evicted so far: the number of the oldest one.
     evicted: u64,
+    /// The number of the next one.
+    next: u64,
     /// Open addressing: a number whose high half is a tag of the identity (never 0) and whose low half
     /// is the entry's number modulo 2^32; 0 is free. Empty while a journal is replayed.
     index: Vec<u64>,
@@ -104,8 +108,9 @@ impl Dedupe {
         Dedupe {
             seed,
             window,
-            entries: VecDeque::with_capacity(window.count_max),
+            entries: Vec::with_capacity(window.count_max.next_power_of_two()),
             evicted: 0,
+            next: 0,
             index: empty_index(&window),
             horizons: BTreeMap::new(),
         }
@@ -170,11 +175,19 @@ impl Dedupe {
         time: TimeNs,
     ) -> u64 {
         self.evict_aged(time);
-        if self.entries.len() == self.window.count_max {
+        if self.len() == self.window.count_max {
             self.evict_oldest();
         }
-        self.entries.push_back(Entry { fingerprint, sequence, timestamp_ms, time, key });
-        self.evicted + self.entries.len() as u64 - 1
+        let number = self.next;
+        self.next += 1;
+        let entry = Entry { fingerprint, sequence, timestamp_ms, time, key };
+        let place = self.place(number);
+        if place == self.entries.len() {
+            self.entries.push(entry);
+        } else {
+            self.entries[place] = entry;
+        }
+        number
     }
 
     /// Gives an entry its index slot.
@@ -200,28 +213,46 @@ impl Dedupe {
             return;
         }
         self.index = empty_index(&self.window);
-        for at in 0..self.entries.len() {
-            self.enter(self.entries[at].fingerprint.identity, self.evicted + at as u64);
+        for number in self.evicted..self.next {
+            self.enter(self.entry(number).fingerprint.identity, number);
         }
     }
 
     /// Number of ids in the window.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        (self.next - self.evicted) as usize
     }
 
     /// True where the window holds no id.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
+    }
+
+    /// The window's memory, whole, for who makes it resident before orders come.
+    #[must_use]
+    pub fn memory(&self) -> [Region; 2] {
+        [Region::of(&self.entries), Region::of(&self.index)]
+    }
+
+    fn place(&self, number: u64) -> usize {
+        number as usize & (self.window.count_max.next_power_of_two() - 1)
+    }
+
+    fn entry(&self, number: u64) -> &Entry {
+        &self.entries[self.place(number)]
+    }
+
+    fn live(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        (self.evicted..self.next).map(|number| self.entry(number))
     }
 
     /// Feeds the window's content, in order, to a state hash.
     #[allow(clippy::should_implement_trait, reason = "it feeds SHA-256, not a hash map")]
     pub fn hash(&self, hasher: &mut Sha256) {
-        hasher.update((self.entries.len() as u64).to_le_bytes());
-        for entry in &self.entries {
+        hasher.update((self.len() as u64).to_le_bytes());
+        for entry in self.live() {
             for number in [
                 entry.fingerprint.identity[0],
                 entry.fingerprint.identity[1],
@@ -242,16 +273,16 @@ impl Dedupe {
 
     /// Asserts the invariants; walks everything.
     pub fn check_invariants(&self) {
-        assert!(self.entries.len() <= self.window.count_max);
-        for (before, after) in self.entries.iter().zip(self.entries.iter().skip(1)) {
+        assert!(self.len() <= self.window.count_max);
+        for (before, after) in self.live().zip(self.live().skip(1)) {
             assert!(before.sequence < after.sequence, "entries are in sequence order");
         }
         if self.index.is_empty() {
             return;
         }
         let used = self.index.iter().filter(|slot| **slot != 0).count();
-        assert_eq!(used, self.entries.len(), "one index slot an entry");
-        for entry in &self.entries {
+        assert_eq!(used, self.len(), "one index slot an entry");
+        for entry in self.live() {
             let found = self.find(entry.fingerprint.identity).map(|found| found.sequence);
             assert!(found.is_some(), "every entry can be found");
         }
@@ -290,7 +321,7 @@ impl Dedupe {
                 return None;
             }
             if value >> 32 == tag(identity) {
-                let entry = &self.entries[self.position(value)];
+                let entry = self.entry(value & 0xFFFF_FFFF);
                 if entry.fingerprint.identity == identity {
                     return Some(entry);
                 }
@@ -299,14 +330,9 @@ impl Dedupe {
         }
     }
 
-    /// Position among the entries of what an index slot names.
-    fn position(&self, value: u64) -> usize {
-        (value as u32).wrapping_sub(self.evicted as u32) as usize
-    }
-
     fn evict_aged(&mut self, now: TimeNs) {
-        while let Some(front) = self.entries.front() {
-            if now.0.saturating_sub(front.time.0) <= self.window.age_max_ns {
+        while !self.is_empty() {
+            if now.0.saturating_sub(self.entry(self.evicted).time.0) <= self.window.age_max_ns {
                 return;
             }
             self.evict_oldest();
@@ -314,15 +340,15 @@ impl Dedupe {
     }
 
     fn evict_oldest(&mut self) {
-        let Some(entry) = self.entries.front().copied() else { return };
+        let entry = *self.entry(self.evicted);
         if !self.index.is_empty() {
             self.unindex(packed(entry.fingerprint.identity, self.evicted));
         }
-        self.entries.pop_front();
         self.evicted += 1;
         // The window is full for good: one goes for each that comes, and the next ones are known.
-        if let Some(soon) = self.entries.get(EVICT_AHEAD) {
-            self.prefetch(soon.fingerprint.identity);
+        let soon = self.evicted + EVICT_AHEAD;
+        if soon < self.next {
+            self.prefetch(self.entry(soon).fingerprint.identity);
         }
         let horizon = self.horizons.entry(entry.key).or_insert(i64::MIN);
         *horizon = (*horizon).max(entry.timestamp_ms);
@@ -384,6 +410,7 @@ fn packed(identity: [u64; 2], number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
 
     const DAY: u64 = 86_400_000_000_000;
 
