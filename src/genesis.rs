@@ -7,6 +7,10 @@
 use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Role};
 use serde::{Deserialize, Serialize};
 
+/// Version of the exchange's rules, with which a new journal begins. What the rules make of a journal
+/// changes only with it: a later release activates its own by a record.
+pub const APPLICATION_VERSION: u32 = 1;
+
 /// One item of genesis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "define", rename_all = "kebab-case")]

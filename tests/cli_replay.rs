@@ -1,5 +1,15 @@
 //! `replay` and `journal` on the files of a real node, stopped, running, copied and damaged.
 
+use openoutcry::genesis::APPLICATION_VERSION;
+use openoutcry::journal::batch::{BatchBuilder, RecordFields};
+use openoutcry::journal::format::{LogKind, RecordKind, SEGMENT_HEADER_SIZE, SegmentHeader};
+use openoutcry::journal::recovery::recover;
+use openoutcry::journal::segment::LogDir;
+use openoutcry::sys::disk::Disk;
+use openoutcry::sys::storage::Append;
+use openoutcry::types::{Epoch, Sequence};
+use std::sync::Arc;
+
 use crate::support::{Served, dir, good, json, outcry, refused};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
@@ -234,4 +244,55 @@ fn where_there_is_no_journal_it_is_said_so() {
     for verb in ["export", "diff", "repair"] {
         refused(dir.path(), &["journal", verb], 2, &[verb]);
     }
+}
+
+#[test]
+fn a_journal_with_the_rules_of_a_newer_release_is_refused_and_left_as_it_is() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    node.stop();
+    let path = segment(dir.path(), "commands");
+    let mut bytes = std::fs::read(&path).expect("a segment");
+    let mut header =
+        SegmentHeader::parse(&bytes[..SEGMENT_HEADER_SIZE]).expect("its header is sound");
+    header.application_version = (APPLICATION_VERSION + 1).into();
+    header.seal();
+    bytes[..SEGMENT_HEADER_SIZE].copy_from_slice(&header.page());
+    std::fs::write(&path, &bytes).expect("a writable file");
+
+    let words = ["rules of version 2", "up to 1"];
+    refused(dir.path(), &["replay"], 1, &words);
+    refused(dir.path(), &["serve", "--set", "gateway.native.listen=127.0.0.1:0"], 18, &words);
+    assert!(std::fs::read(&path).expect("a segment") == bytes, "it was changed");
+    refused(dir.path(), &["explain", "18"], 0, &[]);
+}
+
+#[test]
+fn a_record_that_this_release_does_not_apply_is_named_and_nothing_is_served_behind_it() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    node.stop();
+    let data = dir.path().join("journal");
+    let log = LogDir::new(Arc::new(Disk), &data, LogKind::Commands, Append::Write, 8 << 20);
+    let recovered = recover(&log, Sequence(1), &mut |_| ()).expect("it is sound");
+    let (id, end) = (recovered.id.expect("an id"), recovered.end.expect("an end"));
+    let (last, time) = (recovered.tip.sequence, recovered.tip.time);
+    let mut batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip);
+    batches.begin(Epoch(recovered.tip.epoch.0), last);
+    let fields = RecordFields::new(RecordKind::Activation, last.next(), time);
+    batches.push(&fields, &[], Some(&[0; 16])).expect("there is room");
+    batches.seal();
+    let file = std::fs::File::options().write(true).open(segment(dir.path(), "commands"));
+    let file = file.expect("a segment");
+    file.write_all_at(batches.sealed(), end.offset).expect("a writable file");
+
+    let sequence = last.next().to_string();
+    let words = [sequence.as_str(), "activation", "does not apply"];
+    refused(dir.path(), &["replay"], 1, &words);
+    refused(dir.path(), &["serve", "--set", "gateway.native.listen=127.0.0.1:0"], 18, &words);
+    // Up to there it is a journal like any other.
+    let before = last.0.to_string();
+    assert_eq!(good(dir.path(), &["replay", "--to", &before])["sequence"], last.0);
 }

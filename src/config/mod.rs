@@ -19,7 +19,7 @@ pub use error::{ConfigError, Origin};
 pub use load::{Alias, Loaded, Row, Sources, load};
 pub use rule::{Key, Rule};
 pub use value::{AckPolicy, Core, Idle, Layout, Listen, LogFormat, LogLevel};
-pub use venue::{APPLICATION_VERSION, genesis_items};
+pub use venue::genesis_items;
 
 use crate::limits::{
     ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, ORDERS_MAX, SCALE_MAX,

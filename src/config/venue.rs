@@ -7,14 +7,11 @@
 use super::{AccountEntry, Config, ConfigError, InstrumentEntry};
 use crate::command::{Command, Deposit};
 use crate::decimal::{Decimal, DecimalError, parse, parse_steps};
-use crate::genesis::{Account, Asset, GenesisItem, Instrument, Key, Settings};
+use crate::genesis::{APPLICATION_VERSION, Account, Asset, GenesisItem, Instrument, Key, Settings};
 use crate::limits::{ACCOUNTS_MAX, ASSETS_MAX, INSTRUMENTS_MAX, KEYS_MAX};
 use crate::types::{AccountId, Amount, AssetId, InstrumentId, KeyId, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-
-/// Version of the exchange's rules that a new journal begins with.
-pub const APPLICATION_VERSION: u32 = 1;
 
 /// The venue as items in the order they are sequenced, settings first, and the deposits that the
 /// node itself (key 0) submits after them.

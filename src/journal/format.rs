@@ -13,8 +13,6 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Version of the format.
 pub const VERSION: u16 = 1;
-/// Version of the application's rules: a later release activates its own by a record.
-pub const APPLICATION_VERSION: u32 = 1;
 /// Batches and records start at multiples of this many bytes.
 pub const ALIGN: usize = 8;
 /// First bytes of a segment.

@@ -73,7 +73,7 @@ pub fn info(log: &LogDir) -> io::Result<LogInfo> {
             info.first_time = TimeNs(header.first_time_ns.get());
             info.journal_id = header.id().to_string();
         }
-        info.application_version = header.application_version.get();
+        info.application_version = info.application_version.max(header.application_version.get());
         newest = Some((file, length, header));
     }
     if let Some((file, length, header)) = newest {

@@ -5,12 +5,13 @@
 //! reject is counted and dropped, and un-synced rejects may be lost.
 
 use super::batch::{BatchBuilder, RecordFields};
-use super::format::{APPLICATION_VERSION, JournalId, LogKind, RecordKind};
+use super::format::{JournalId, LogKind, RecordKind};
 use super::payload::Reject;
 use super::recovery::{Recovered, RecoveryError, recover_derived};
 use super::segment::{LogDir, Preparer};
 use super::writer::{Appended, Fault, Writer};
 use crate::event::RejectReason;
+use crate::genesis::APPLICATION_VERSION;
 use crate::limits::FRAME_MAX_BYTES;
 use crate::types::{Epoch, KeyId, Sequence, SessionId, TimeNs};
 use std::io;

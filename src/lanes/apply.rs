@@ -5,7 +5,8 @@ use crate::exchange::{Context, Exchange, Outbox};
 use crate::genesis::GenesisItem;
 use crate::journal::format::RecordKind;
 use crate::journal::payload::{self, SessionLogon};
-use crate::types::{KeyId, SessionId};
+use crate::types::{KeyId, Sequence, SessionId};
+use thiserror::Error;
 
 /// What the exchange needs of a record.
 #[derive(Clone, Copy, Debug)]
@@ -20,41 +21,63 @@ pub struct Input<'a> {
     pub payload: &'a [u8],
 }
 
+/// Why a record of a journal cannot be applied: a newer release wrote it, or something else did, and
+/// going on without it would build another history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CannotApply {
+    /// The kind is known to the format and not to these rules.
+    #[error("record {sequence} is of kind {kind}, which this release does not apply")]
+    Kind {
+        /// The record.
+        sequence: Sequence,
+        /// Its kind.
+        kind: RecordKind,
+    },
+    /// The payload is not one of its kind.
+    #[error("this release cannot read the payload of record {sequence}, of kind {kind}")]
+    Payload {
+        /// The record.
+        sequence: Sequence,
+        /// Its kind.
+        kind: RecordKind,
+    },
+}
+
 /// Applies a record; its events stand in `outbox`, which is cleared first.
 ///
-/// # Panics
-/// Where a record cannot be what the sequencer let through: the journal was written by something
-/// else, and going on would build another history.
+/// # Errors
+/// [`CannotApply`]; the exchange is as before.
 #[inline]
-pub fn apply(exchange: &mut Exchange, input: &Input<'_>, outbox: &mut Outbox) {
+pub fn apply(
+    exchange: &mut Exchange,
+    input: &Input<'_>,
+    outbox: &mut Outbox,
+) -> Result<(), CannotApply> {
     outbox.clear();
+    let (sequence, kind) = (input.context.sequence, input.kind);
+    let unreadable = CannotApply::Payload { sequence, kind };
     match input.kind {
         RecordKind::Command => {
-            let command = Command::decode(input.schema, input.payload)
-                .expect("the gateway sequences only payloads that it could read");
+            let command = Command::decode(input.schema, input.payload).map_err(|_| unreadable)?;
             exchange.apply(&input.context, &command, outbox);
         }
         RecordKind::SessionLogon => {
-            let logon: SessionLogon =
-                payload::head(input.payload).expect("a logon record has a whole payload");
+            let logon: SessionLogon = payload::head(input.payload).ok_or(unreadable)?;
             exchange.logon(&input.context, KeyId(logon.key.get()), &logon.name, outbox);
         }
         RecordKind::SessionLogout | RecordKind::SessionLost => {
             exchange.logout(&input.context, input.context.session, outbox);
         }
         RecordKind::Genesis => {
-            let item =
-                GenesisItem::decode(input.payload).expect("genesis was checked when written");
-            exchange.define(&item).expect("genesis was applied once before it was written");
+            let item = GenesisItem::decode(input.payload).map_err(|_| unreadable)?;
+            exchange.define(&item).map_err(|_| unreadable)?;
         }
         RecordKind::EpochStart => exchange.lose_sessions(input.context.sequence),
         // A tick lets due timers fire, of which this release has none.
         RecordKind::Tick => {}
-        other => panic!(
-            "record {} is of kind {other}, which this release does not apply",
-            input.context.sequence
-        ),
+        _ => return Err(CannotApply::Kind { sequence, kind }),
     }
+    Ok(())
 }
 
 /// The session that a logon's events began.

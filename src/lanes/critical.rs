@@ -121,8 +121,7 @@ impl Lane {
                     expires: TimeNs(0),
                 };
                 let input = Input { kind: RecordKind::Tick, context, schema: 0, payload: &[] };
-                apply::apply(&mut self.exchange, &input, &mut self.outbox);
-                self.applied = slot.sequence;
+                self.apply(&input);
             }
             Entry::BatchEnd => {
                 self.ended = slot.sequence;
@@ -150,13 +149,18 @@ impl Lane {
         };
         let payload = slot.message.command();
         let input = Input { kind, context, schema: head.schema, payload };
-        apply::apply(&mut self.exchange, &input, &mut self.outbox);
-        self.applied = slot.sequence;
+        self.apply(&input);
         match kind {
             RecordKind::Command => self.stage_events(slot),
             RecordKind::SessionLogon => self.stage_logon(slot),
             _ => self.stage_end(slot),
         }
+    }
+
+    fn apply(&mut self, input: &Input<'_>) {
+        apply::apply(&mut self.exchange, input, &mut self.outbox)
+            .expect("the gateway lets through what this release can read and apply");
+        self.applied = input.context.sequence;
     }
 
     /// Stages the answer and the fills of a command.

@@ -3,22 +3,24 @@
 //! An empty journal gets its genesis as one atomic batch; otherwise the journal is recovered and
 //! replayed. Either way the event log is cut to the journal's end, compared and completed.
 
-use super::state::State;
+use super::state::{State, TooNew};
 use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
 use crate::fatal::StopReason;
-use crate::genesis::GenesisItem;
+use crate::genesis::{APPLICATION_VERSION, GenesisItem};
 use crate::journal::Progress;
 use crate::journal::batch::{BatchBuilder, BatchLimits, RecordFields};
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
-use crate::journal::format::{APPLICATION_VERSION, JournalId, LogKind, RecordKind, Tip};
+use crate::journal::format::{JournalId, LogKind, RecordKind, Tip};
+use crate::journal::info::info;
 use crate::journal::payload::EpochStart;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
 use crate::journal::reject_log::RejectLog;
 use crate::journal::segment::{LogDir, Preparer};
-use crate::journal::view::Verify;
+use crate::journal::view::{Flaw, Verify};
 use crate::journal::writer::{Appended, Fault, Syncer, Writer};
+use crate::lanes::apply::CannotApply;
 use crate::sys::storage::{Append, Storage};
 use crate::types::{Epoch, Sequence, TimeNs};
 use std::io;
@@ -81,6 +83,12 @@ pub enum BootError {
         /// Where it begins.
         first: Sequence,
     },
+    /// A newer release wrote the journal.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
+    /// A record cannot be applied by this release.
+    #[error(transparent)]
+    CannotApply(#[from] CannotApply),
     /// Replay gave other events than the event log holds.
     #[error(
         "replaying the journal up to sequence {sequence} gave other events than the event log holds"
@@ -96,6 +104,11 @@ impl BootError {
     #[must_use]
     pub const fn reason(&self) -> StopReason {
         match self {
+            BootError::Recovery(RecoveryError::Damage {
+                flaw: Flaw::Version | Flaw::Kind, ..
+            })
+            | BootError::TooNew(_)
+            | BootError::CannotApply(_) => StopReason::JournalTooNew,
             BootError::Recovery(RecoveryError::Damage { .. }) => StopReason::JournalDamaged,
             BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
             BootError::Read(_) => StopReason::LogRead,
@@ -186,6 +199,12 @@ pub fn boot(
 ) -> Result<Booted, BootError> {
     create(&logs.commands)?;
     create(&logs.events)?;
+    // Before recovery, which cuts and rewrites: a journal that is not ours to read stays as it is.
+    let known = info(&logs.commands).map_err(|source| {
+        let path = logs.commands.dir().to_owned();
+        RecoveryError::Io { action: "look at", path, source }
+    })?;
+    TooNew::check(&known)?;
     let mut recovered = recover(&logs.commands, Sequence(1), progress)?;
     if recovered.is_empty() {
         begin(logs, &recovered, &genesis())?;
@@ -332,7 +351,7 @@ fn rebuild(
         let (first, epoch) = (batch.first(), Epoch(batch.header().epoch.get()));
         rebuilt.begin_batch(first, epoch);
         for record in batch.records() {
-            state.apply(&record, &mut outbox);
+            state.apply(&record, &mut outbox)?;
             rebuilt.push(record.time(), outbox.events());
         }
         rebuilt.end_batch(batch.last());

@@ -9,7 +9,7 @@
 //! were not found right; what ends a journal is told apart from what damages it exactly as recovery
 //! and `verify` do.
 
-use super::state::{State, enact, note};
+use super::state::{State, TooNew, enact, note};
 use crate::event::Event;
 use crate::exchange::Outbox;
 use crate::journal::event_log::EventLogBuilder;
@@ -19,6 +19,7 @@ use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, verify};
 use crate::journal::view::{Batch, Record, Verify};
+use crate::lanes::apply::CannotApply;
 use crate::sequencer::Order;
 use crate::sys::storage::Mapping;
 use crate::types::{Epoch, Sequence, TimeNs};
@@ -78,6 +79,12 @@ pub enum ReplayError {
         /// What is wrong.
         what: String,
     },
+    /// A newer release wrote the journal.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
+    /// A record cannot be applied by this release.
+    #[error(transparent)]
+    CannotApply(#[from] CannotApply),
     /// The event log is sound and says something else.
     #[error("the journal's records {first} to {last} gave other events than the event log holds")]
     Diverged {
@@ -135,6 +142,7 @@ pub fn replay(
         judge(commands)?;
         return Err(ReplayError::Empty);
     }
+    TooNew::check(&known)?;
     let limit = if until == Until::Synced { known.synced_to } else { Sequence(u64::MAX) };
     let (filled, to_apply) = bounded(CHUNKS);
     let (applied, to_compare) = bounded(CHUNKS);
@@ -146,11 +154,12 @@ pub fn replay(
     let (torn_tail_bytes, follower) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read(commands, until, limit, &buffers, filled));
         let follower = scope.spawn(|| follow(events, &to_compare, emptied));
-        applier.run(&to_apply, applied, each, progress);
+        let ran = applier.run(&to_apply, applied, each, progress);
         // A reader that still has something to hand over finds nobody, and ends.
         drop(to_apply);
         let read = reader.join().expect("a panic is not survived");
         let followed = follower.join().expect("a panic is not survived");
+        ran?;
         followed.and_then(|follower| Ok((read?, follower)))
     })?;
     let Applier { mut state, records, commands, events, .. } = applier;
@@ -332,7 +341,7 @@ impl Applier {
         applied: Sender<Chunk>,
         each: &mut dyn FnMut(&Record<'_>, &[Event]),
         progress: &mut dyn FnMut(At),
-    ) {
+    ) -> Result<(), CannotApply> {
         for mut chunk in chunks {
             let (mut events, mut counts) =
                 (std::mem::take(&mut chunk.events), std::mem::take(&mut chunk.counts));
@@ -343,7 +352,8 @@ impl Applier {
                 if self.is_over(&record) {
                     break;
                 }
-                enact(&mut self.state.exchange, &mut self.state.genesis, &record, &mut self.outbox);
+                let State { exchange, genesis, .. } = &mut self.state;
+                enact(exchange, genesis, &record, &mut self.outbox)?;
                 let given = self.outbox.events();
                 self.records += 1;
                 self.commands += u64::from(record.kind() == RecordKind::Command);
@@ -358,9 +368,10 @@ impl Applier {
             let chunk = Chunk { events, counts, ..chunk };
             if applied.send(chunk).is_err() {
                 // The comparison has failed.
-                return;
+                break;
             }
         }
+        Ok(())
     }
 
     fn is_over(&mut self, record: &Record<'_>) -> bool {

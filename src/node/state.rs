@@ -1,13 +1,38 @@
 //! State as a function of the journal: what recovery, replay and a live run must agree on.
 
 use crate::exchange::{Context, Exchange, Outbox};
-use crate::genesis::{GenesisItem, Settings};
+use crate::genesis::{APPLICATION_VERSION, GenesisItem, Settings};
 use crate::journal::format::RecordKind;
+use crate::journal::info::LogInfo;
 use crate::journal::view::Record;
-use crate::lanes::apply::{self, Input};
+use crate::lanes::apply::{self, CannotApply, Input};
 use crate::sequencer::Order;
 use crate::sequencer::dedupe::{Dedupe, Identity, Window};
 use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// A journal whose rules are those of a newer release: applying it by older ones would give another
+/// history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the journal holds rules of version {found}, this release knows up to {}",
+    APPLICATION_VERSION
+)]
+pub struct TooNew {
+    /// The version that its segments name.
+    pub found: u32,
+}
+
+impl TooNew {
+    /// Looks at what the segments of a journal say.
+    ///
+    /// # Errors
+    /// [`TooNew`].
+    pub fn check(journal: &LogInfo) -> Result<(), TooNew> {
+        let found = journal.application_version;
+        if found > APPLICATION_VERSION { Err(TooNew { found }) } else { Ok(()) }
+    }
+}
 
 /// What the records of a journal have built.
 pub struct State {
@@ -33,9 +58,13 @@ impl State {
     }
 
     /// Applies a record of the journal; its events stand in `outbox`.
-    pub fn apply(&mut self, record: &Record<'_>, outbox: &mut Outbox) {
+    ///
+    /// # Errors
+    /// [`CannotApply`]; what the record would have done is not done.
+    pub fn apply(&mut self, record: &Record<'_>, outbox: &mut Outbox) -> Result<(), CannotApply> {
+        enact(&mut self.exchange, &mut self.genesis, record, outbox)?;
         note(&mut self.order, record);
-        enact(&mut self.exchange, &mut self.genesis, record, outbox);
+        Ok(())
     }
 
     /// Fingerprint of the state: equal state at equal sequence gives an equal string on every machine.
@@ -45,7 +74,8 @@ impl State {
     }
 }
 
-/// The sequencer's half of applying a record: its place, its time, its message id.
+/// The sequencer's half of applying a record that the exchange has applied: its place, its time, its
+/// message id.
 pub(super) fn note(order: &mut Order, record: &Record<'_>) {
     order.last = record.sequence();
     order.time = record.time();
@@ -64,7 +94,7 @@ pub(super) fn note(order: &mut Order, record: &Record<'_>) {
             order.dedupe.replay(&identity, record.sequence(), record.time());
         }
         RecordKind::Genesis => {
-            if let GenesisItem::Settings(settings) = item(record) {
+            if let Ok(GenesisItem::Settings(settings)) = GenesisItem::decode(record.command()) {
                 order.dedupe = Dedupe::new(seed(&settings), window(&settings));
             }
         }
@@ -78,7 +108,7 @@ pub(super) fn enact(
     genesis: &mut Vec<GenesisItem>,
     record: &Record<'_>,
     outbox: &mut Outbox,
-) {
+) -> Result<(), CannotApply> {
     let envelope = record.envelope();
     let context = Context {
         sequence: record.sequence(),
@@ -89,14 +119,11 @@ pub(super) fn enact(
         expires: record.expires(),
     };
     let (kind, schema, payload) = (record.kind(), envelope.schema.get(), record.command());
-    apply::apply(exchange, &Input { kind, context, schema, payload }, outbox);
+    apply::apply(exchange, &Input { kind, context, schema, payload }, outbox)?;
     if kind == RecordKind::Genesis {
-        genesis.push(item(record));
+        genesis.extend(GenesisItem::decode(record.command()));
     }
-}
-
-fn item(record: &Record<'_>) -> GenesisItem {
-    GenesisItem::decode(record.command()).expect("genesis was checked when it was written")
+    Ok(())
 }
 
 /// The state hash of a node's two halves, as lower-case hex: SHA-256 over sequence, time, epoch, the

@@ -115,7 +115,7 @@ fn a_timestamp_is_not_ahead_of_the_server() {
     let order = Order::new(ground.buyer, ground.instrument, BUY, 10, 5);
     for (ahead, refused) in [(120_000, true), (i64::MAX - now_ms(), true), (30_000, false)] {
         let mut metadata = peer.metadata();
-        metadata.timestamp += ahead - 1;
+        metadata.timestamp = metadata.timestamp.saturating_add(ahead - 1);
         let draft = Draft::command(NEW_ORDER, peer.sequence(), &metadata, order.payload());
         let message = peer.ask(&draft);
         if refused {

@@ -5,8 +5,8 @@ use ed25519_dalek::SigningKey;
 use openoutcry::command::{
     CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw,
 };
+use openoutcry::genesis::APPLICATION_VERSION;
 use openoutcry::genesis::{Account, Asset, GenesisItem, Instrument, Key, Settings};
-use openoutcry::journal::format::APPLICATION_VERSION;
 use openoutcry::node::boot::Genesis;
 use openoutcry::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price,

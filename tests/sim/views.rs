@@ -112,7 +112,7 @@ impl Views {
         let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
         let (mut state, mut outbox) = (State::new(), Outbox::default());
         while let Some(record) = reader.next_record(tip).expect("the journal is sound") {
-            state.apply(&record, &mut outbox);
+            state.apply(&record, &mut outbox).expect("the node wrote what it can apply");
             for view in self.views.get(&record.sequence()).into_iter().flatten() {
                 view.check(&state.exchange);
             }

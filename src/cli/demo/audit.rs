@@ -48,7 +48,7 @@ pub(super) fn read(logs: &Logs, commands: u64, events: bool) -> Result<Reading, 
     let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
     while let Some(batch) = reader.next_batch(end).map_err(|error| error.to_string())? {
         for record in batch.records() {
-            state.apply(&record, &mut outbox);
+            state.apply(&record, &mut outbox).map_err(|error| error.to_string())?;
             note(&mut reading, &record, outbox.events());
             if let Some(comparison) = &mut comparison {
                 comparison.compare(outbox.events())?;
