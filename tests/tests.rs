@@ -20,6 +20,7 @@ mod native_document;
 mod native_golden;
 mod regressions;
 mod sim;
+mod smallest;
 mod stop;
 mod support;
 mod tidy;

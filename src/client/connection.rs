@@ -461,12 +461,15 @@ impl Client {
     }
 
     /// Registers the socket, edge-triggered, with a poll that serves many clients. Anew after each
-    /// [`Client::reconnect`], and not for a client that [`Client::poll`] is called on.
+    /// [`Client::reconnect`]; from then on [`Client::poll`] is not to be called.
     ///
     /// # Errors
     /// As [`Registry::register`]; `NotConnected` without a connection.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        if let Some((own, _)) = self.poll.take() {
+            own.registry().deregister(stream)?;
+        }
         registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
     }
 

@@ -1,0 +1,60 @@
+//! A real node whose every ring has two slots, in every layout: whatever can be full is full all the
+//! time, and still each command is answered once, and the journal gives the same state again.
+
+use crate::support::{Served, dir, good};
+
+/// The smallest of everything between a socket and the disk.
+const SMALLEST: &[&str] = &[
+    "sequencer.input_ring_slots=2",
+    "sequencer.ring_slots=2",
+    "sequencer.answer_ring_slots=2",
+    "sequencer.event_ring_slots=2",
+    "sequencer.batch_count_max=1",
+    "sequencer.queue_slots=4096",
+    "gateway.read_budget_bytes=4096",
+];
+
+fn every_command_is_answered(layout: &str, policy: &str, extra: &[&str]) {
+    let dir = dir();
+    let layout_setting = format!("threads.layout={layout}");
+    let policy_setting = format!("ack.policy={policy}");
+    let settings = [&[layout_setting.as_str(), policy_setting.as_str()], SMALLEST, extra].concat();
+    let args: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let node = Served::start(dir.path(), &args);
+    assert_eq!(node.ready["layout"], layout);
+    let load = ["load", "--connections", "8", "--window", "32", "--commands", "1000"];
+    let loaded = good(dir.path(), &load);
+    assert_eq!((&loaded["sent"], &loaded["acknowledged"]), (&1000.into(), &1000.into()));
+    let stopped = node.stop();
+    let replayed = good(dir.path(), &["replay"]);
+    assert_eq!(replayed["state_hash"], stopped["state_hash"], "{layout}, {policy}");
+    assert_eq!(replayed["sequence"], stopped["sequence"], "{layout}, {policy}");
+    assert_eq!(good(dir.path(), &["journal", "verify"])["ok"], true);
+}
+
+#[test]
+fn the_smallest_rings_lose_nothing_in_the_compact_layout() {
+    every_command_is_answered("compact", "disk", &[]);
+    every_command_is_answered("compact", "memory", &[]);
+}
+
+#[test]
+fn the_smallest_rings_lose_nothing_in_the_dedicated_layout() {
+    every_command_is_answered("dedicated", "disk", &[]);
+    every_command_is_answered("dedicated", "memory", &["threads.idle.hot=yield"]);
+}
+
+#[test]
+fn queues_of_two_say_busy_and_still_answer_everybody() {
+    let dir = dir();
+    let settings = [SMALLEST, &["sequencer.queue_slots=2", "threads.layout=dedicated"]].concat();
+    let args: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let node = Served::start(dir.path(), &args);
+    let load = ["load", "--connections", "8", "--window", "64", "--commands", "1000"];
+    let loaded = good(dir.path(), &load);
+    let busy = loaded["rejected"]["Busy"].as_u64().expect("the queues were full");
+    assert_eq!(loaded["sent"], 1000);
+    assert_eq!(loaded["acknowledged"].as_u64().expect("a number") + busy, 1000);
+    let stopped = node.stop();
+    assert_eq!(good(dir.path(), &["replay"])["state_hash"], stopped["state_hash"]);
+}
