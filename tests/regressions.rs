@@ -119,6 +119,8 @@ fn a_logout_ends_its_session_once() {
     bench.send(peer, &logout(2));
     bench.rest();
     assert!(matches!(bench.heard(peer)[..], [Got::LoggedOut]));
+    bench.hang_up(peer);
+    bench.rest();
     assert_eq!(bench.node.stages.gateway.connection_count(), 0);
     let kinds = bench.node.stages.batch.kinds();
     assert_eq!(kinds.get(&(RecordKind::SessionLogout as u8)), Some(&1));

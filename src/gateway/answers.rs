@@ -94,8 +94,12 @@ impl<D: Door> Gateway<D> {
             Body::LoggedOn { session, .. } => {
                 self.logons_answered += 1;
                 self.begin_session(session, slot.to);
+                self.wake_waiting();
             }
-            Body::LogonFailed(_) => self.logons_answered += 1,
+            Body::LogonFailed(_) => {
+                self.logons_answered += 1;
+                self.wake_waiting();
+            }
             _ => {}
         }
         let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
@@ -105,6 +109,7 @@ impl<D: Door> Gateway<D> {
             if completes(&slot.body) {
                 connection.in_flight -= 1;
             }
+            connection.fetching += u32::from(matches!(slot.body, Body::Duplicate(_)));
             write_slot(connection, slot, heartbeat_ms)
         });
         self.pool = pool;
@@ -117,8 +122,15 @@ impl<D: Door> Gateway<D> {
         }
         self.mark_dirty(slot.to.connection);
         if completes(&slot.body) {
-            // What waited for this answer may go on.
-            self.list(slot.to.connection);
+            self.go_on(slot.to);
+        }
+    }
+
+    /// A connection got an answer: what waited for it may go on.
+    fn go_on(&mut self, to: Origin) {
+        if let Some(connection) = self.connection(to) {
+            connection.waits &= connection.in_flight > 0;
+            self.list(to.connection);
         }
     }
 
@@ -143,8 +155,11 @@ impl<D: Door> Gateway<D> {
     /// Passes wishes for original answers on, and writes those that were found.
     pub(super) fn deliver_found(&mut self) -> usize {
         let mut count = 0;
-        while let Some(wanted) = self.replays.front() {
-            if self.wiring.wanted.try_send(*wanted).is_err() {
+        while let Some(wanted) = self.replays.front().copied() {
+            if self.connection(wanted.to).is_none() {
+                // Whoever asked again is gone: nobody is owed the answer.
+                self.in_flight -= 1;
+            } else if self.wiring.wanted.try_send(wanted).is_err() {
                 break;
             }
             self.replays.pop_front();
@@ -155,9 +170,10 @@ impl<D: Door> Gateway<D> {
             self.in_flight -= 1;
             if let Some(connection) = self.connection(found.to) {
                 connection.in_flight -= 1;
+                connection.fetching -= 1;
                 connection.outbound().extend_from_slice(&found.frames);
                 self.mark_dirty(found.to.connection);
-                self.list(found.to.connection);
+                self.go_on(found.to);
             }
         }
         count

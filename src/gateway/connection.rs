@@ -11,8 +11,8 @@ use std::io::{self, Read, Write};
 
 /// Where new connections come from.
 pub trait Door: Send {
-    /// A connection's stream: never blocks.
-    type Stream: Read + Write + Send;
+    /// A connection's stream.
+    type Stream: Stream;
 
     /// The next waiting connection, ready to report its readiness under `token`; `None` where nobody
     /// waits.
@@ -20,6 +20,15 @@ pub trait Door: Send {
     /// # Errors
     /// As the operating system tells; the door stays open.
     fn accept(&mut self, token: usize) -> io::Result<Option<Self::Stream>>;
+}
+
+/// A connection's stream: never blocks.
+pub trait Stream: Read + Write + Send {
+    /// Tells the peer that nothing more is sent; what it sends can still be read.
+    ///
+    /// # Errors
+    /// As the operating system tells: the connection is gone.
+    fn finish(&mut self) -> io::Result<()>;
 }
 
 /// Where the conversation stands.
@@ -33,16 +42,27 @@ pub enum State {
     Live,
     /// Nothing more is read; answers on their way are still delivered.
     Closing,
+    /// All is sent and the peer is told so. What it still sends is read and thrown away until it is
+    /// gone or has had its time: closing a socket that holds unread bytes resets the connection, and
+    /// a reset discards what the peer has not received.
+    Finished,
 }
 
 /// A connection that is owed so many times what may be pending is closed at once.
 const OVERFLOW_FACTOR: usize = 4;
+
+/// Outbound buffers that are kept for the next connection that has something to send, and how large
+/// one may have grown.
+const POOL_MAX: usize = 64;
+const POOLED_BYTES_MAX: usize = 256 * 1024;
 
 /// What a connection may be owed before it is read no further.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Messages whose answer is still to come.
     pub in_flight_max: u32,
+    /// Original answers that are being fetched for it.
+    pub fetching_max: u32,
     /// Bytes that the socket has not taken.
     pub pending_max: usize,
 }
@@ -98,6 +118,14 @@ pub struct Connection<S> {
     pub listed: bool,
     /// It is in the gateway's list of connections to write to.
     pub dirty: bool,
+    /// It waits for what others do: see the gateway's `waiting`.
+    pub waits: bool,
+    /// Its logout waits for the answers to so many logons.
+    pub logout_behind: Option<u64>,
+    /// Original answers that are being fetched for it.
+    pub fetching: u32,
+    /// Since when it is finished, gateway milliseconds.
+    pub finished_ms: u64,
     /// Malformed frames since the last good one.
     pub malformed: u32,
     /// When it was accepted, gateway milliseconds.
@@ -148,6 +176,10 @@ impl<S: Read + Write> Connection<S> {
             hung_up: false,
             listed: false,
             dirty: false,
+            waits: false,
+            logout_behind: None,
+            fetching: 0,
+            finished_ms: 0,
             malformed: 0,
             connected_ms: now_ms,
             received_ms: now_ms,
@@ -180,15 +212,22 @@ impl<S: Read + Write> Connection<S> {
     /// Bytes that could be handled now and are not waiting for anything else.
     #[must_use]
     pub fn wants_to_receive(&self, bounds: Bounds) -> bool {
-        let open = matches!(self.state, State::AwaitLogon | State::Live);
-        let waits = self.verifying || self.is_full(bounds);
-        open && !waits && (self.readable || self.backlog)
+        match self.state {
+            State::AwaitLogon | State::Live => {
+                let waits = self.verifying || self.waits || self.is_full(bounds);
+                !waits && (self.readable || self.backlog)
+            }
+            State::Finished => self.readable,
+            State::LoggingOn | State::Closing => false,
+        }
     }
 
     /// The client is owed as much as it may be: nothing more is read until it has taken some of it.
     #[must_use]
     pub fn is_full(&self, bounds: Bounds) -> bool {
-        self.in_flight >= bounds.in_flight_max || self.pending() > bounds.pending_max
+        self.in_flight >= bounds.in_flight_max
+            || self.fetching >= bounds.fetching_max
+            || self.pending() > bounds.pending_max
     }
 
     /// Writes what is pending, as far as the socket takes it. An empty buffer is given back.
@@ -227,10 +266,16 @@ impl<S: Read + Write> Connection<S> {
         self.pending() > OVERFLOW_FACTOR * bounds.pending_max
     }
 
-    /// Takes the outbound buffer, where nothing is pending, so that another connection can use it.
-    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        (self.pending() == 0 && self.outbound.capacity() > 0)
-            .then(|| std::mem::take(&mut self.outbound))
+    /// Gives the outbound buffer back, where nothing is pending: to the pool for another connection, or
+    /// to the system where the pool is full or the buffer has grown large.
+    pub fn return_buffer(&mut self, pool: &mut Vec<Vec<u8>>) {
+        if self.pending() > 0 || self.outbound.capacity() == 0 {
+            return;
+        }
+        let buffer = std::mem::take(&mut self.outbound);
+        if pool.len() < POOL_MAX && buffer.capacity() <= POOLED_BYTES_MAX {
+            pool.push(buffer);
+        }
     }
 
     /// Gives the connection a buffer to write into, where it has none.

@@ -2,11 +2,11 @@
 //! poll of the gateway's thread.
 
 use crate::gateway::DOOR;
-use crate::gateway::connection::Door;
+use crate::gateway::connection::{Door, Stream};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
 /// A listening socket.
 pub struct Listener {
@@ -31,6 +31,12 @@ impl Listener {
     /// As the operating system tells.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+impl Stream for TcpStream {
+    fn finish(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::types::{Sequence, SessionId};
 use crate::wire::HashesAhead;
 use crate::wire::frame::{OpenLimits, frame_length};
 use admission::{Admitted, Caller, Extra};
-use connection::{Bounds, Connection, Door, Flushed, State};
+use connection::{Bounds, Connection, Door, Flushed, State, Stream as _};
 use crossbeam::channel::{Receiver, Sender};
 use directory::Directory;
 use mio::event::Event;
@@ -48,8 +48,12 @@ const ROUND_FRAMES_MAX: usize = 256;
 const SWEEP_MS: u64 = 250;
 /// Malformed frames in a row that a connection survives.
 const MALFORMED_MAX: u32 = 64;
-/// Outbound buffers that are kept for the next connection that has something to send.
-const POOL_MAX: usize = 64;
+/// Original answers that are being fetched for one connection.
+const FETCHING_MAX: u32 = 256;
+/// Frames that a question for assets and instruments counts as: its answer is long, and made here.
+const REFERENCE_FRAMES: usize = 32;
+/// How long a connection whose answers are all sent is kept for its peer to take them.
+const FINISHED_MS: u64 = 500;
 
 /// The gateway's bounds, all from configuration.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +77,8 @@ pub struct Limits {
 impl Limits {
     fn bounds(&self) -> Bounds {
         let in_flight_max = CONNECTION_MESSAGES_MAX;
-        Bounds { in_flight_max, pending_max: self.pending_output_max }
+        let pending_max = self.pending_output_max;
+        Bounds { in_flight_max, fetching_max: FETCHING_MAX, pending_max }
     }
 }
 
@@ -129,6 +134,10 @@ pub struct Gateway<D: Door> {
     in_flight: u64,
     /// Wishes for original answers that found the channel full.
     replays: VecDeque<AnswerWanted>,
+    /// Signatures that found the verifier busy: at most one a connection.
+    unverified: VecDeque<verify::Job>,
+    /// Connections with a logon or logout that is to wait for what is on its way.
+    waiting: Vec<u32>,
     /// The input ring took no more: this round hands on nothing further.
     input_full: bool,
     /// Session ends that are still to be sequenced, each with the number of logons before it.
@@ -189,6 +198,8 @@ impl<D: Door> Gateway<D> {
             sessions: HashMap::new(),
             in_flight: 0,
             replays: VecDeque::new(),
+            unverified: VecDeque::new(),
+            waiting: Vec::new(),
             input_full: false,
             lost: VecDeque::new(),
             logons: 0,
@@ -243,6 +254,7 @@ impl<D: Door> Gateway<D> {
             match self.door.accept(slot as usize) {
                 Ok(Some(stream)) => {
                     accepted += 1;
+                    self.knock_again = false;
                     self.welcome(slot, stream);
                 }
                 Ok(None) => self.door_ready = false,
@@ -305,9 +317,6 @@ impl<D: Door> Gateway<D> {
 
     /// Looks at every listed connection once.
     fn receive(&mut self) -> usize {
-        if self.stopping {
-            return 0;
-        }
         let mut done = 0;
         for _ in 0..self.ready.len().min(ROUND_MAX) {
             // Frames that nobody can take now would be read and checked for nothing.
@@ -317,8 +326,17 @@ impl<D: Door> Gateway<D> {
             let Some(slot) = self.ready.pop_front() else { break };
             let Some(mut connection) = self.connections[slot as usize].take() else { continue };
             connection.listed = false;
-            let handled = self.receive_from(&mut connection);
+            let handled = match connection.state {
+                State::Finished => self.discard(&mut connection),
+                // What comes after the stop was asked for is answered by nobody.
+                _ if self.stopping => Ok(0),
+                _ => self.receive_from(&mut connection, ROUND_FRAMES_MAX - done),
+            };
+            let waits = connection.waits;
             self.connections[slot as usize] = Some(connection);
+            if waits {
+                self.waiting.push(slot);
+            }
             match handled {
                 Ok(count) => done += count,
                 Err(_) => {
@@ -332,18 +350,37 @@ impl<D: Door> Gateway<D> {
         done
     }
 
-    /// Handles what waits in the connection, then what its socket has, within the read budget.
-    /// Returns how many frames were handled.
-    fn receive_from(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+    /// Handles what waits in the connection, then what its socket has, within the read budget and up
+    /// to `frames_max` frames. Returns how many frames were handled.
+    fn receive_from(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frames_max: usize,
+    ) -> io::Result<usize> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let result = self.receive_into(connection, &mut buffer);
+        let result = self.receive_into(connection, frames_max, &mut buffer);
         self.buffer = buffer;
         result
+    }
+
+    /// Reads what a peer sends that was told that all is over, and forgets it.
+    fn discard(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+        match connection.stream.read(&mut self.buffer) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(1),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.readable = false;
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn receive_into(
         &mut self,
         connection: &mut Connection<D::Stream>,
+        frames_max: usize,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
         if !connection.wants_to_receive(self.limits.bounds()) {
@@ -353,7 +390,12 @@ impl<D: Door> Gateway<D> {
         buffer[..waiting].copy_from_slice(&connection.inbound);
         let mut length = waiting;
         if !connection.backlog {
-            let room = buffer.len().min(waiting + self.limits.read_budget);
+            let budget = match connection.state {
+                // Before its logon a peer is owed no more than the frame that holds it.
+                State::AwaitLogon => self.limits.open.frame_max.saturating_sub(waiting).max(1),
+                _ => self.limits.read_budget,
+            };
+            let room = buffer.len().min(waiting + budget);
             let read = match connection.stream.read(&mut buffer[waiting..room]) {
                 Ok(0) => return self.hear_the_end(connection),
                 Ok(read) => read,
@@ -370,7 +412,7 @@ impl<D: Door> Gateway<D> {
             connection.received_ms = self.now_ms;
             length += read;
         }
-        let (used, frames, handled) = self.handle(connection, &buffer[..length]);
+        let (used, frames, handled) = self.handle(connection, frames_max, &buffer[..length]);
         connection.backlog = handled == Handled::Blocked;
         connection.inbound.clear();
         if handled != Handled::Closed && used < length {
@@ -397,17 +439,19 @@ impl<D: Door> Gateway<D> {
         Ok(1)
     }
 
-    /// Handles whole frames from the start of `bytes`. Returns the bytes used and frames handled.
+    /// Handles up to about `frames_max` whole frames from the start of `bytes`. Returns the bytes used
+    /// and frames handled.
     fn handle(
         &mut self,
         connection: &mut Connection<D::Stream>,
+        frames_max: usize,
         bytes: &[u8],
     ) -> (usize, usize, Handled) {
         let (mut used, mut frames) = (0, 0);
         let mut hashes = HashesAhead::new();
         loop {
             let waits = connection.verifying || connection.is_full(self.limits.bounds());
-            if connection.state == State::LoggingOn || waits {
+            if connection.state == State::LoggingOn || waits || frames >= frames_max {
                 return (used, frames, Handled::Blocked);
             }
             if connection.state == State::Closing {
@@ -431,7 +475,10 @@ impl<D: Door> Gateway<D> {
             }
             connection.verdict = None;
             used += size;
-            frames += 1;
+            frames += match admitted {
+                Admitted::Reference { .. } => REFERENCE_FRAMES,
+                _ => 1,
+            };
             if !is_malformed(&admitted) {
                 connection.malformed = 0;
             } else if connection.malformed < MALFORMED_MAX {
@@ -452,7 +499,8 @@ impl<D: Door> Gateway<D> {
         match admitted {
             Admitted::Message { head, extra } => self.publish(connection, head, frame, extra),
             Admitted::Verify(job) => {
-                connection.verifying = self.verifier.submit(*job);
+                self.unverified.push_back(*job);
+                connection.verifying = true;
                 false
             }
             Admitted::Pong { nonce, client_sequence } => {
@@ -468,7 +516,11 @@ impl<D: Door> Gateway<D> {
             }
             Admitted::Logon { key, role, public_key, head, extra } => {
                 // The end of the session's connection before comes first, or it would end this one's.
-                if !self.lost.is_empty() || !self.publish(connection, head, frame, extra) {
+                if !self.lost.is_empty() {
+                    connection.waits = true;
+                    return false;
+                }
+                if !self.publish(connection, head, frame, extra) {
                     return false;
                 }
                 self.logons += 1;
@@ -481,8 +533,12 @@ impl<D: Door> Gateway<D> {
             Admitted::Logout(head) => {
                 // A logon on its way may be about to take this session over, and an answer that is
                 // fetched again comes past the ring in which the goodbye will stand.
-                let unanswered = self.logons > self.logons_answered || connection.in_flight > 0;
-                if unanswered || !self.publish(connection, head, &[], &Extra::NONE) {
+                let behind = *connection.logout_behind.get_or_insert(self.logons);
+                if behind > self.logons_answered || connection.in_flight > 0 {
+                    connection.waits = true;
+                    return false;
+                }
+                if !self.publish(connection, head, &[], &Extra::NONE) {
                     return false;
                 }
                 // The session ends here; that the connection ends too is no second end.
@@ -543,9 +599,17 @@ impl<D: Door> Gateway<D> {
         true
     }
 
-    /// Hands verdicts on signatures to the connections that wait for them.
+    /// Hands signatures to the verifier, and its verdicts to the connections that wait for them.
     fn verdicts(&mut self) -> usize {
         let mut count = 0;
+        while let Some(job) = self.unverified.front().copied() {
+            let wanted = self.connection(job.origin).is_some();
+            if wanted && !self.verifier.submit(job) {
+                break;
+            }
+            self.unverified.pop_front();
+            count += 1;
+        }
         while let Some((origin, good)) = self.verifier.verdict() {
             count += 1;
             if let Some(connection) = self.connection(origin) {
@@ -555,6 +619,16 @@ impl<D: Door> Gateway<D> {
             }
         }
         count
+    }
+
+    /// Lets those who wait for what others do try again.
+    fn wake_waiting(&mut self) {
+        for slot in std::mem::take(&mut self.waiting) {
+            if let Some(Some(connection)) = self.connections.get_mut(slot as usize) {
+                connection.waits = false;
+                self.list(slot);
+            }
+        }
     }
 
     /// The connection that an origin names, if it still is that one.
@@ -599,6 +673,9 @@ impl<D: Door> Gateway<D> {
             self.lost.pop_front();
             count += 1;
         }
+        if count > 0 && self.lost.is_empty() {
+            self.wake_waiting();
+        }
         count
     }
 
@@ -614,14 +691,11 @@ impl<D: Door> Gateway<D> {
             let over = connection.state == State::Closing
                 && connection.in_flight == 0
                 && connection.pending() == 0;
-            if flushed == Flushed::All
-                && self.pool.len() < POOL_MAX
-                && let Some(buffer) = connection.take_buffer()
-            {
-                self.pool.push(buffer);
-            }
-            if flushed == Flushed::Broken || too_slow || over {
+            connection.return_buffer(&mut self.pool);
+            if flushed == Flushed::Broken || too_slow {
                 self.close(slot);
+            } else if over {
+                self.finish(slot);
             } else {
                 // What was held back because too much was pending may go on.
                 self.list(slot);
@@ -631,6 +705,25 @@ impl<D: Door> Gateway<D> {
         count
     }
 
+    /// Tells a peer that all is sent. Its session, if it has one still, is lost with that.
+    fn finish(&mut self, slot: u32) {
+        let Some(Some(connection)) = self.connections.get_mut(slot as usize) else { return };
+        connection.state = State::Finished;
+        connection.finished_ms = self.now_ms;
+        connection.readable = true;
+        connection.inbound = Vec::new();
+        let gone = connection.stream.finish().is_err();
+        let (session, origin) = (connection.session, connection.origin);
+        if self.sessions.get(&session.0) == Some(&origin) {
+            self.lose_session(session, origin);
+        }
+        if gone {
+            self.close(slot);
+        } else {
+            self.list(slot);
+        }
+    }
+
     /// Closes connections that are too slow or too quiet.
     fn sweep(&mut self) {
         if self.now_ms < self.next_sweep_ms {
@@ -638,7 +731,6 @@ impl<D: Door> Gateway<D> {
         }
         self.next_sweep_ms = self.now_ms + SWEEP_MS;
         self.door_ready = true;
-        self.knock_again = false;
         for slot in 0..self.connections.len() as u32 {
             let Some(connection) = &self.connections[slot as usize] else { continue };
             let full_ms =
@@ -651,6 +743,7 @@ impl<D: Door> Gateway<D> {
                 State::Live | State::Closing => {
                     (connection.received_ms, 2 * self.limits.idle_timeout_ms)
                 }
+                State::Finished => (connection.finished_ms, FINISHED_MS),
             };
             let quiet_ms = self.now_ms.saturating_sub(since_ms);
             let blocked_ms =
@@ -661,6 +754,23 @@ impl<D: Door> Gateway<D> {
             if idle || slow_ms > self.limits.slow_reader_timeout_ms {
                 self.close(slot);
             }
+        }
+    }
+
+    /// Tells every peer that all is sent, and ends when they are gone or have had their time.
+    fn say_goodbye(&mut self) {
+        for slot in 0..self.connections.len() as u32 {
+            let connection = self.connections[slot as usize].as_ref();
+            if connection.is_some_and(|connection| connection.state != State::Finished) {
+                self.sessions.remove(&connection.map_or(0, |connection| connection.session.0));
+                self.finish(slot);
+            }
+        }
+        if self.connection_count() == 0 {
+            // From here on nothing is published: what comes after would be sequenced by stages that
+            // may have ended.
+            self.ended = true;
+            self.wiring.drained.set(Sequence(1));
         }
     }
 
@@ -710,10 +820,7 @@ impl<D: Door> Agent for Gateway<D> {
         let done = self.deliver() + self.deliver_found() + self.flush();
         self.sweep();
         if self.stopping && self.is_drained() {
-            // From here on nothing is published: what comes after would be sequenced by stages that
-            // may have ended.
-            self.ended = true;
-            self.wiring.drained.set(Sequence(1));
+            self.say_goodbye();
         }
         done
     }

@@ -142,6 +142,35 @@ fn a_stop_answers_what_was_sent_and_says_goodbye() {
 }
 
 #[test]
+fn a_stop_delivers_every_answer_to_a_client_that_goes_on_sending() {
+    let home = Home::new();
+    let node = home.start(&["ack.policy=memory"]);
+    let mut peer = node.log_on(Who::Operator, "flood");
+    let frames: Vec<u8> =
+        (0..40_000).flat_map(|_| peer.draft_order(Order::new(2, 1, BUY, 1, 1)).seal()).collect();
+    let mut sender = peer.stream.try_clone().expect("a socket");
+    // What is sent behind the end is lost, and may find the connection closed.
+    let sending = std::thread::spawn(move || sender.write_all(&frames).ok());
+    let first = peer.next();
+    node.terminate();
+    let mut sequences = vec![answer(first).sequence];
+    let mut farewells = 0;
+    for message in peer.until_closed() {
+        match message.body {
+            Body::Answer(answer) => sequences.push(answer.sequence),
+            Body::Notice { kind: 3, .. } => farewells += 1,
+            Body::Reject { reason: 25, .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let stopped = node.stopped();
+    sending.join().expect("the sender ends");
+    assert_eq!(farewells, 1);
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "in order, without a gap");
+    assert_eq!(*sequences.last().expect("answers"), stopped["sequence"], "all that was journaled");
+}
+
+#[test]
 fn clients_that_never_pause_do_not_put_a_stop_off() {
     let home = Home::new();
     let node = home.start(&["ack.policy=memory"]);

@@ -5,7 +5,7 @@
 //! together with the last bytes. A read that returns less than it could has emptied the socket.
 
 use super::random::Random;
-use openoutcry::gateway::connection::Door;
+use openoutcry::gateway::connection::{Door, Stream};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +27,7 @@ pub(crate) struct Pipe {
     blocked: bool,
     /// What the server wrote since anybody looked.
     fresh: Vec<u8>,
+    server_finished: bool,
     server_closed: bool,
     token: Option<usize>,
     readable: bool,
@@ -55,6 +56,7 @@ impl Pipe {
             room,
             blocked: false,
             fresh: Vec::new(),
+            server_finished: false,
             server_closed: false,
             token: None,
             readable: false,
@@ -148,9 +150,10 @@ impl Wire {
         std::mem::take(&mut self.lock().fresh)
     }
 
-    /// The server closed the connection; what it sent before can still be read.
+    /// The server sends nothing more; what it sent before can still be read.
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().server_closed
+        let pipe = self.lock();
+        pipe.server_finished || pipe.server_closed
     }
 
     /// Nothing is on its way to the server, in its socket or told to it.
@@ -208,9 +211,26 @@ impl Write for SimStream {
     }
 }
 
+impl Stream for SimStream {
+    fn finish(&mut self) -> io::Result<()> {
+        let mut pipe = self.0.lock();
+        if pipe.reset {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        pipe.server_finished = true;
+        Ok(())
+    }
+}
+
 impl Drop for SimStream {
     fn drop(&mut self) {
-        self.0.lock().server_closed = true;
+        let mut pipe = self.0.lock();
+        pipe.server_closed = true;
+        // A socket that is closed with unread bytes resets the connection, and a reset takes what the
+        // client has not received.
+        if !pipe.arrived.is_empty() {
+            pipe.to_client.clear();
+        }
     }
 }
 
