@@ -478,7 +478,7 @@ impl Conversation {
 
     /// Answers the challenge.
     fn log_on(&mut self, challenge: &Challenge) {
-        self.frame_max = challenge.frame_max as usize;
+        self.frame_max = (challenge.frame_max as usize).min(FRAME_MAX_BYTES);
         self.resumes = self.resume_from != 0;
         let logon = Logon {
             nonce: challenge.nonce,

@@ -32,7 +32,8 @@ impl Exchange {
         assert!(levels == self.levels.count(), "no level is lost");
         assert!(self.levels.fork_count() <= forks_max, "no fork is lost");
         for account in 0..self.accounts.ids().count() as u32 {
-            for order in self.orders.of_account(account, OrderId(0)) {
+            let all = self.orders.of_account(account, OrderId(0));
+            for order in all.into_iter().flatten() {
                 let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
                 let rules = &self.rules[cold.instrument() as usize];
                 let price = self.price_of(order);

@@ -17,6 +17,9 @@ use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
 };
 
+/// Orders that are looked at from either end of an account's list to find where a page begins.
+const PAGE_STEPS_MAX: usize = 1 << 14;
+
 /// What matching needs of an order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hot {
@@ -293,27 +296,42 @@ impl Orders {
 
     /// Live orders of an account with ids above `after`, oldest first.
     ///
-    /// Where `after` is no longer live the list is walked from its oldest order, so that a page
-    /// costs at most the account's own live orders.
-    pub(super) fn of_account(&self, account: u32, after: OrderId) -> impl Iterator<Item = u32> {
+    /// Where `after` is no longer live the list is walked from both of its ends at once, at most
+    /// [`PAGE_STEPS_MAX`] orders from each; `None` where that did not find the place.
+    pub(super) fn of_account(
+        &self,
+        account: u32,
+        after: OrderId,
+    ) -> Option<impl Iterator<Item = u32>> {
         let mut at = match self.find(after) {
             Some(order) if self.hot(order).account == account => self.cold(order).newer,
-            _ => {
-                let mut at = self.lists[account as usize].oldest;
-                while at != NONE && self.hot(at).id <= after.0 {
-                    at = self.cold(at).newer;
-                }
-                at
-            }
+            _ => self.first_behind(account, after)?,
         };
-        std::iter::from_fn(move || {
+        Some(std::iter::from_fn(move || {
             let order = at;
             if order == NONE {
                 return None;
             }
             at = self.cold(order).newer;
             Some(order)
-        })
+        }))
+    }
+
+    /// The account's oldest order with an id above `after`, or [`NONE`].
+    fn first_behind(&self, account: u32, after: OrderId) -> Option<u32> {
+        let list = &self.lists[account as usize];
+        let (mut older, mut newer, mut behind) = (list.oldest, list.newest, NONE);
+        for _ in 0..PAGE_STEPS_MAX {
+            if older == NONE || self.hot(older).id > after.0 {
+                return Some(older);
+            }
+            if self.hot(newer).id <= after.0 {
+                return Some(behind);
+            }
+            behind = newer;
+            (older, newer) = (self.cold(older).newer, self.cold(newer).older);
+        }
+        None
     }
 
     /// Checks slab, indexes and lists against each other.
@@ -334,7 +352,8 @@ impl Orders {
         let mut named = 0;
         for account in 0..self.lists.len() as u32 {
             let (mut older, mut last_id) = (NONE, 0);
-            for order in self.of_account(account, OrderId(0)) {
+            let all = self.of_account(account, OrderId(0)).expect("it begins with the oldest");
+            for order in all {
                 let (hot, cold) = (self.hot(order), self.cold(order));
                 assert!(hot.account == account);
                 assert!(hot.id > last_id, "an account's list is in order of id");
@@ -416,7 +435,8 @@ mod tests {
             (10..14).map(|id| orders.open(&resting(id, u32::from(id == 12), 0))).collect();
         orders.close(handles[0]);
         let ids = |after| {
-            orders.of_account(0, OrderId(after)).map(|order| orders.hot(order).id).collect()
+            let page = orders.of_account(0, OrderId(after)).expect("the list is short");
+            page.map(|order| orders.hot(order).id).collect()
         };
         let (all, rest): (Vec<u64>, Vec<u64>) = (ids(0), ids(11));
         assert_eq!((all, rest), (vec![11, 13], vec![13]));

@@ -110,7 +110,8 @@ impl Exchange {
     /// [`QUERY_ROWS_MAX`] of them; orders in order of id. Both vectors are emptied first.
     ///
     /// # Errors
-    /// [`RejectReason::UnknownAccount`].
+    /// [`RejectReason::UnknownAccount`]; [`RejectReason::UnknownOrder`] where `after` is no longer live
+    /// and lies so deep in a long list that its place is not found: ask behind a live order.
     pub fn account(
         &self,
         account: AccountId,
@@ -127,7 +128,8 @@ impl Exchange {
             let known = all.filter(|balance| balance.available.0 != 0 || balance.frozen.0 != 0);
             balances.extend(known.take(QUERY_ROWS_MAX));
         }
-        let mut live = self.orders.of_account(account, after);
+        let live = self.orders.of_account(account, after);
+        let mut live = live.ok_or(RejectReason::UnknownOrder)?;
         orders.extend(live.by_ref().take(QUERY_ROWS_MAX).map(|order| self.row(order)));
         Ok(live.next().is_some())
     }

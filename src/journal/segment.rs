@@ -231,17 +231,18 @@ impl Preparer {
         if self.abandoned || self.sender.is_full() {
             return Ok(0);
         }
-        match self.step() {
-            Ok(()) => {
-                self.space.set(false);
-                Ok(1)
-            }
+        match self.extend() {
+            Ok(()) => self.space.set(false),
             Err(error) if is_no_space(&error) => {
                 self.space.set(true);
-                Ok(0)
+                return Ok(0);
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        // Want of space is a state only while blocks are asked for. A sync that fails, for whatever
+        // reason, may have lost what it was to keep: the next one would say "done" all the same.
+        self.finish()?;
+        Ok(1)
     }
 
     /// True where nothing is to be prepared: enough is ready, or the writer is gone.
@@ -265,7 +266,8 @@ impl Preparer {
         Ok(())
     }
 
-    fn step(&mut self) -> io::Result<()> {
+    /// Asks for blocks and fills them, one step.
+    fn extend(&mut self) -> io::Result<()> {
         if self.in_work.is_none() {
             self.in_work = Some(self.begin()?);
         }
@@ -281,10 +283,17 @@ impl Preparer {
             work.file.allocate(work.done, step)?;
             // Written back as it grows and synced once: a sync for every step would make as many
             // commits of the file system and flushes of the disk, for which the journal's own wait.
-            work.file.start_write_back(work.done)?;
+            // A hint: where it is refused the sync below does the same, later.
+            let _ = work.file.start_write_back(work.done);
             work.done += step;
         }
-        if work.done >= size {
+        Ok(())
+    }
+
+    /// Syncs the segment where it is whole, and hands it over.
+    fn finish(&mut self) -> io::Result<()> {
+        let size = self.log.segment_size;
+        if let Some(work) = self.in_work.as_ref().filter(|work| work.done >= size) {
             work.file.sync_data()?;
             self.log.storage.sync_dir(&self.log.dir)?;
             let work = self.in_work.take().expect("it was in work above");
@@ -300,8 +309,9 @@ impl Preparer {
         if let Some(index) = self.found.front().copied() {
             let file = self.log.open(&self.log.segment_path(index))?;
             self.found.pop_front();
-            // What is there is zeros (recovery looked); what is missing is allocated step by step.
-            let done = file.len()?;
+            // What is there reads as zeros (recovery looked), but a power cut may have left blocks that
+            // were never written, and the first write to such a block makes its sync slow.
+            let done = 0;
             return Ok(InWork { index, file, done });
         }
         let index = self.next_index;

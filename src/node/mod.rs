@@ -191,8 +191,7 @@ impl Node {
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
             stop: Arc::new(ExitProcess),
         };
-        warm(&mut booted.state)
-            .map_err(|source| StartError::Thread { thread: "warm".into(), source })?;
+        warm(&mut booted.state);
         let (agents, cursors, remains) = Stages::connect(booted, &logs, parts).into_agents();
         let stop = Arc::new(Stop::default());
         let unparkers = parkers.values().map(Parker::unparker).collect();
@@ -289,15 +288,31 @@ fn limits(config: &Config) -> gateway::Limits {
     }
 }
 
+/// Memory that is made resident at start, at most.
+const WARM_MAX_BYTES: usize = 256 * 1024 * 1024;
+
 /// Makes the large tables resident, on a thread that ends with that: neither the start nor the first
-/// orders wait for it.
-fn warm(state: &mut State) -> io::Result<()> {
+/// orders wait for it. Tables beyond [`WARM_MAX_BYTES`] are left to fill as they are used, and where
+/// there is no thread to be had all are.
+fn warm(state: &mut State) {
     state.order.dedupe.end_replay();
     let regions = [state.order.dedupe.memory(), state.exchange.memory()];
-    std::thread::Builder::new()
+    let mut left = WARM_MAX_BYTES;
+    let regions: Vec<Region> = regions
+        .into_iter()
+        .flatten()
+        .take_while(|region| {
+            let fits = region.size_bytes() <= left;
+            left = left.saturating_sub(region.size_bytes());
+            fits
+        })
+        .collect();
+    let warming = std::thread::Builder::new()
         .name("warm".into())
-        .spawn(move || regions.as_flattened().iter().for_each(Region::make_resident))
-        .map(drop)
+        .spawn(move || regions.iter().for_each(Region::make_resident));
+    if let Err(error) = warming {
+        tracing::warn!(%error, "no thread to make tables resident; they become so with use");
+    }
 }
 
 /// A place to sleep for each thread of the plan, by its name.
