@@ -140,6 +140,7 @@ impl Crew {
     }
 
     fn run(mut self, stop: &Stop) {
+        let _guard = AbortOnPanic;
         if let Some(core) = self.core {
             thread::pin(&self.name, core);
         }
@@ -227,6 +228,18 @@ impl Crew {
                 // A deadline that passed is no sign of traffic.
                 events.iter().any(|event| is_wake(event.token()))
             }
+        }
+    }
+}
+
+/// A stage that broke an invariant must not leave the others running around the hole: the process
+/// ends, whatever the profile it was built with says of panics.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
         }
     }
 }

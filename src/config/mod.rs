@@ -241,10 +241,16 @@ section! {
         batch: Core = Core::Any, Rule::Core;
         /// Sockets, in the dedicated layout.
         gateway: Core = Core::Any, Rule::Core;
+        /// The sequencer, in the dedicated layout.
+        sequencer: Core = Core::Any, Rule::Core;
         /// Journal and sync, in the dedicated layout.
         journal: Core = Core::Any, Rule::Core;
-        /// Helper threads: event log, segment preparation.
+        /// Event log, reject log, original answers.
         helper: Core = Core::Any, Rule::Core;
+        /// Segments prepared ahead.
+        segments: Core = Core::Any, Rule::Core;
+        /// Signatures.
+        verify: Core = Core::Any, Rule::Core;
     }
 }
 

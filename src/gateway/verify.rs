@@ -6,6 +6,7 @@
 use crate::keys;
 use crate::message::Origin;
 use crate::ring::Unparker;
+use crate::sys::thread;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::io;
 
@@ -52,15 +53,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the worker; `gateway` is woken for every verdict.
+    /// Starts the worker, pinned to `core` if one is given; `gateway` is woken for every verdict.
     ///
     /// # Errors
     /// Where the operating system cannot start a thread.
-    pub fn start(gateway: Unparker) -> io::Result<Worker> {
+    pub fn start(gateway: Unparker, core: Option<usize>) -> io::Result<Worker> {
         let (jobs, queue) = bounded::<Job>(JOBS_MAX);
         // As many places as there can be jobs, one in hand included: the worker never waits here.
         let (answers, verdicts) = bounded(JOBS_MAX + 1);
         let thread = std::thread::Builder::new().name("verify".into()).spawn(move || {
+            if let Some(core) = core {
+                thread::pin("verify", core);
+            }
             for job in queue {
                 if answers.send((job.origin, is_good(&job))).is_err() {
                     return;
@@ -143,7 +147,7 @@ mod tests {
     #[test]
     fn the_worker_answers_every_job_it_took() {
         let parker = Parker::new().expect("a poll");
-        let mut worker = Worker::start(parker.unparker()).expect("a thread");
+        let mut worker = Worker::start(parker.unparker(), None).expect("a thread");
         let jobs = 50;
         let taken = (0..jobs).filter(|number| worker.submit(job(*number))).count();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

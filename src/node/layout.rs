@@ -87,7 +87,12 @@ pub struct Plan {
     pub cores: usize,
     /// Its threads.
     pub threads: Vec<ThreadPlan>,
+    /// Core of the thread that checks signatures, which drives no stage.
+    pub verify_core: Option<usize>,
 }
+
+/// Name of the thread that checks signatures.
+pub const VERIFY: &str = "verify";
 
 /// The layout for this configuration on a machine with `cores`.
 #[must_use]
@@ -98,7 +103,8 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
         LayoutWord::Dedicated => true,
     };
     let threads = if dedicated { dedicated_threads(config) } else { compact_threads(config) };
-    let mut plan = Plan { name: if dedicated { "dedicated" } else { "compact" }, cores, threads };
+    let name = if dedicated { "dedicated" } else { "compact" };
+    let mut plan = Plan { name, cores, threads, verify_core: None };
     plan.place(config);
     plan
 }
@@ -202,34 +208,35 @@ impl Plan {
     /// followers share the last one, away from the hot threads. One core is shared unpinned.
     fn place(&mut self, config: &Config) {
         let cores = self.cores;
+        let last = (cores > 1).then(|| cores - 1);
         let mut next = 0;
         for thread in &mut self.threads {
             let hot = !thread.follows;
-            let automatic = match cores {
-                0 | 1 => None,
-                _ if hot && next < cores - 1 => Some(next),
-                _ if hot => None,
-                _ => Some(cores - 1),
-            };
+            let automatic = if hot { Some(next).filter(|core| Some(*core) < last) } else { last };
             next += usize::from(hot);
-            thread.core = match configured(config, thread.name) {
-                Core::Any => automatic,
-                Core::Number(core) => Some(usize::from(core)),
-            };
+            thread.core = configured(config, thread.name).or(automatic);
         }
+        self.verify_core = configured(config, VERIFY).or(last);
     }
 }
 
-fn configured(config: &Config, thread: &str) -> Core {
+fn configured(config: &Config, thread: &str) -> Option<usize> {
     let core = &config.threads.core;
-    match thread {
+    let core = match thread {
         "critical" => core.critical,
         "normal" => core.normal,
         "batch" => core.batch,
         "gateway" => core.gateway,
         "journal" => core.journal,
-        "helper" | "segments" => core.helper,
-        _ => Core::Any,
+        "sequencer" => core.sequencer,
+        "helper" => core.helper,
+        "segments" => core.segments,
+        VERIFY => core.verify,
+        other => unreachable!("no layout has a thread {other}"),
+    };
+    match core {
+        Core::Any => None,
+        Core::Number(core) => Some(usize::from(core)),
     }
 }
 
@@ -247,7 +254,8 @@ impl fmt::Display for Plan {
             let stages = stages.join(" > ");
             write!(f, "\n  {:<10} core {core:<4} {idle:<6} {stages}", thread.name)?;
         }
-        Ok(())
+        let core = self.verify_core.map_or("any".to_owned(), |core| core.to_string());
+        write!(f, "\n  {VERIFY:<10} core {core:<4} park   signatures")
     }
 }
 
@@ -333,6 +341,7 @@ mod tests {
         assert_eq!(plan.name, "compact");
         let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
         assert_eq!(cores, [Some(0), Some(1), Some(1), Some(1), Some(1)]);
+        assert_eq!(plan.verify_core, Some(1), "a flood of signatures stays away from the lane");
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Node {
             .map_err(|source| StartError::Listen { address, source })?;
         let native = door.address().map_err(|source| StartError::Listen { address, source })?;
         let report = report(native, &booted);
-        let verifier = Worker::start(home.unparker())
+        let verifier = Worker::start(home.unparker(), plan.verify_core)
             .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
         let parts = Parts {
             door,
@@ -191,7 +191,7 @@ impl Node {
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
             stop: Arc::new(ExitProcess),
         };
-        warm(&mut booted.state);
+        warm(&mut booted.state, plan.verify_core);
         let (agents, cursors, remains) = Stages::connect(booted, &logs, parts).into_agents();
         let stop = Arc::new(Stop::default());
         let unparkers = parkers.values().map(Parker::unparker).collect();
@@ -294,7 +294,7 @@ const WARM_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// Makes the large tables resident, on a thread that ends with that: neither the start nor the first
 /// orders wait for it. Tables beyond [`WARM_MAX_BYTES`] are left to fill as they are used, and where
 /// there is no thread to be had all are.
-fn warm(state: &mut State) {
+fn warm(state: &mut State, core: Option<usize>) {
     state.order.dedupe.end_replay();
     let regions = [state.order.dedupe.memory(), state.exchange.memory()];
     let mut left = WARM_MAX_BYTES;
@@ -307,9 +307,12 @@ fn warm(state: &mut State) {
             fits
         })
         .collect();
-    let warming = std::thread::Builder::new()
-        .name("warm".into())
-        .spawn(move || regions.iter().for_each(Region::make_resident));
+    let warming = std::thread::Builder::new().name("warm".into()).spawn(move || {
+        if let Some(core) = core {
+            thread::pin("warm", core);
+        }
+        regions.iter().for_each(Region::make_resident);
+    });
     if let Err(error) = warming {
         tracing::warn!(%error, "no thread to make tables resident; they become so with use");
     }

@@ -223,8 +223,10 @@ fn an_idle_node_rests() {
     let mut peer = node.log_on(Who::Operator, "quiet");
     peer.order(Order::new(2, 1, BUY, 1, 1));
     assert_eq!(peer.next_within(Duration::from_secs(1)), Next::Quiet);
-    let before = node.cpu_ticks();
+    let (ticks, sleeps) = (node.cpu_ticks(), node.sleeps());
     assert_eq!(peer.next_within(Duration::from_secs(2)), Next::Quiet);
-    let used = node.cpu_ticks() - before;
-    assert!(used < 40, "{used} hundredths of a second in two seconds");
+    let (ticks, sleeps) = (node.cpu_ticks() - ticks, node.sleeps() - sleeps);
+    assert!(ticks < 10, "{ticks} hundredths of a second in two seconds");
+    // A thread that looked every millisecond would hardly show in its processor time.
+    assert!(sleeps < 300, "its threads fell asleep {sleeps} times in two seconds");
 }
