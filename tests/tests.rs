@@ -9,6 +9,7 @@ mod cli_replay;
 mod config;
 mod demo;
 mod exchange;
+mod fuzz;
 mod gateway;
 mod journal;
 mod journal_crash;

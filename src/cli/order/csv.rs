@@ -325,4 +325,16 @@ mod tests {
         let both = parse("action\nnew\ncancel\n").expect_err("two lines are wrong");
         assert_eq!(both.iter().map(|error| error.line).collect::<Vec<_>>(), [2, 3]);
     }
+
+    #[test]
+    fn no_text_makes_the_reader_panic() {
+        let columns =
+            "action,account,symbol,side,type,tif,price,quantity,client_order_id,amount,asset";
+        let cell = "new|cancel|deposit|buy|limit|gtc|-?[0-9.]{0,25}|\\PC{0,8}|\"|,|\n";
+        let rows = proptest::collection::vec(cell, 0..60);
+        proptest::proptest!(|(rows in rows, header in proptest::bool::ANY)| {
+            let text = if header { format!("{columns}\n{}", rows.join(",")) } else { rows.join(",") };
+            let _ = parse(&text);
+        });
+    }
 }
