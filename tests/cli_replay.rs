@@ -296,3 +296,17 @@ fn a_record_that_this_release_does_not_apply_is_named_and_nothing_is_served_behi
     let before = last.0.to_string();
     assert_eq!(good(dir.path(), &["replay", "--to", &before])["sequence"], last.0);
 }
+
+#[test]
+fn a_node_does_not_start_on_a_damaged_journal() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    node.stop();
+    let path = segment(dir.path(), "commands");
+    flip(&path, |bytes| find(bytes, b"find-me-in-the-file") - 2000);
+    let damaged = std::fs::read(&path).expect("a segment");
+    let serve = ["serve", "--set", "gateway.native.listen=127.0.0.1:0"];
+    refused(dir.path(), &serve, 12, &["damage in segment 0", "offset", "sequence"]);
+    assert!(std::fs::read(&path).expect("a segment") == damaged, "nothing was changed");
+}

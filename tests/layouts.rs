@@ -1,4 +1,4 @@
-//! A real node whose every ring has two slots, in every layout: whatever can be full is full all the
+//! A real node in its layouts, and with every ring of two slots: whatever can be full is full all the
 //! time, and still each command is answered once, and the journal gives the same state again.
 
 use crate::support::{Served, dir, good};
@@ -57,4 +57,16 @@ fn queues_of_two_say_busy_and_still_answer_everybody() {
     assert_eq!(loaded["acknowledged"].as_u64().expect("a number") + busy, 1000);
     let stopped = node.stop();
     assert_eq!(good(dir.path(), &["replay"])["state_hash"], stopped["state_hash"]);
+}
+
+#[test]
+fn a_core_that_does_not_exist_is_warned_of_and_the_node_serves() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &["--set", "threads.core.batch=999"]);
+    let load = ["load", "--connections", "1", "--window", "1", "--commands", "10"];
+    assert_eq!(good(dir.path(), &load)["acknowledged"], 10);
+    node.stop();
+    let log = std::fs::read_to_string(dir.path().join("serve.log")).expect("a log");
+    let warned = log.lines().any(|line| line.contains("WARN") && line.contains("999"));
+    assert!(warned, "{log}");
 }
