@@ -6,6 +6,7 @@ mod allocation;
 mod cli;
 mod cli_order;
 mod cli_replay;
+mod cli_serve;
 mod config;
 mod demo;
 mod exchange;

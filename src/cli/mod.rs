@@ -23,6 +23,7 @@ mod order;
 pub mod output;
 mod replay;
 mod serve;
+mod signals;
 mod venue;
 
 use crate::config::{ConfigError, Loaded, Sources, load};

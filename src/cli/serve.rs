@@ -1,5 +1,6 @@
 //! `outcry serve`: runs a node until it is told to stop.
 
+use super::signals::Signals;
 use super::{Failure, Global, Outcome};
 use crate::config::{Config, Loaded};
 use crate::endpoint::Endpoint;
@@ -10,8 +11,6 @@ use crate::node::{Ended, Node, Report, StartError};
 use crate::types::Role;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +22,11 @@ const DEMO_KEY: &str = "keys/demo.key";
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry serve\n  outcry serve --data-dir /var/lib/outcry --set ack.policy=memory\n  \
-                   outcry serve --json --set gateway.native.listen=127.0.0.1:0"
+                   outcry serve --json --set gateway.native.listen=127.0.0.1:0",
+    after_help = "Ctrl-C and SIGTERM stop the node: it takes nothing new, finishes, releases and syncs \
+                  what is sequenced, and ends with status 0. A second one ends it at once; so does the \
+                  first one while it is still recovering, for recovery may be cut anywhere and begins \
+                  again at the next start. The status is then 130 for Ctrl-C and 143 for SIGTERM."
 )]
 pub(super) struct Args {
     /// Starts although the machine's clock is more than 10 s behind the journal
@@ -73,12 +76,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     std::fs::create_dir_all(&data_dir).map_err(|error| {
         Failure::usage(format_args!("cannot create {}: {error}", data_dir.display()))
     })?;
-    // Before the node starts its threads: whoever stops it at once finds a handler.
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::usage(format_args!("cannot handle signals: {error}")))?;
+    // Before anything that can take long: whoever stops it at once finds a handler.
+    let signals = Signals::listen()?;
     let key = demo_key(&mut config, &data_dir)?;
     let node = start(&config, &data_dir)?;
-    announce(global, &config, &node.report, key.as_deref());
+    signals.ready();
     let endpoint = Endpoint {
         node: config.node.name.clone(),
         pid: std::process::id(),
@@ -86,18 +88,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         policy: config.ack.policy.to_string(),
         key,
     };
+    // Before the ready line: who waited for that line finds the file.
     if let Err(error) = endpoint.write(&data_dir) {
         tracing::warn!(%error, "cannot write endpoint.json: commands on this machine need --connect");
     }
-    signals.forever().next();
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                std::process::exit(130);
-            }
-        })
-        .map_err(|error| Failure::usage(format_args!("cannot start a thread: {error}")))?;
+    announce(global, &config, &node.report, endpoint.key.as_deref());
+    signals.wait();
     tracing::info!("stopping: finishing what is sequenced; once more to stop at once");
     let ended = node.stop(Duration::from_secs(config.node.shutdown_timeout_s));
     Endpoint::remove(&data_dir);
