@@ -1,6 +1,8 @@
 //! The real binary on loopback, for tests: a node that is stopped with its value, commands and their
 //! output.
 
+pub(crate) mod mute;
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
