@@ -293,8 +293,21 @@ fn nothing_of_a_file_is_sent_unless_all_of_it_is_good() {
     let rows = json(dir.path(), &file, 1);
     let summary = rows.last().expect("a summary");
     assert_eq!(summary["sent"], 3);
-    assert_eq!(summary["acknowledged"], 1);
+    assert_eq!((&summary["acknowledged"], &summary["unanswered"]), (&3.into(), &0.into()));
     assert_eq!(summary["rejected"], json!({"InvalidQuantity": 1, "UnknownAccount": 1}));
+
+    // A message id that another command has used gets no sequence: it is refused, not acknowledged.
+    let one = |price: u64| write(&format!("{header}new,2,BTC-USDT,buy,{price},1\n"));
+    let named = [&file[..], &["--message-ids", "monday"]].concat();
+    one(10);
+    json(dir.path(), &named, 0);
+    one(11);
+    let summary = json(dir.path(), &named, 1).pop().expect("a summary");
+    assert_eq!((&summary["sent"], &summary["acknowledged"]), (&1.into(), &0.into()));
+    assert_eq!(
+        (&summary["rejected"], &summary["unanswered"]),
+        (&json!({"IdReused": 1}), &0.into())
+    );
     node.stop();
 }
 
