@@ -1,6 +1,7 @@
 //! `serve` as an operator meets it: what is written when, signals, keys, directories.
 
-use crate::support::{PATIENCE, command, dir, signal, wait};
+use crate::support::{PATIENCE, Served, command, dir, good, refused, signal, wait};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -98,4 +99,83 @@ fn the_first_signal_ends_a_node_that_is_not_ready() {
         assert_eq!(stdout, "");
         assert!(stderr.contains("before the node was ready"), "{stderr}");
     }
+}
+
+fn log(dir: &Path) -> String {
+    std::fs::read_to_string(dir.join("serve.log")).expect("stderr of the node")
+}
+
+#[test]
+fn a_key_that_the_venue_does_not_know_is_not_offered() {
+    let dir = dir();
+    let key = dir.path().join("journal/keys/demo.key");
+    let node = Served::start(dir.path(), &[]);
+    assert_eq!(node.ready["key"], key.display().to_string());
+    node.stop();
+    let kept = dir.path().join("kept.key");
+    std::fs::rename(&key, &kept).expect("a writable directory");
+
+    let missing = Served::start(dir.path(), &[]);
+    assert_eq!(missing.ready["key"], Value::Null);
+    assert!(!key.exists(), "a key that cannot log on is not made");
+    let warned = log(dir.path());
+    for words in ["demo.key is missing", "Restore the file", "another --data-dir"] {
+        assert!(warned.contains(words), "{words}: {warned}");
+    }
+    refused(dir.path(), &["book", "BTC-USDT"], 2, &["--key FILE is needed"]);
+    refused(dir.path(), &["load", "--commands", "1"], 2, &["--key FILE is needed"]);
+    // Whoever has the venue's key goes on as before.
+    good(dir.path(), &["book", "BTC-USDT", "--key", "kept.key"]);
+    missing.stop();
+
+    good(dir.path(), &["keygen", "journal/keys/demo.key"]);
+    let other = Served::start(dir.path(), &[]);
+    assert_eq!(other.ready["key"], Value::Null);
+    assert!(log(dir.path()).contains("demo.key holds another key"), "{}", log(dir.path()));
+    other.stop();
+
+    std::fs::rename(&kept, &key).expect("a writable directory");
+    let restored = Served::start(dir.path(), &[]);
+    assert_eq!(restored.ready["key"], key.display().to_string());
+    assert!(!log(dir.path()).contains("differs"), "{}", log(dir.path()));
+    restored.stop();
+}
+
+#[test]
+fn keys_are_asked_for_only_where_the_journal_has_none() {
+    let dir = dir();
+    let open = ["--set", "gateway.native.listen=0.0.0.0:0"];
+    refused(dir.path(), &[&["serve"], &open[..]].concat(), 2, &["genesis.keys is empty"]);
+    Served::start(dir.path(), &[]).stop();
+    Served::start(dir.path(), &open).stop();
+}
+
+#[test]
+fn an_edit_of_the_venue_is_told_with_what_can_be_done() {
+    let dir = dir();
+    Served::start(dir.path(), &[]).stop();
+    Served::start(dir.path(), &["--set", "genesis.orders_max=7"]).stop();
+    let warned = log(dir.path());
+    for words in ["orders_max is 1048576 in the journal, 7 in the file", "has no command"] {
+        assert!(warned.contains(words), "{words}: {warned}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_has_its_own_status() {
+    let dir = dir();
+    std::fs::write(dir.path().join("file"), "").expect("a writable directory");
+    for data in ["file", "file/below", "/proc/outcry"] {
+        let args = [SERVE, &["--data-dir", data]].concat();
+        refused(dir.path(), &args, 24, &[data, "outcry explain 24"]);
+    }
+}
+
+#[test]
+fn the_layout_is_told_to_a_person_beside_a_script() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let layout = node.ready["layout"].as_str().expect("a layout").to_owned();
+    assert!(log(dir.path()).contains(&format!("layout {layout}")), "{}", log(dir.path()));
+    node.stop();
 }
