@@ -111,7 +111,7 @@ const COMMON: &[(u8, &str)] = &[
     (1, "Done, and the answer is bad: damage was found, an order was refused, or a proof failed."),
     (2, "Wrong use or configuration: the message names the option or key."),
     (3, "The node cannot be reached, or refused the request."),
-    (130, "Ended at once by a second Ctrl-C."),
+    (130, "Ended at once by Ctrl-C: a second one, or one before the node was ready."),
     (
         134,
         "Aborted: an invariant of the program was false. The log names file and line; please report it.",
@@ -120,6 +120,7 @@ const COMMON: &[(u8, &str)] = &[
         137,
         "Killed (kill -9, or out of memory). Start again: nothing acknowledged is lost under the policy disk.",
     ),
+    (143, "Ended at once by SIGTERM: a second one, or one before the node was ready."),
 ];
 
 impl StopReason {

@@ -1,17 +1,10 @@
 //! `order`, `book` and `account` against a real node.
 
+use crate::support::mute::{self, Then};
 use crate::support::{
-    Lines, PATIENCE, Served, command, dir, good, json, objects, outcry, refused, stderr, venue,
-    wait,
+    Lines, Served, command, dir, good, json, objects, outcry, refused, stderr, venue, wait,
 };
-use openoutcry::limits::FRAME_MAX_BYTES;
-use openoutcry::types::{AssetId, InstrumentId, KeyId, Role, Sequence, SessionId, TimeNs};
-use openoutcry::wire::frame_length;
-use openoutcry::wire::message::{Challenge, LogonAccepted, send};
-use openoutcry::wire::query::send_reference;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -300,8 +293,21 @@ fn nothing_of_a_file_is_sent_unless_all_of_it_is_good() {
     let rows = json(dir.path(), &file, 1);
     let summary = rows.last().expect("a summary");
     assert_eq!(summary["sent"], 3);
-    assert_eq!(summary["acknowledged"], 1);
+    assert_eq!((&summary["acknowledged"], &summary["unanswered"]), (&3.into(), &0.into()));
     assert_eq!(summary["rejected"], json!({"InvalidQuantity": 1, "UnknownAccount": 1}));
+
+    // A message id that another command has used gets no sequence: it is refused, not acknowledged.
+    let one = |price: u64| write(&format!("{header}new,2,BTC-USDT,buy,{price},1\n"));
+    let named = [&file[..], &["--message-ids", "monday"]].concat();
+    one(10);
+    json(dir.path(), &named, 0);
+    one(11);
+    let summary = json(dir.path(), &named, 1).pop().expect("a summary");
+    assert_eq!((&summary["sent"], &summary["acknowledged"]), (&1.into(), &0.into()));
+    assert_eq!(
+        (&summary["rejected"], &summary["unanswered"]),
+        (&json!({"IdReused": 1}), &0.into())
+    );
     node.stop();
 }
 
@@ -370,81 +376,11 @@ fn a_killed_node_keeps_every_answered_order() {
     node.stop();
 }
 
-/// A server that logs a client on, tells it the venue, and then falls silent.
-fn mute() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let address = listener.local_addr().expect("an address").to_string();
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a client");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let mut out = Vec::new();
-        let challenge = Challenge { nonce: [1; 32], time_ns: TimeNs(1), frame_max: 4096 };
-        send(&challenge, 0, &mut out);
-        stream.write_all(&out).expect("the client reads");
-        next(&mut stream);
-        let accepted = LogonAccepted {
-            session: SessionId(1),
-            key: KeyId(1),
-            role: Role::Operator,
-            outbound: 0,
-            sequence: Sequence(1),
-            heartbeat_interval_ms: 0,
-        };
-        out.clear();
-        send(&accepted, 0, &mut out);
-        stream.write_all(&out).expect("the client reads");
-        let reference = next(&mut stream);
-        let asset = openoutcry::genesis::Asset { id: AssetId(1), symbol: "BTC".into(), scale: 8 };
-        let instrument = openoutcry::genesis::Instrument {
-            id: InstrumentId(1),
-            symbol: "BTC-USDT".into(),
-            base: AssetId(1),
-            quote: AssetId(1),
-            price_scale: 2,
-            tick_units: 1,
-            quantity_scale: 2,
-            lot_units: 1,
-            base_per_lot: 1,
-            quote_per_tick_lot: 1,
-            quantity_min: 1,
-            quantity_max: 100,
-            price_max: 100,
-        };
-        out.clear();
-        send_reference(&[asset], &[instrument], reference, &mut out);
-        stream.write_all(&out).expect("the client reads");
-        next(&mut stream);
-        // Until the client gives up.
-        let _ = stream.read(&mut [0; 1]);
-    });
-    address
-}
-
-/// Reads a frame; its client sequence.
-fn next(stream: &mut TcpStream) -> u64 {
-    let mut bytes = Vec::new();
-    loop {
-        if let Ok(Some(length)) = frame_length(&bytes, FRAME_MAX_BYTES)
-            && bytes.len() >= length
-        {
-            let limits =
-                openoutcry::wire::OpenLimits { frame_max: FRAME_MAX_BYTES, strict_reserved: true };
-            return openoutcry::wire::Frame::open(&bytes[..length], &limits)
-                .expect("a good frame")
-                .client_sequence();
-        }
-        let mut buffer = [0; 4096];
-        let count = stream.read(&mut buffer).expect("the client sends");
-        assert!(count > 0, "the client stays");
-        bytes.extend_from_slice(&buffer[..count]);
-    }
-}
-
 #[test]
 fn without_an_answer_the_outcome_is_unknown_and_can_be_asked_for() {
     let dir = dir();
     assert_eq!(outcry(dir.path(), &["keygen", "any.key"]).status.code(), Some(0));
-    let address = mute();
+    let address = mute::server(Then::Silence);
     let line = new_order("2", "buy", "1", "1").join(" ")
         + &format!(" --connect {address} --key any.key --timeout-s 1 --message-id lost-1");
     let told = ["outcome of message lost-1 is unknown", "--message-id lost-1 --timestamp-ms "];

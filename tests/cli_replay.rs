@@ -115,6 +115,14 @@ fn a_range_of_a_replay_is_counted_and_written() {
     assert!(trade["price"].as_str().expect("decimal text").starts_with("10"));
     let result = events.last().expect("an event");
     assert_eq!((&result["event"], &result["asset"]), (&"balance".into(), &"BTC".into()));
+    // The journal's own tool shows each of them alike, and no count of lots.
+    let dump = ["journal", "dump", "--log", "events", "--from", &from, "--to", &to];
+    let mut dumped = json(dir.path(), &dump, 0);
+    assert_eq!(dumped.pop().expect("a count")["count"], events.len());
+    assert_eq!(dumped, events);
+    let results: Vec<_> = events.iter().filter(|event| event["event"] == "result").collect();
+    assert!(results.iter().all(|result| result["filled"].is_string()), "{results:?}");
+    assert!(results.iter().any(|result| result["filled"] != "0"), "orders are filled");
     // The same place by its time, and the whole journal is more.
     let time = good(dir.path(), &["replay", "--to", found["time"].as_str().expect("a time")]);
     assert_eq!(time["state_hash"], part["state_hash"]);

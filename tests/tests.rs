@@ -4,8 +4,10 @@
 
 mod allocation;
 mod cli;
+mod cli_load;
 mod cli_order;
 mod cli_replay;
+mod cli_serve;
 mod config;
 mod demo;
 mod exchange;

@@ -5,13 +5,15 @@ use super::output::{Align, Style, Table, time};
 use super::venue::Venue;
 use super::{Failure, Global, Outcome};
 use crate::event::{Event, RejectReason};
-use crate::journal::dump::{DumpRecord, describe, dump, event_json};
+use crate::journal::dump::{DumpRecord, describe, dump};
 use crate::journal::event_log::EventFollower;
 use crate::journal::format::LogKind;
 use crate::journal::info::LogInfo;
+use crate::journal::reader::{ReadError, Reader};
+use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, Report, verify};
 use crate::journal::view::{Record, Verify};
-use crate::types::Sequence;
+use crate::types::{InstrumentId, Sequence};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -333,14 +335,12 @@ impl Rows<'_> {
         true
     }
 
-    fn event(&mut self, event: &Event) -> bool {
+    fn event(&mut self, event: &Event, instrument: Option<InstrumentId>) -> bool {
         if !self.has_room(event.sequence) {
             return false;
         }
-        let Value::Object(mut map) = event_json(event) else {
-            unreachable!("an event is an object");
-        };
-        self.venue.name(&mut map, None);
+        let instrument = instrument.and_then(|id| self.venue.instrument_of(id));
+        let mut map = self.venue.event(event, instrument);
         let output = self.global.output();
         if output.is_json() {
             output.object(&map);
@@ -396,8 +396,60 @@ fn readable(row: &DumpRecord) -> String {
     line
 }
 
+/// The commands that events came from, found beside them: only the journal tells of which instrument
+/// an order was.
+struct Commands {
+    reader: Reader,
+    at: Sequence,
+    instrument: Option<InstrumentId>,
+}
+
+impl Commands {
+    /// The instrument of the command with this sequence; sequences are asked for in order. None where
+    /// it has none, and where the journal cannot be read: its events are shown all the same.
+    fn instrument(&mut self, sequence: Sequence, venue: &Venue) -> Option<InstrumentId> {
+        while self.at < sequence {
+            match self.reader.next_record(sequence) {
+                Ok(Some(record)) => {
+                    self.at = record.sequence();
+                    self.instrument = venue.instrument_of_record(&record).map(|found| found.id);
+                }
+                Ok(None) => break,
+                // It will not be readable further on either.
+                Err(_) => self.at = Sequence(u64::MAX),
+            }
+        }
+        self.instrument.filter(|_| self.at == sequence)
+    }
+}
+
+fn dump_events(
+    log: &LogDir,
+    journal: &LogDir,
+    from: Sequence,
+    to: Sequence,
+    rows: &mut Rows<'_>,
+) -> Option<ReadError> {
+    let reader = Reader::new(journal.clone(), from, Verify::Crc);
+    let mut commands = Commands { reader, at: Sequence::NONE, instrument: None };
+    let mut follower = EventFollower::new(log.clone(), from, Verify::Crc);
+    loop {
+        match follower.next_event(to) {
+            Ok(Some(event)) => {
+                let instrument = commands.instrument(event.sequence, &rows.venue);
+                if !rows.event(&event, instrument) {
+                    return None;
+                }
+            }
+            Ok(None) => return None,
+            Err(error) => return Some(error),
+        }
+    }
+}
+
 fn run_dump(args: &DumpArgs, offline: &Offline, global: &Global) -> Outcome {
-    if offline.info(LogKind::Commands)?.is_empty() {
+    let journal = offline.info(LogKind::Commands)?;
+    if journal.is_empty() {
         return Err(offline.empty());
     }
     let known = offline.info(args.log)?;
@@ -406,24 +458,17 @@ fn run_dump(args: &DumpArgs, offline: &Offline, global: &Global) -> Outcome {
     if from > to {
         return Err(Failure::usage(format_args!("--from {from} is behind --to {to}")));
     }
-    if offline.running && args.log == LogKind::Commands {
-        // What is being written now is not looked at.
-        to = to.min(known.synced_to);
+    if offline.running && args.log != LogKind::Rejects {
+        // What is being written now is not looked at, nor the events that came of it.
+        to = to.min(journal.synced_to);
     }
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut rows = Rows { global, venue: offline.venue(), count: 0, limit, next: None };
     let log = offline.log(args.log);
     let error = match args.log {
         LogKind::Events => {
-            let mut follower = EventFollower::new(log.clone(), from, Verify::Crc);
-            let to = to.min(known.last);
-            loop {
-                match follower.next_event(to) {
-                    Ok(Some(event)) if rows.event(&event) => {}
-                    Ok(_) => break None,
-                    Err(error) => break Some(error),
-                }
-            }
+            let journal = offline.log(LogKind::Commands);
+            dump_events(log, journal, from, to.min(known.last), &mut rows)
         }
         LogKind::Commands | LogKind::Rejects => {
             dump(log, from, to, &mut |record| rows.record(record)).error

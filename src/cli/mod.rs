@@ -21,8 +21,10 @@ mod man;
 mod offline;
 mod order;
 pub mod output;
+mod own_key;
 mod replay;
 mod serve;
+mod signals;
 mod venue;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
@@ -124,7 +126,7 @@ impl Global {
 /// A command that did not do what it was asked, or found what it should not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Exit status, 1 to 3.
+    /// Exit status, 1 to 3; `serve` ends with those of `fatal` too.
     pub status: u8,
     /// One sentence for stderr; empty where the result on stdout says all.
     pub message: String,

@@ -78,14 +78,18 @@ impl Offline {
     /// The venue as the journal's first batch defines it; as much of it as can be read.
     pub(super) fn venue(&self) -> Venue {
         let mut venue = Venue::default();
-        let mut reader = Reader::new(self.logs.commands.clone(), Sequence(1), Verify::Crc);
-        let Ok(Some(batch)) = reader.next_batch(Sequence(u64::MAX)) else { return venue };
-        let genesis = batch.records().filter(|record| record.kind() == RecordKind::Genesis);
-        for item in genesis.filter_map(|record| GenesisItem::decode(record.command()).ok()) {
-            venue.define(item);
-        }
+        genesis(&self.logs.commands).unwrap_or_default().into_iter().for_each(|i| venue.define(i));
         venue
     }
+}
+
+/// The items of genesis in a journal's first batch; none where that cannot be read, as in an empty
+/// journal.
+pub(super) fn genesis(journal: &LogDir) -> Option<Vec<GenesisItem>> {
+    let mut reader = Reader::new(journal.clone(), Sequence(1), Verify::Crc);
+    let batch = reader.next_batch(Sequence(u64::MAX)).ok()??;
+    let items = batch.records().filter(|record| record.kind() == RecordKind::Genesis);
+    Some(items.filter_map(|record| GenesisItem::decode(record.command()).ok()).collect())
 }
 
 /// A place in the order: a sequence or a time.

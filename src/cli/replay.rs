@@ -4,15 +4,13 @@ use super::offline::{Meter, Offline, Point, parse_point};
 use super::output::{Style, time};
 use super::venue::Venue;
 use super::{Failure, Global, Outcome};
-use crate::command::Command;
 use crate::event::Event;
-use crate::journal::dump::event_json;
 use crate::journal::format::{LogKind, RecordKind};
 use crate::journal::view::Record;
 use crate::node::replay::{ReplayError, Replayed, Until, replay};
 use crate::types::{Sequence, TimeNs};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -177,9 +175,10 @@ impl EventFile {
         Ok(EventFile { path: path.to_owned(), writer, error: None })
     }
 
-    fn write(&mut self, value: &Value) {
+    fn write(&mut self, event: &Map<String, Value>) {
         if self.error.is_none() {
-            self.error = writeln!(self.writer, "{value}").err();
+            let written = serde_json::to_writer(&mut self.writer, event).map_err(io::Error::from);
+            self.error = written.and_then(|()| writeln!(self.writer)).err();
         }
     }
 }
@@ -209,17 +208,9 @@ impl Range {
 
     fn write(&mut self, record: &Record<'_>, events: &[Event]) {
         let Some(file) = &mut self.file else { return };
-        let command = (record.kind() == RecordKind::Command)
-            .then(|| Command::decode(record.envelope().schema.get(), record.command()).ok())
-            .flatten();
-        let instrument = command.and_then(|command| command.instrument());
-        let instrument = instrument.and_then(|id| self.venue.instrument_of(id));
+        let instrument = self.venue.instrument_of_record(record);
         for event in events {
-            let mut value = event_json(event);
-            if let Value::Object(map) = &mut value {
-                self.venue.name(map, instrument);
-            }
-            file.write(&value);
+            file.write(&self.venue.event(event, instrument));
         }
     }
 

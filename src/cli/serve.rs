@@ -1,29 +1,29 @@
 //! `outcry serve`: runs a node until it is told to stop.
 
+use super::own_key::{OwnKey, own_key};
+use super::signals::Signals;
 use super::{Failure, Global, Outcome};
 use crate::config::{Config, Loaded};
 use crate::endpoint::Endpoint;
+use crate::fatal::StopReason;
 use crate::journal::Progress;
-use crate::keys::KeyPair;
 use crate::logging;
 use crate::node::{Ended, Node, Report, StartError};
-use crate::types::Role;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Where a node without configured keys keeps the one that it makes for itself.
-const DEMO_KEY: &str = "keys/demo.key";
 
 /// Runs a node
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry serve\n  outcry serve --data-dir /var/lib/outcry --set ack.policy=memory\n  \
-                   outcry serve --json --set gateway.native.listen=127.0.0.1:0"
+                   outcry serve --json --set gateway.native.listen=127.0.0.1:0",
+    after_help = "Ctrl-C and SIGTERM stop the node: it takes nothing new, finishes, releases and syncs \
+                  what is sequenced, and ends with status 0. A second one ends it at once; so does the \
+                  first one while it is still recovering, for recovery may be cut anywhere and begins \
+                  again at the next start. The status is then 130 for Ctrl-C and 143 for SIGTERM."
 )]
 pub(super) struct Args {
     /// Starts although the machine's clock is more than 10 s behind the journal
@@ -70,34 +70,26 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     config.time.accept_clock |= args.accept_clock;
     logging::init(config.log.level, config.log.format);
     let data_dir = PathBuf::from(&config.node.data_dir);
-    std::fs::create_dir_all(&data_dir).map_err(|error| {
-        Failure::usage(format_args!("cannot create {}: {error}", data_dir.display()))
-    })?;
-    // Before the node starts its threads: whoever stops it at once finds a handler.
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::usage(format_args!("cannot handle signals: {error}")))?;
-    let key = demo_key(&mut config, &data_dir)?;
+    std::fs::create_dir_all(&data_dir)
+        .map_err(|error| unusable(format_args!("cannot create {}: {error}", data_dir.display())))?;
+    // Before anything that can take long: whoever stops it at once finds a handler.
+    let signals = Signals::listen()?;
+    let key = own_key(&mut config, &data_dir)?;
     let node = start(&config, &data_dir)?;
-    announce(global, &config, &node.report, key.as_deref());
+    signals.ready();
     let endpoint = Endpoint {
         node: config.node.name.clone(),
         pid: std::process::id(),
         native: node.report.native.to_string(),
         policy: config.ack.policy.to_string(),
-        key,
+        key: key.path().map(Path::to_owned),
     };
+    // Before the ready line: who waited for that line finds the file.
     if let Err(error) = endpoint.write(&data_dir) {
         tracing::warn!(%error, "cannot write endpoint.json: commands on this machine need --connect");
     }
-    signals.forever().next();
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                std::process::exit(130);
-            }
-        })
-        .map_err(|error| Failure::usage(format_args!("cannot start a thread: {error}")))?;
+    announce(global, &config, &node.report, &key);
+    signals.wait();
     tracing::info!("stopping: finishing what is sequenced; once more to stop at once");
     let ended = node.stop(Duration::from_secs(config.node.shutdown_timeout_s));
     Endpoint::remove(&data_dir);
@@ -116,11 +108,18 @@ fn start(config: &Config, data_dir: &Path) -> Result<Node, Failure> {
 fn refused(error: &StartError) -> Failure {
     match error.reason() {
         None => Failure::usage(error),
-        Some(reason) => Failure {
-            status: reason.status(),
-            message: format!("{error}; `outcry explain {}` tells more", reason.status()),
-        },
+        Some(reason) => stopped_by(reason, error),
     }
+}
+
+/// The data directory cannot be used.
+pub(super) fn unusable(what: impl std::fmt::Display) -> Failure {
+    stopped_by(StopReason::DataDirUnusable, what)
+}
+
+fn stopped_by(reason: StopReason, what: impl std::fmt::Display) -> Failure {
+    let status = reason.status();
+    Failure { status, message: format!("{what}; `outcry explain {status}` tells more") }
 }
 
 fn show(bar: &ProgressBar, progress: &Progress) {
@@ -139,52 +138,17 @@ fn show(bar: &ProgressBar, progress: &Progress) {
     bar.set_message(format!("sequence {}, {} left", progress.sequence, bar.eta().as_secs()));
 }
 
-/// A venue without keys that only this machine can reach gets an operator's key of its own, so that
-/// the first order takes no configuration.
-fn demo_key(config: &mut Config, data_dir: &Path) -> Result<Option<PathBuf>, Failure> {
-    let listen = config.gateway.native.listen.address();
-    if !config.genesis.keys.is_empty() {
-        return Ok(None);
-    }
-    if !listen.is_some_and(|address| address.ip().is_loopback()) {
-        return Err(Failure::usage(
-            "genesis.keys is empty, so nobody could log on: `outcry keygen --role operator FILE` \
-             prints an entry for config.toml (a listener on loopback gets a key by itself)",
-        ));
-    }
-    // Told to commands that run in other directories.
-    let path = data_dir.join(DEMO_KEY);
-    let path = std::path::absolute(&path).unwrap_or(path);
-    let pair = if path.exists() {
-        KeyPair::load(&path).map_err(Failure::usage)?
-    } else {
-        make_key(&path)?
-    };
-    config.genesis.keys.push(crate::config::KeyEntry {
-        public_key: pair.public_hex(),
-        role: Role::Operator,
-        accounts: Vec::new(),
-    });
-    Ok(Some(path))
-}
-
-fn make_key(path: &Path) -> Result<KeyPair, Failure> {
-    use std::os::unix::fs::DirBuilderExt;
-    let dir = path.parent().expect("the key stands in a directory of its own");
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(dir).map_err(|error| {
-        Failure::usage(format_args!("cannot create {}: {error}", dir.display()))
-    })?;
-    let pair = KeyPair::generate().map_err(Failure::bad)?;
-    pair.save(path).map_err(Failure::usage)?;
-    Ok(pair)
-}
-
-fn announce(global: &Global, config: &Config, report: &Report, key: Option<&Path>) {
-    let output = global.output();
+/// What a start found that the operator should look at.
+fn warn(report: &Report) {
     for difference in &report.differences {
         tracing::warn!(
             "the configured venue differs from the journal's, which is in force: {difference}"
+        );
+    }
+    if !report.differences.is_empty() {
+        tracing::warn!(
+            "a venue is sequenced once, when its journal begins, and this release has no command that \
+             changes it: correct the configuration, or begin again with another --data-dir"
         );
     }
     if report.cut_bytes > 0 {
@@ -193,8 +157,15 @@ fn announce(global: &Global, config: &Config, report: &Report, key: Option<&Path
             "an unfinished end of the journal was cut and archived"
         );
     }
+}
+
+fn announce(global: &Global, config: &Config, report: &Report, key: &OwnKey) {
+    let output = global.output();
+    warn(report);
     let policy = config.ack.policy.as_str();
     if output.is_json() {
+        // A closed stderr changes nothing about the node.
+        let _: std::io::Result<()> = writeln!(std::io::stderr(), "{}", report.plan);
         output.object(&Ready {
             ready: true,
             node: &config.node.name,
@@ -206,7 +177,7 @@ fn announce(global: &Global, config: &Config, report: &Report, key: Option<&Path
             sequence: report.sequence.0,
             layout: report.plan.name,
             policy,
-            key,
+            key: key.path(),
             recovery: Recovery {
                 snapshot_sequence: None,
                 replayed: report.replayed,
@@ -223,8 +194,12 @@ fn announce(global: &Global, config: &Config, report: &Report, key: Option<&Path
         report.recovery.as_secs_f64(),
         report.sequence
     ));
-    if let Some(key) = key {
-        output.line(format_args!("operator key for this machine: {}", key.display()));
+    match key {
+        OwnKey::Configured => {}
+        OwnKey::Known(path) => {
+            output.line(format_args!("operator key for this machine: {}", path.display()));
+        }
+        OwnKey::Lost => output.line("operator key for this machine: none that the venue knows"),
     }
     output.line(format_args!(
         "ready: {} accepts native orders on {}, policy {policy}",
@@ -244,9 +219,8 @@ fn farewell(global: &Global, ended: Ended) -> Outcome {
     if unreleased == 0 {
         return Ok(());
     }
-    let reason = crate::fatal::StopReason::ShutdownIncomplete;
     Err(Failure {
-        status: reason.status(),
+        status: StopReason::ShutdownIncomplete.status(),
         message: format!("{unreleased} commands are sequenced and were not released in time"),
     })
 }

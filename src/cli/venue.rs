@@ -3,8 +3,13 @@
 //! Invariants: text is converted exactly or refused with the name of the field and the rule it broke;
 //! every place that shows a price, a quantity or an amount shows it as decimal text.
 
+use crate::command::Command;
 use crate::decimal::{Decimal, DecimalError, format, parse, parse_steps};
+use crate::event::Event;
 use crate::genesis::{Asset, GenesisItem, Instrument};
+use crate::journal::dump::event_json;
+use crate::journal::format::RecordKind;
+use crate::journal::view::Record;
 use crate::types::{Amount, AssetId, InstrumentId, Price, Quantity};
 use serde_json::{Map, Value};
 
@@ -54,9 +59,31 @@ impl Venue {
         self.assets.get((id.0 as usize).checked_sub(1)?)
     }
 
+    /// The instrument that a record's command is for, if it is for one.
+    pub(super) fn instrument_of_record(&self, record: &Record<'_>) -> Option<&Instrument> {
+        if record.kind() != RecordKind::Command {
+            return None;
+        }
+        let command = Command::decode(record.envelope().schema.get(), record.command()).ok()?;
+        self.instrument_of(command.instrument()?)
+    }
+
+    /// An event with names and decimal text; `instrument` is that of the command it came from.
+    pub(super) fn event(
+        &self,
+        event: &Event,
+        instrument: Option<&Instrument>,
+    ) -> Map<String, Value> {
+        let Value::Object(mut map) = event_json(event) else {
+            unreachable!("an event is an object");
+        };
+        self.name(&mut map, instrument);
+        map
+    }
+
     /// Puts names and decimal text into a decoded command or event, in place of numbers and steps.
     /// `instrument` is that of an event which does not name its own; where there is none, counts of
-    /// lots keep their number and say so in their name.
+    /// lots other than 0 keep their number and say so in their name.
     pub(super) fn name(&self, map: &mut Map<String, Value>, instrument: Option<&Instrument>) {
         let id = |name: &str| map.get(name)?.as_u64().and_then(|id| u32::try_from(id).ok());
         let own = id("instrument").and_then(|id| self.instrument_of(InstrumentId(id)));
@@ -75,6 +102,7 @@ impl Venue {
                 ("quantity" | "filled" | "leaves" | "maker_leaves", Some(lots), found, _) => {
                     match found {
                         Some(instrument) => (name, quantity(instrument, Quantity(lots)).into()),
+                        None if lots == 0 => (name, "0".into()),
                         None => (format!("{name}_lots"), lots.into()),
                     }
                 }
@@ -228,7 +256,7 @@ mod tests {
             json!({"asset": "USDT", "available": "-1.5", "frozen": "0"})
         );
         let result = json!({"filled": "10", "leaves": "0"});
-        assert_eq!(named(result.clone(), None), json!({"filled_lots": 10, "leaves_lots": 0}));
+        assert_eq!(named(result.clone(), None), json!({"filled_lots": 10, "leaves": "0"}));
         let instrument = venue.instruments.first();
         assert_eq!(named(result, instrument), json!({"filled": "0.01", "leaves": "0"}));
     }

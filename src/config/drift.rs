@@ -3,14 +3,19 @@
 //! Genesis was sequenced once; the journal is right, whatever the file says now. A start tells the
 //! operator each difference, so that nobody believes an edit to be in force.
 
-use crate::genesis::GenesisItem;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use crate::decimal::Decimal;
+use crate::genesis::{Asset, GenesisItem, Instrument, Key, Settings};
+use crate::types::{AccountId, AssetId};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Each difference between the journaled venue and the configured one, as a sentence. The seed is
-/// drawn when a journal begins and is no difference.
+/// A key of the file and its value, as the file writes it.
+type Field = (&'static str, String);
+
+/// Each difference between the journaled venue and the configured one, as a sentence in the words and
+/// units of the file. The seed is drawn when a journal begins and is no difference.
 #[must_use]
 pub fn genesis_differences(journaled: &[GenesisItem], configured: &[GenesisItem]) -> Vec<String> {
+    let accounts = account_differences(&accounts(journaled), &accounts(configured));
     let (journaled, configured) = (by_name(journaled), by_name(configured));
     let mut found = Vec::new();
     for (name, ours) in &journaled {
@@ -18,9 +23,8 @@ pub fn genesis_differences(journaled: &[GenesisItem], configured: &[GenesisItem]
             found.push(format!("{name} is in the journal and not in the file: it stays"));
             continue;
         };
-        for (field, value) in ours {
-            let other = theirs.get(field).unwrap_or(&Value::Null);
-            if other != value && field != "seed" {
+        for ((field, value), (_, other)) in ours.iter().zip(theirs) {
+            if other != value {
                 found.push(format!(
                     "{name}: {field} is {value} in the journal, {other} in the file"
                 ));
@@ -29,25 +33,99 @@ pub fn genesis_differences(journaled: &[GenesisItem], configured: &[GenesisItem]
     }
     let new = configured.keys().filter(|name| !journaled.contains_key(*name));
     found.extend(new.map(|name| format!("{name} is in the file and not in the journal: ignored")));
+    found.extend(accounts);
     found
 }
 
-/// The items by what names them in the file.
-fn by_name(items: &[GenesisItem]) -> BTreeMap<String, Map<String, Value>> {
-    let named = |item: &GenesisItem| {
-        let name = match item {
-            GenesisItem::Settings(_) => "genesis".to_owned(),
-            GenesisItem::Asset(asset) => format!("genesis.assets {}", asset.symbol),
-            GenesisItem::Instrument(one) => format!("genesis.instruments {}", one.symbol),
-            GenesisItem::Account(account) => format!("genesis.accounts {}", account.id),
-            GenesisItem::Key(key) => format!("genesis.keys {}", key.public_key),
-        };
-        let Ok(Value::Object(fields)) = serde_json::to_value(item) else {
-            unreachable!("an item of genesis is a structure");
-        };
-        (name, fields)
+fn accounts(items: &[GenesisItem]) -> BTreeSet<AccountId> {
+    let of = |item: &GenesisItem| match item {
+        GenesisItem::Account(account) => Some(account.id),
+        _ => None,
     };
-    items.iter().map(named).collect()
+    items.iter().filter_map(of).collect()
+}
+
+/// One sentence for each side: an edited `count` can mean thousands of accounts.
+fn account_differences(ours: &BTreeSet<AccountId>, theirs: &BTreeSet<AccountId>) -> Vec<String> {
+    let sentence = |only: Vec<&AccountId>, one: &str, many: &str| match only.as_slice() {
+        [] => None,
+        [id] => Some(format!("genesis.accounts {id} {one}")),
+        [first, .., last] => Some(format!(
+            "genesis.accounts: {} accounts, the first of them {first}, the last {last}, {many}",
+            only.len()
+        )),
+    };
+    let gone = sentence(
+        ours.difference(theirs).collect(),
+        "is in the journal and not in the file: it stays",
+        "are in the journal and not in the file: they stay",
+    );
+    let new = sentence(
+        theirs.difference(ours).collect(),
+        "is in the file and not in the journal: ignored",
+        "are in the file and not in the journal: ignored",
+    );
+    gone.into_iter().chain(new).collect()
+}
+
+/// All items but accounts, by what names them in the file.
+fn by_name(items: &[GenesisItem]) -> BTreeMap<String, Vec<Field>> {
+    let mut symbols = BTreeMap::new();
+    let mut named = BTreeMap::new();
+    for item in items {
+        match item {
+            GenesisItem::Settings(settings) => {
+                named.insert("genesis".to_owned(), settings_fields(settings));
+            }
+            GenesisItem::Asset(asset) => {
+                symbols.insert(asset.id, asset.symbol.as_str());
+                named.insert(format!("genesis.assets {}", asset.symbol), asset_fields(asset));
+            }
+            GenesisItem::Instrument(one) => {
+                let name = format!("genesis.instruments {}", one.symbol);
+                named.insert(name, instrument_fields(one, &symbols));
+            }
+            GenesisItem::Key(key) => {
+                named.insert(format!("genesis.keys {}", key.public_key), key_fields(key));
+            }
+            GenesisItem::Account(_) => {}
+        }
+    }
+    named
+}
+
+fn settings_fields(settings: &Settings) -> Vec<Field> {
+    vec![
+        ("dedupe_count_max", settings.dedupe_count_max.to_string()),
+        ("dedupe_window_s", settings.dedupe_window_s.to_string()),
+        ("timestamp_ahead_max_ms", settings.timestamp_ahead_max_ms.to_string()),
+        ("orders_max", settings.orders_max.to_string()),
+    ]
+}
+
+fn asset_fields(asset: &Asset) -> Vec<Field> {
+    vec![("scale", asset.scale.to_string())]
+}
+
+fn instrument_fields(one: &Instrument, symbols: &BTreeMap<AssetId, &str>) -> Vec<Field> {
+    // Assets are defined before the instruments that name them, in a journal as in a configuration.
+    let symbol = |id: AssetId| symbols.get(&id).map_or_else(|| id.to_string(), |s| (*s).to_owned());
+    let price = |ticks| Decimal::of_steps(ticks, one.tick_units, one.price_scale).to_string();
+    let quantity = |lots| Decimal::of_steps(lots, one.lot_units, one.quantity_scale).to_string();
+    vec![
+        ("base", symbol(one.base)),
+        ("quote", symbol(one.quote)),
+        ("tick", price(1)),
+        ("lot", quantity(1)),
+        ("quantity_min", quantity(one.quantity_min)),
+        ("quantity_max", quantity(one.quantity_max)),
+        ("price_max", price(one.price_max)),
+    ]
+}
+
+fn key_fields(key: &Key) -> Vec<Field> {
+    let accounts: Vec<String> = key.accounts.iter().map(ToString::to_string).collect();
+    vec![("role", key.role.as_str().to_owned()), ("accounts", format!("[{}]", accounts.join(", ")))]
 }
 
 #[cfg(test)]
@@ -67,12 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_once() {
+    fn each_change_is_told_once_in_the_words_of_the_file() {
         let ours = items(|_| {}, 1);
         let theirs = items(
             |config| {
                 config.genesis.orders_max = 7;
                 config.genesis.instruments[0].price_max = "1".into();
+                config.genesis.instruments[0].quantity_max = "250.5".into();
                 config.genesis.accounts[0].count = Some(15);
                 config.genesis.assets[1].symbol = "EUR".into();
                 config.genesis.instruments[0].quote = "EUR".into();
@@ -84,11 +163,40 @@ mod tests {
             genesis_differences(&ours, &theirs),
             [
                 "genesis: orders_max is 1048576 in the journal, 7 in the file",
-                "genesis.accounts 17 is in the journal and not in the file: it stays",
                 "genesis.assets USDT is in the journal and not in the file: it stays",
-                "genesis.instruments BTC-USDT: price_max is 1000000000 in the journal, 100 in the file",
+                "genesis.instruments BTC-USDT: quote is USDT in the journal, EUR in the file",
+                "genesis.instruments BTC-USDT: quantity_max is 100000000 in the journal, 250.5 in the file",
+                "genesis.instruments BTC-USDT: price_max is 10000000 in the journal, 1 in the file",
                 "genesis.assets EUR is in the file and not in the journal: ignored",
+                "genesis.accounts 17 is in the journal and not in the file: it stays",
             ]
+        );
+    }
+
+    #[test]
+    fn another_tick_is_a_difference_of_the_tick_alone() {
+        let theirs = items(|config| config.genesis.instruments[0].tick = "0.1".into(), 1);
+        assert_eq!(
+            genesis_differences(&items(|_| {}, 1), &theirs),
+            ["genesis.instruments BTC-USDT: tick is 0.01 in the journal, 0.1 in the file"]
+        );
+        // The same tick, written with one more place, is the same venue.
+        let same = items(|config| config.genesis.instruments[0].tick = "0.010".into(), 1);
+        assert_eq!(genesis_differences(&items(|_| {}, 1), &same), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn many_accounts_are_one_sentence() {
+        let few = items(|config| config.genesis.accounts[0].count = Some(1), 1);
+        let many = items(|_| {}, 1);
+        let which = "genesis.accounts: 15 accounts, the first of them 3, the last 17,";
+        assert_eq!(
+            genesis_differences(&many, &few),
+            [format!("{which} are in the journal and not in the file: they stay")]
+        );
+        assert_eq!(
+            genesis_differences(&few, &many),
+            [format!("{which} are in the file and not in the journal: ignored")]
         );
     }
 }

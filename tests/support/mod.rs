@@ -1,6 +1,8 @@
 //! The real binary on loopback, for tests: a node that is stopped with its value, commands and their
 //! output.
 
+pub(crate) mod mute;
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -120,6 +122,12 @@ pub(crate) fn wait(child: &mut Child) -> i32 {
     }
 }
 
+/// Sends a child a signal by its name, such as TERM.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let args = [format!("-{name}"), child.id().to_string()];
+    assert!(Command::new("kill").args(args).status().expect("kill runs").success());
+}
+
 /// A running node; killed when it is dropped.
 pub(crate) struct Served {
     child: Child,
@@ -145,24 +153,7 @@ impl Served {
             panic!("the node ended with status {status}: {log}");
         };
         assert_eq!(ready["ready"], true, "{ready}");
-        let served = Served { child, lines, dir: dir.to_owned(), ready };
-        served.wait_for_endpoint();
-        served
-    }
-
-    /// The file is written behind the ready line; it may be that of an earlier run until then.
-    fn wait_for_endpoint(&self) {
-        let path = self.dir.join("journal/endpoint.json");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let endpoint: Value = serde_json::from_str(&text).unwrap_or_default();
-            if endpoint["pid"] == self.child.id() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "no endpoint.json within {PATIENCE:?}");
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
+        Served { child, lines, dir: dir.to_owned(), ready }
     }
 
     /// Its native address.
@@ -172,9 +163,7 @@ impl Served {
 
     /// Stops it as SIGTERM does, and gives its last line.
     pub(crate) fn stop(mut self) -> Value {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(killed.success());
+        signal(&self.child, "TERM");
         let mut last = Value::Null;
         while let Some(line) = self.lines.next() {
             last = line;

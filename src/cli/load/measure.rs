@@ -1,4 +1,7 @@
 //! What a load run counts and measures.
+//!
+//! Invariants: rate and latency are those of the same commands; a rate is what was acknowledged over
+//! the time from the first of these commands to the last answer, so it is one for a single command too.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -6,29 +9,71 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+/// An open loop kept its rate if it reached this share of it.
+const RATE_KEPT: f64 = 0.99;
+
+/// How a run was made.
+pub(super) struct How<'a> {
+    pub(super) connections: u32,
+    pub(super) window: u32,
+    pub(super) policy: &'a str,
+    /// Commands per second of an open loop.
+    pub(super) rate: Option<u64>,
+    /// Commands that were to be sent, where that was settled beforehand.
+    pub(super) due: Option<u64>,
+    /// How long an open loop takes that keeps its rate.
+    pub(super) nominal: Duration,
+    /// Share of the run that is left out.
+    pub(super) warm_up: f64,
+}
+
+impl How<'_> {
+    /// In one line, so that a stranger can trust the figures.
+    fn measured(&self) -> String {
+        let from = match self.rate {
+            None => "closed loop, from handing a command to the client".to_owned(),
+            Some(rate) => format!(
+                "open loop at {rate} commands a second, from the moment a command was to be sent"
+            ),
+        };
+        format!(
+            "{from} until its answer was read, by this machine's monotonic clock; the first {:.0} % \
+             left out; rate: acknowledged from the first command to the last answer of the rest",
+            self.warm_up * 100.0
+        )
+    }
+}
+
 /// Counts and latencies of a run.
 pub(super) struct Measure {
+    started: Instant,
     sent: u64,
     acknowledged: u64,
+    refused: u64,
     rejected: BTreeMap<String, u64>,
     latency_ns: Histogram<u64>,
     measured_from: Option<Instant>,
     measured_to: Option<Instant>,
+    last_sent: Instant,
+    last_reply: Instant,
 }
 
 impl Measure {
-    pub(super) fn new() -> Measure {
+    pub(super) fn new(started: Instant) -> Measure {
         // One nanosecond to ten minutes, three digits.
         let latency_ns =
             Histogram::new_with_bounds(1, 600_000_000_000, 3).expect("constant bounds are valid");
-        let rejected = BTreeMap::new();
         Measure {
+            started,
             sent: 0,
             acknowledged: 0,
-            rejected,
+            refused: 0,
+            rejected: BTreeMap::new(),
             latency_ns,
             measured_from: None,
             measured_to: None,
+            last_sent: started,
+            last_reply: started,
         }
     }
 
@@ -36,12 +81,18 @@ impl Measure {
         self.sent
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
-        self.acknowledged
+    /// Since when nothing was sent or answered.
+    pub(super) fn silent_since(&self) -> Instant {
+        self.last_sent.max(self.last_reply)
     }
 
-    pub(super) fn count_sent(&mut self) {
+    /// A command that was to be sent at `since` is sent now.
+    pub(super) fn count_sent(&mut self, since: Instant, now: Instant, measured: bool) {
         self.sent += 1;
+        self.last_sent = now;
+        if measured {
+            self.measured_from.get_or_insert(since);
+        }
     }
 
     /// A business reject: acknowledged, with a reason.
@@ -50,7 +101,9 @@ impl Measure {
     }
 
     /// Refused before a sequence: not acknowledged.
-    pub(super) fn count_refused(&mut self, reason: &str) {
+    pub(super) fn count_refused(&mut self, reason: &str, now: Instant) {
+        self.refused += 1;
+        self.last_reply = now;
         self.count_reason(reason);
     }
 
@@ -63,30 +116,33 @@ impl Measure {
         }
     }
 
-    /// A command was answered after `latency`.
-    pub(super) fn answered(&mut self, latency: Duration, now: Instant, warm: bool) {
+    /// A command that was to be sent at `since` was answered.
+    pub(super) fn answered(&mut self, since: Instant, now: Instant, measured: bool) {
         self.acknowledged += 1;
-        if !warm {
+        self.last_reply = now;
+        if !measured {
             return;
         }
-        self.measured_from.get_or_insert(now);
         self.measured_to = Some(now);
-        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency_ns.saturating_record(ns);
+        let latency = now.saturating_duration_since(since);
+        self.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    pub(super) fn report(self) -> Report {
+    pub(super) fn report(self, how: &How<'_>) -> Report {
         let us = |quantile: f64| self.latency_ns.value_at_quantile(quantile) as f64 / 1000.0;
         let seconds = match (self.measured_from, self.measured_to) {
-            (Some(from), Some(to)) => to.duration_since(from).as_secs_f64(),
+            (Some(from), Some(to)) => to.saturating_duration_since(from).as_secs_f64(),
             _ => 0.0,
         };
-        let measured = self.latency_ns.len();
+        let measured = self.latency_ns.len() as f64;
         Report {
             seconds,
             sent: self.sent,
             acknowledged: self.acknowledged,
-            orders_per_s: if seconds > 0.0 { measured as f64 / seconds } else { 0.0 },
+            unanswered: self.sent - self.acknowledged - self.refused,
+            unsent: how.due.map_or(0, |due| due - self.sent),
+            rate_reached: how.rate.map(|_| self.rate_reached(how)),
+            orders_per_s: if seconds > 0.0 { measured / seconds } else { 0.0 },
             latency_us: Latency {
                 p50: us(0.5),
                 p90: us(0.9),
@@ -97,6 +153,15 @@ impl Measure {
             rejected: self.rejected,
         }
     }
+
+    /// Commands per second that an open loop has really sent.
+    fn rate_reached(&self, how: &How<'_>) -> f64 {
+        let sending = self.last_sent.saturating_duration_since(self.started);
+        // The last of N commands is due one interval before N intervals have passed.
+        let is_whole = how.due == Some(self.sent);
+        let seconds = if is_whole { sending.max(how.nominal) } else { sending }.as_secs_f64();
+        if seconds > 0.0 { self.sent as f64 / seconds } else { 0.0 }
+    }
 }
 
 /// What a run came to.
@@ -104,6 +169,9 @@ pub(super) struct Report {
     seconds: f64,
     sent: u64,
     acknowledged: u64,
+    unanswered: u64,
+    unsent: u64,
+    rate_reached: Option<f64>,
     rejected: BTreeMap<String, u64>,
     orders_per_s: f64,
     latency_us: Latency,
@@ -129,35 +197,68 @@ pub(super) struct Json<'a> {
     sent: u64,
     acknowledged: u64,
     rejected: &'a BTreeMap<String, u64>,
+    /// Commands that were sent and neither acknowledged nor refused.
+    unanswered: u64,
+    /// Commands that were to be sent and were not.
+    unsent: u64,
+    /// Null in a closed loop, like the two below.
+    rate_asked_per_s: Option<u64>,
+    rate_reached_per_s: Option<f64>,
+    rate_missed: Option<bool>,
     orders_per_s: f64,
     latency_us: Latency,
+    measured: String,
 }
 
 impl Report {
-    pub(super) fn json<'a>(&'a self, connections: u32, window: u32, policy: &'a str) -> Json<'a> {
+    pub(super) fn json<'a>(&'a self, how: &How<'a>) -> Json<'a> {
         Json {
             protocol: "native",
-            connections,
-            window,
-            policy,
+            connections: how.connections,
+            window: how.window,
+            policy: how.policy,
             seconds: self.seconds,
             sent: self.sent,
             acknowledged: self.acknowledged,
             rejected: &self.rejected,
+            unanswered: self.unanswered,
+            unsent: self.unsent,
+            rate_asked_per_s: how.rate,
+            rate_reached_per_s: self.rate_reached,
+            rate_missed: how.rate.map(|_| self.has_missed_rate(how)),
             orders_per_s: self.orders_per_s,
             latency_us: self.latency_us,
+            measured: how.measured(),
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    fn has_missed_rate(&self, how: &How<'_>) -> bool {
+        let kept = how.rate.zip(self.rate_reached);
+        kept.is_some_and(|(asked, reached)| self.unsent > 0 || reached < asked as f64 * RATE_KEPT)
+    }
+
+    pub(super) fn text(&self, how: &How<'_>) -> String {
         let mut text = String::new();
         let Latency { p50, p90, p99, p999, max } = self.latency_us;
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{:.0} acknowledged/s over {:.2} s; sent {}, acknowledged {}",
+            "{:.0} acknowledged/s over {:.3} s; sent {}, acknowledged {}",
             self.orders_per_s, self.seconds, self.sent, self.acknowledged
         );
+        if let (Some(asked), Some(reached)) = (how.rate, self.rate_reached)
+            && self.has_missed_rate(how)
+        {
+            let _ = writeln!(
+                text,
+                "the rate was missed: {asked}/s asked, {reached:.0}/s sent; {} commands were due and \
+                 not sent",
+                self.unsent
+            );
+        }
+        if self.unanswered > 0 {
+            let _ = writeln!(text, "{} commands have no answer", self.unanswered);
+        }
         let _ = writeln!(
             text,
             "latency us: p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  p99.9 {p999:.1}  max {max:.1}"
@@ -165,6 +266,7 @@ impl Report {
         for (reason, count) in &self.rejected {
             let _ = writeln!(text, "rejected {count} x {reason}");
         }
+        let _ = writeln!(text, "measured {}", how.measured());
         text
     }
 }

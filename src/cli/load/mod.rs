@@ -3,6 +3,9 @@
 //! Closed loop: each connection keeps its window full, latency counts from submitting. Open loop
 //! (`--rate`): commands have intended times at that rate, latency counts from those, so that a node
 //! that stands still is charged for all who waited (no coordinated omission).
+//!
+//! Invariants: every command that was due is accounted for: acknowledged, refused, unanswered or
+//! unsent; a run that breaks off still tells what it saw.
 
 mod flow;
 mod measure;
@@ -14,13 +17,19 @@ use crate::keys::KeyPair;
 use crate::types::Status;
 use crate::wire::query::Reference;
 use flow::Flow;
-use measure::{Measure, Report};
+use measure::{How, Measure, Report};
 use mio::{Events, Poll, Token};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long answers may take after the last command was sent.
-const DRAIN: Duration = Duration::from_secs(20);
+/// How long nothing at all may come of commands that wait for their answers.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How long an open loop that is late may go on after its end: as long again as the run, between
+/// these.
+const OVERTIME_MIN: Duration = Duration::from_secs(1);
+const OVERTIME_MAX: Duration = Duration::from_secs(20);
+/// Length of a run that is told neither its time nor its commands.
+const SECONDS_DEFAULT: u64 = 5;
 /// Share of a run that is not measured: caches and connections warm up.
 const WARM_UP: f64 = 0.1;
 
@@ -39,7 +48,7 @@ pub(super) struct Args {
     /// Commands of one connection that wait for their answer
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=16384))]
     window: u32,
-    /// How long to send
+    /// How long to send [default: 5, unless --commands is given]
     #[arg(long, conflicts_with = "commands", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
     /// How many commands to send
@@ -78,17 +87,37 @@ struct Target {
 struct Connection {
     client: Client,
     flow: Flow,
-    /// When each request that waits was to be sent, by its number modulo the length.
-    times: Vec<Instant>,
+    /// Each request that waits, by its number modulo the length.
+    waiting: Vec<Waiting>,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// When it was to be sent.
+    since: Instant,
+    /// False during warm-up.
+    measured: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let loaded = global.load()?;
     let target = target(args, Path::new(&loaded.config.node.data_dir))?;
     let mut load = Load::connect(args, &target)?;
-    let report = load.run(args)?;
-    print(global, args, &target, &report);
-    Ok(())
+    let plan = Plan::new(args, Instant::now());
+    let mut measure = Measure::new(plan.started);
+    let ended = load.run(&plan, &mut measure);
+    let how = How {
+        connections: args.connections,
+        window: args.window,
+        policy: &target.policy,
+        rate: args.rate,
+        due: plan.due(),
+        nominal: plan.nominal,
+        warm_up: WARM_UP,
+    };
+    print(global, &how, &measure.report(&how));
+    ended
 }
 
 fn target(args: &Args, data_dir: &Path) -> Result<Target, Failure> {
@@ -100,7 +129,14 @@ fn target(args: &Args, data_dir: &Path) -> Result<Target, Failure> {
         ))
     };
     let key = args.key.clone().or_else(|| endpoint.as_ref()?.key.clone());
-    let key = KeyPair::load(&key.ok_or_else(|| missing("--key"))?).map_err(Failure::usage)?;
+    let key = key.ok_or_else(|| match endpoint {
+        None => missing("--key"),
+        Some(_) => Failure::usage(format_args!(
+            "--key FILE is needed: the node on {} has no key of its own for this machine",
+            data_dir.display()
+        )),
+    })?;
+    let key = KeyPair::load(&key).map_err(Failure::usage)?;
     if !args.connect.is_empty() {
         return Ok(Target { addresses: args.connect.clone(), key, policy: "unknown".into() });
     }
@@ -114,14 +150,66 @@ struct Load {
     poll: Poll,
 }
 
-/// When to stop sending.
+/// What is sent when.
 struct Plan {
     started: Instant,
+    /// When a closed loop stops sending, and when an open one that is late gives up.
     end: Option<Instant>,
+    /// Commands to send; without a bound where only time ends the run.
     commands: u64,
-    interval: Option<Duration>,
+    /// Commands per second of an open loop.
+    rate: Option<u64>,
+    /// How long an open loop takes that keeps its rate.
+    nominal: Duration,
+    /// What is sent before is not measured.
     warm_up: Instant,
     warm_up_commands: u64,
+}
+
+impl Plan {
+    fn new(args: &Args, started: Instant) -> Plan {
+        let seconds = match args.commands {
+            Some(_) => None,
+            None => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),
+        };
+        let length = seconds.map(Duration::from_secs);
+        let in_time = args.rate.zip(seconds).map(|(rate, seconds)| rate * seconds);
+        let commands = args.commands.or(in_time).unwrap_or(u64::MAX);
+        let nominal = args.rate.map_or(Duration::ZERO, |rate| at(commands, rate));
+        let overtime = nominal.clamp(OVERTIME_MIN, OVERTIME_MAX);
+        let end = match args.rate {
+            Some(_) => Some(started + nominal + overtime),
+            None => length.map(|length| started + length),
+        };
+        Plan {
+            started,
+            end,
+            commands,
+            rate: args.rate,
+            nominal,
+            warm_up: length.map_or(started, |length| started + length.mul_f64(WARM_UP)),
+            warm_up_commands: args
+                .commands
+                .map_or(0, |commands| (commands as f64 * WARM_UP) as u64),
+        }
+    }
+
+    /// How many commands were to be sent, where that was settled beforehand.
+    fn due(&self) -> Option<u64> {
+        (self.commands != u64::MAX).then_some(self.commands)
+    }
+
+    /// The command of this number, from 0, sent or to be sent at that time.
+    fn waiting(&self, number: u64, since: Instant) -> Waiting {
+        let measured = number >= self.warm_up_commands && since >= self.warm_up;
+        Waiting { since, measured }
+    }
+}
+
+/// When the command of this number is due at a rate, after the start.
+fn at(number: u64, rate: u64) -> Duration {
+    let ns = u128::from(number) * 1_000_000_000 / u128::from(rate);
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX / 2))
 }
 
 impl Load {
@@ -143,96 +231,84 @@ impl Load {
             let flow = Flow::new(args.seed.wrapping_add(u64::from(number)), number, instruments)
                 .ok_or_else(|| Failure::node("the venue has no instrument to trade"))?;
             let slots = (args.window as usize * 2).next_power_of_two();
-            let times = vec![Instant::now(); slots];
-            connections.push(Connection { client, flow, times });
+            let nothing = Waiting { since: Instant::now(), measured: false };
+            connections.push(Connection { client, flow, waiting: vec![nothing; slots] });
         }
         Ok(Load { connections, poll })
     }
 
-    fn run(&mut self, args: &Args) -> Result<Report, Failure> {
-        let started = Instant::now();
-        let seconds = args.seconds.or(args.commands.is_none().then_some(5));
-        let length = seconds.map(Duration::from_secs);
-        let plan = Plan {
-            started,
-            end: length.map(|length| started + length),
-            commands: args.commands.unwrap_or(u64::MAX),
-            interval: args.rate.map(|rate| Duration::from_nanos(1_000_000_000 / rate)),
-            warm_up: length.map_or(started, |length| started + length.mul_f64(WARM_UP)),
-            warm_up_commands: args
-                .commands
-                .map_or(0, |commands| (commands as f64 * WARM_UP) as u64),
-        };
-        let mut measure = Measure::new();
+    /// Sends what is to be sent and waits for the answers; why it broke off.
+    fn run(&mut self, plan: &Plan, measure: &mut Measure) -> Outcome {
         let mut events = Events::with_capacity(1024);
         for number in 0..self.connections.len() {
-            self.receive(number, &plan, &mut measure)?;
+            self.receive(number, measure)?;
         }
         loop {
-            let sending = self.send(&plan, &mut measure);
+            let sending = self.send(plan, measure);
             let waiting: usize = self.connections.iter().map(|c| c.client.in_flight()).sum();
             if !sending && waiting == 0 {
-                break;
+                return Ok(());
             }
-            if !sending && plan.end.is_some_and(|end| end.elapsed() > DRAIN) {
-                return Err(Failure::node(format_args!("{waiting} commands were never answered")));
+            if waiting > 0 && measure.silent_since().elapsed() > SILENCE_MAX {
+                return Err(Failure::node(format_args!(
+                    "{waiting} commands were not answered within {} s",
+                    SILENCE_MAX.as_secs()
+                )));
             }
-            self.wait(&plan, &mut events)?;
+            self.wait(plan, &mut events)?;
             for event in &events {
                 let number = event.token().0;
                 if event.is_writable() {
                     self.connections[number].client.on_writable();
                 }
                 if event.is_readable() || event.is_read_closed() {
-                    self.receive(number, &plan, &mut measure)?;
+                    self.receive(number, measure)?;
                 }
             }
         }
-        Ok(measure.report())
     }
 
     /// Fills the windows, or sends what is due. False where nothing more is to be sent.
     fn send(&mut self, plan: &Plan, measure: &mut Measure) -> bool {
         let now = Instant::now();
-        let over = plan.end.is_some_and(|end| now >= end) || measure.sent() >= plan.commands;
-        if over {
+        if plan.end.is_some_and(|end| now >= end) || measure.sent() >= plan.commands {
             return false;
         }
-        let timestamp = now_ms();
-        let options = Options { timestamp_ms: Some(timestamp), ..Options::default() };
-        match plan.interval {
+        let options = Options { timestamp_ms: Some(now_ms()), ..Options::default() };
+        let count = self.connections.len() as u64;
+        match plan.rate {
             None => {
                 for connection in &mut self.connections {
                     while connection.client.has_room() && measure.sent() < plan.commands {
-                        connection.submit(&options, now);
-                        measure.count_sent();
+                        let waiting = plan.waiting(measure.sent(), now);
+                        connection.submit(&options, waiting);
+                        measure.count_sent(now, now, waiting.measured);
                     }
-                    connection.client.flush();
                 }
             }
-            Some(interval) => {
-                let count = self.connections.len() as u64;
+            Some(rate) => {
                 while measure.sent() < plan.commands {
-                    let intended = plan.started + interval * (measure.sent() as u32);
+                    let intended = plan.started + at(measure.sent(), rate);
                     let connection = &mut self.connections[(measure.sent() % count) as usize];
                     if intended > now || !connection.client.has_room() {
                         break;
                     }
-                    connection.submit(&options, intended);
-                    measure.count_sent();
-                }
-                for connection in &mut self.connections {
-                    connection.client.flush();
+                    let waiting = plan.waiting(measure.sent(), intended);
+                    connection.submit(&options, waiting);
+                    measure.count_sent(intended, now, waiting.measured);
                 }
             }
         }
+        self.connections.iter_mut().for_each(|connection| {
+            connection.client.flush();
+        });
         true
     }
 
     fn wait(&mut self, plan: &Plan, events: &mut Events) -> Result<(), Failure> {
-        let timeout = match plan.interval {
+        let timeout = match plan.rate {
             // Commands that come due while the thread sleeps would be late by its own doing.
-            Some(interval) => interval.min(Duration::from_micros(50)),
+            Some(rate) => at(1, rate).min(Duration::from_micros(50)),
             None => Duration::from_millis(100),
         };
         match self.poll.poll(events, Some(timeout)) {
@@ -241,15 +317,9 @@ impl Load {
         }
     }
 
-    fn receive(
-        &mut self,
-        number: usize,
-        plan: &Plan,
-        measure: &mut Measure,
-    ) -> Result<(), Failure> {
-        let Connection { client, flow, times } = &mut self.connections[number];
+    fn receive(&mut self, number: usize, measure: &mut Measure) -> Outcome {
+        let Connection { client, flow, waiting } = &mut self.connections[number];
         let now = Instant::now();
-        let warm = now >= plan.warm_up && measure.acknowledged() >= plan.warm_up_commands;
         let mut lost = None;
         client.on_readable(|reply| match reply {
             Reply::Answer { request, view, .. } => {
@@ -258,12 +328,12 @@ impl Load {
                     measure.count_reject(&answer.reason.to_string());
                 }
                 flow.answered(answer);
-                let since = times[request_slot(request, times.len())];
-                measure.answered(now.saturating_duration_since(since), now, warm);
+                let Waiting { since, measured } = waiting[request_slot(request, waiting.len())];
+                measure.answered(since, now, measured);
             }
             Reply::Fill(fill) => flow.filled(&fill),
             Reply::Reject { request: Some(_), reject } => {
-                measure.count_refused(&reject.reason.to_string())
+                measure.count_refused(&reject.reason.to_string(), now);
             }
             Reply::Disconnected { reason } => lost = Some(reason.to_string()),
             Reply::LoggedOut { reason } => lost = Some(format!("logged out: {reason}")),
@@ -277,14 +347,14 @@ impl Load {
 }
 
 impl Connection {
-    fn submit(&mut self, options: &Options<'_>, intended: Instant) {
+    fn submit(&mut self, options: &Options<'_>, waiting: Waiting) {
         let command = self.flow.next_command();
         let request = self
             .client
             .submit(&command, options)
             .expect("the window has room and the flow keeps every limit");
-        let slot = request_slot(request, self.times.len());
-        self.times[slot] = intended;
+        let slot = request_slot(request, self.waiting.len());
+        self.waiting[slot] = waiting;
     }
 }
 
@@ -299,7 +369,7 @@ fn cannot_connect(error: &ClientError) -> Failure {
 fn fetch_reference(client: &mut Client) -> Result<Reference, Failure> {
     client.reference(Default::default(), Default::default()).map_err(Failure::node)?;
     let mut found = None;
-    let deadline = Instant::now() + DRAIN;
+    let deadline = Instant::now() + SILENCE_MAX;
     while found.is_none() {
         if Instant::now() > deadline {
             return Err(Failure::node("the node does not tell its instruments"));
@@ -315,22 +385,15 @@ fn fetch_reference(client: &mut Client) -> Result<Reference, Failure> {
     found.ok_or_else(|| Failure::node("the node's instruments cannot be read"))
 }
 
-fn print(global: &Global, args: &Args, target: &Target, report: &Report) {
+fn print(global: &Global, how: &How<'_>, report: &Report) {
     let output = global.output();
     if output.is_json() {
-        output.object(&report.json(args.connections, args.window, &target.policy));
+        output.object(&report.json(how));
         return;
     }
-    let how = match args.rate {
-        Some(rate) => format!("open loop at {rate} commands/s, from the intended send time"),
-        None => "closed loop, from submitting".to_owned(),
-    };
     output.line(format_args!(
-        "{} connections x window {}, policy {}; monotonic clock, {how}; first {:.0} % left out",
-        args.connections,
-        args.window,
-        target.policy,
-        WARM_UP * 100.0
+        "{} connections x window {}, policy {}",
+        how.connections, how.window, how.policy
     ));
-    output.raw(&report.text());
+    output.raw(&report.text(how));
 }

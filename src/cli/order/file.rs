@@ -1,7 +1,8 @@
 //! `outcry order file`: many commands, pipelined over one session.
 //!
 //! Invariants: nothing is sent before the whole file was checked; commands go out in the order of
-//! their lines; every line is accounted for: acknowledged, rejected with a reason, or unanswered.
+//! their lines; every line is accounted for: acknowledged (done, or rejected by the exchange), refused
+//! before it got a sequence, or unanswered.
 
 use super::answer::{self, Answered};
 use super::csv::{self, LineError};
@@ -50,8 +51,9 @@ pub(super) struct Args {
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     sent: u64,
-    /// Commands that were done as asked.
+    /// Commands that got a sequence and an answer; the exchange may have rejected them.
     acknowledged: u64,
+    /// Commands that were not done, by reason: acknowledged ones, and those that got no sequence.
     rejected: BTreeMap<String, u64>,
     /// Commands whose outcome is not known.
     unanswered: u64,
@@ -160,6 +162,8 @@ struct Sender<'a> {
     sent: usize,
     /// The request of the first job.
     first: Option<RequestId>,
+    /// Commands that were answered and got no sequence.
+    refused: u64,
     /// Answers that wait for fills, by their sequence.
     open: BTreeMap<u64, (Answered, usize)>,
     summary: Summary,
@@ -174,6 +178,7 @@ impl<'a> Sender<'a> {
             started: Instant::now(),
             sent: 0,
             first: None,
+            refused: 0,
             open: BTreeMap::new(),
             summary: Summary::default(),
         }
@@ -285,9 +290,12 @@ impl<'a> Sender<'a> {
             return;
         }
         answered.line = Some(self.jobs[index].line);
-        match &answered.reject_reason {
-            None => self.summary.acknowledged += 1,
-            Some(reason) => *self.summary.rejected.entry(reason.clone()).or_default() += 1,
+        match answered.sequence() {
+            Some(_) => self.summary.acknowledged += 1,
+            None => self.refused += 1,
+        }
+        if let Some(reason) = &answered.reject_reason {
+            *self.summary.rejected.entry(reason.clone()).or_default() += 1;
         }
         answer::show(&answered, self.output);
     }
@@ -295,8 +303,7 @@ impl<'a> Sender<'a> {
     fn finish(&mut self) {
         let summary = &mut self.summary;
         summary.sent = self.sent as u64;
-        let rejected: u64 = summary.rejected.values().sum();
-        summary.unanswered = summary.sent - summary.acknowledged - rejected;
+        summary.unanswered = summary.sent - summary.acknowledged - self.refused;
         summary.seconds = self.started.elapsed().as_secs_f64();
     }
 }
