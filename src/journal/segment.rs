@@ -281,10 +281,10 @@ impl Preparer {
         if work.done < size {
             let step = PREPARE_STEP_BYTES.min(size - work.done);
             work.file.allocate(work.done, step)?;
-            // Written back as it grows and synced once: a sync for every step would make as many
-            // commits of the file system and flushes of the disk, for which the journal's own wait.
-            // A hint: where it is refused the sync below does the same, later.
-            let _ = work.file.start_write_back(work.done);
+            // Written back step by step, so that the journal's own syncs never queue behind a whole
+            // segment, and synced once: a sync for every step would make as many commits of the file
+            // system and flushes of the disk, for which the journal's own wait.
+            work.file.write_back(work.done, step)?;
             work.done += step;
         }
         Ok(())

@@ -178,6 +178,10 @@ impl File for DiskFile {
         start_write_back(&self.file, offset, 0)
     }
 
+    fn write_back(&self, offset: u64, size: u64) -> io::Result<()> {
+        write_back(&self.file, offset, size)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match &self.stores {
             None => write_fully(|bytes, at| self.file.write_at(bytes, at), bytes, offset),
@@ -260,14 +264,34 @@ fn allocate_blocks(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// As the operating system tells.
-#[allow(unsafe_code, reason = "sync_file_range is not in std")]
 pub fn start_write_back(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
+    sync_range(file, offset, size, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Writes a range back and waits for it; nothing where the system has no such call or refuses it.
+fn write_back(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
+    let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    match sync_range(file, offset, size, all) {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::ESPIPE)
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+#[allow(unsafe_code, reason = "sync_file_range is not in std")]
+fn sync_range(file: &fs::File, offset: u64, size: u64, what: libc::c_uint) -> io::Result<()> {
     let offset = libc::off64_t::try_from(offset).map_err(|_| beyond_end())?;
     let size = libc::off64_t::try_from(size).map_err(|_| beyond_end())?;
     // SAFETY: the descriptor is open for as long as `file` is borrowed; no memory is passed.
-    let result = unsafe {
-        libc::sync_file_range(file.as_raw_fd(), offset, size, libc::SYNC_FILE_RANGE_WRITE)
-    };
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, size, what) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

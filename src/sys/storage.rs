@@ -110,6 +110,17 @@ pub trait File: Send + Sync {
         Ok(())
     }
 
+    /// Writes a range back and waits for that, without a flush of the disk or a commit of the file
+    /// system: it paces whoever writes much, and nothing is durable by it. Done as well where the
+    /// system cannot.
+    ///
+    /// # Errors
+    /// As the operating system tells; like a failed sync's, the error is final: it is told only once.
+    fn write_back(&self, offset: u64, size: u64) -> io::Result<()> {
+        let _ = (offset, size);
+        Ok(())
+    }
+
     /// Writes all of `bytes` at `offset`, which must lie within what was allocated. Interrupted and
     /// short writes are continued.
     ///

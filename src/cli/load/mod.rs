@@ -255,7 +255,7 @@ impl Load {
                     SILENCE_MAX.as_secs()
                 )));
             }
-            self.wait(plan, &mut events)?;
+            self.wait(plan, measure.sent(), &mut events)?;
             for event in &events {
                 let number = event.token().0;
                 if event.is_writable() {
@@ -305,12 +305,22 @@ impl Load {
         true
     }
 
-    fn wait(&mut self, plan: &Plan, events: &mut Events) -> Result<(), Failure> {
+    /// Waits for something to arrive, and in an open loop not beyond the moment when the command after
+    /// `sent` others is due. Sleeping is a matter of whole milliseconds: near that moment it looks
+    /// without, or the command would be late by the generator's own doing.
+    fn wait(&mut self, plan: &Plan, sent: u64, events: &mut Events) -> Result<(), Failure> {
+        const TOO_SHORT: Duration = Duration::from_millis(2);
         let timeout = match plan.rate {
-            // Commands that come due while the thread sleeps would be late by its own doing.
-            Some(rate) => at(1, rate).min(Duration::from_micros(50)),
+            Some(rate) => {
+                let due = plan.started + at(sent, rate);
+                let left = due.saturating_duration_since(Instant::now());
+                left.checked_sub(TOO_SHORT).unwrap_or(Duration::ZERO)
+            }
             None => Duration::from_millis(100),
         };
+        if timeout.is_zero() {
+            std::thread::yield_now();
+        }
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
             other => other.map_err(Failure::node),
