@@ -13,7 +13,8 @@ use openoutcry::wire::answer::send_answer;
 use openoutcry::wire::message::{Challenge, LogonAccepted, ServerMessage, send};
 use openoutcry::wire::payload::{COMMAND_SIZE_MAX, encode_command};
 use openoutcry::wire::{
-    BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata, OpenLimits, integrity,
+    BitMode, Flags, Frame, FrameHead, FrameWriter, HashesAhead, Metadata, OpenLimits, integrity,
+    seal_each,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -125,6 +126,36 @@ fn orders(c: &mut Criterion) {
     group.finish();
 }
 
+/// Frames as they lie in a receive buffer, or in one to be sent: their hashes are made together.
+fn together(c: &mut Criterion) {
+    const FRAMES: u64 = 64;
+    let limits = OpenLimits::default();
+    let mut stream = Vec::new();
+    (0..FRAMES).for_each(|number| seal_order(number, &mut stream));
+    let size = stream.len() / FRAMES as usize;
+    let mut group = c.benchmark_group(format!("together/{FRAMES}x{size}-bytes"));
+    group.throughput(Throughput::Elements(FRAMES));
+    group.bench_function("crc and hash made", |b| b.iter(|| seal_each(black_box(&mut stream))));
+    group.bench_function("open, hashes made ahead", |b| {
+        b.iter(|| {
+            let mut hashes = HashesAhead::new();
+            for at in (0..stream.len()).step_by(size) {
+                let hash = hashes.take(&stream[at..], limits.frame_max);
+                let frame = Frame::open_hashed(&stream[at..at + size], &limits, |_| hash);
+                black_box(frame.expect("a good frame"));
+            }
+        });
+    });
+    group.bench_function("open, one by one", |b| {
+        b.iter(|| {
+            for frame in stream.chunks_exact(size) {
+                black_box(Frame::open(black_box(frame), &limits).expect("a good frame"));
+            }
+        });
+    });
+    group.finish();
+}
+
 fn answers(c: &mut Criterion) {
     let limits = OpenLimits::default();
     for fills in [0, 2] {
@@ -210,6 +241,8 @@ fn client(c: &mut Criterion) {
                     for number in 0..WINDOW {
                         conversation.submit(&new_order(number), &options).expect("room");
                     }
+                    // Frames are sealed, many at a time, when they are to be sent.
+                    black_box(conversation.out());
                     submitting += start.elapsed();
                     answer_all(&conversation, &mut outbound, &mut answers);
                     let start = Instant::now();
@@ -231,5 +264,5 @@ fn client(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, orders, answers, client);
+criterion_group!(benches, orders, together, answers, client);
 criterion_main!(benches);
