@@ -27,7 +27,7 @@ fn fuzz(name: &str, mut each: impl FnMut(&mut Random)) {
         |_| std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64,
         |seed| seed.parse().expect("SEED is a number"),
     );
-    println!("{name}: SEED={seed}");
+    eprintln!("{name}: SEED={seed}");
     let mut random = Random::new(seed);
     let end = Instant::now() + Duration::from_millis(budget);
     let mut rounds = 0;
@@ -35,7 +35,7 @@ fn fuzz(name: &str, mut each: impl FnMut(&mut Random)) {
         each(&mut random);
         rounds += 1;
     }
-    println!("{name}: {rounds} rounds");
+    eprintln!("{name}: {rounds} rounds");
     assert!(rounds > 0);
 }
 

@@ -9,6 +9,7 @@ use super::offline::genesis;
 use super::serve::unusable;
 use crate::config::{Config, KeyEntry};
 use crate::genesis::{GenesisItem, Key};
+use crate::journal::info::info;
 use crate::keys::KeyPair;
 use crate::sys::disk::Disk;
 use crate::types::Role;
@@ -52,6 +53,12 @@ pub(super) fn own_key(config: &mut Config, data_dir: &Path) -> Result<OwnKey, Fa
             Some(entry) => entry,
             None => return Ok(OwnKey::Lost),
         },
+        // A first batch that is torn or damaged, which the start will tell apart: a key was made for
+        // it, and another one would be none of this venue's.
+        None if info(&logs.commands).is_ok_and(|known| known.segments > 0) => match load(&path)? {
+            Some(pair) => operator(&pair),
+            None => return Ok(OwnKey::Lost),
+        },
         None => first(config, &path)?,
     };
     config.genesis.keys.push(entry);
@@ -71,7 +78,11 @@ fn first(config: &Config, path: &Path) -> Result<KeyEntry, Failure> {
         Some(pair) => pair,
         None => make(path)?,
     };
-    Ok(KeyEntry { public_key: pair.public_hex(), role: Role::Operator, accounts: Vec::new() })
+    Ok(operator(&pair))
+}
+
+fn operator(pair: &KeyPair) -> KeyEntry {
+    KeyEntry { public_key: pair.public_hex(), role: Role::Operator, accounts: Vec::new() }
 }
 
 /// The node's own key as the journal's venue knows it; where it does not, says what can be done. The

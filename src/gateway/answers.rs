@@ -105,6 +105,10 @@ impl<D: Door> Gateway<D> {
         let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
         let mut pool = std::mem::take(&mut self.pool);
         let wanted = self.connection(slot.to).and_then(|connection| {
+            if connection.state == State::Finished {
+                // It was told that nothing more comes: a fill of a resting order meets nobody.
+                return None;
+            }
             connection.lend_buffer(&mut pool);
             if completes(&slot.body) {
                 connection.in_flight -= 1;

@@ -209,6 +209,12 @@ impl<S: Read + Write> Connection<S> {
         self.outbound.len() - self.sent
     }
 
+    /// True while an answer is still to come, to be completed or to be sent.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.in_flight > 0 || self.assembly.result.is_some() || self.pending() > 0
+    }
+
     /// Bytes that could be handled now and are not waiting for anything else.
     #[must_use]
     pub fn wants_to_receive(&self, bounds: Bounds) -> bool {

@@ -13,6 +13,7 @@ mod answers;
 pub mod connection;
 pub mod directory;
 pub mod listener;
+mod receive;
 pub mod verify;
 
 use crate::agent::Agent;
@@ -24,15 +25,12 @@ use crate::ring::{Cursor, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
-use crate::wire::HashesAhead;
-use crate::wire::frame::{OpenLimits, frame_length};
-use admission::{Admitted, Caller, Extra};
+use crate::wire::frame::OpenLimits;
 use connection::{Bounds, Connection, Door, Flushed, State, Stream as _};
 use crossbeam::channel::{Receiver, Sender};
 use directory::Directory;
 use mio::event::Event;
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use verify::Verifier;
@@ -41,19 +39,14 @@ use verify::Verifier;
 pub const DOOR: usize = usize::MAX - 1;
 /// Connections that are looked at in one round.
 const ROUND_MAX: usize = 256;
-/// Frames after which a round looks at no further connection: so few that they are still in the
-/// caches when the stages behind take their turn.
-const ROUND_FRAMES_MAX: usize = 256;
 /// How often connections are searched for those that are too slow or too quiet.
 const SWEEP_MS: u64 = 250;
-/// Malformed frames in a row that a connection survives.
-const MALFORMED_MAX: u32 = 64;
 /// Original answers that are being fetched for one connection.
 const FETCHING_MAX: u32 = 256;
-/// Frames that a question for assets and instruments counts as: its answer is long, and made here.
-const REFERENCE_FRAMES: usize = 32;
 /// How long a connection whose answers are all sent is kept for its peer to take them.
 const FINISHED_MS: u64 = 500;
+/// Connections that are kept so at a time; further ones are closed at once.
+const FINISHED_MAX: usize = 256;
 
 /// The gateway's bounds, all from configuration.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +117,8 @@ pub struct Gateway<D: Door> {
     connections: Vec<Option<Box<Connection<D::Stream>>>>,
     generations: Vec<u32>,
     free: Vec<u32>,
-    /// Connections that may have bytes to handle.
-    ready: VecDeque<u32>,
+    /// Connections that may have bytes to handle: slot and generation.
+    ready: VecDeque<(u32, u32)>,
     /// Connections that have bytes to send.
     dirty: Vec<u32>,
     /// Connection of each session that is logged on here.
@@ -136,6 +129,8 @@ pub struct Gateway<D: Door> {
     replays: VecDeque<AnswerWanted>,
     /// Signatures that found the verifier busy: at most one a connection.
     unverified: VecDeque<verify::Job>,
+    /// Connections in [`State::Finished`].
+    finished: usize,
     /// Connections with a logon or logout that is to wait for what is on its way.
     waiting: Vec<u32>,
     /// The input ring took no more: this round hands on nothing further.
@@ -154,17 +149,6 @@ pub struct Gateway<D: Door> {
     ended: bool,
     /// The door could not be opened for want of descriptors: try again.
     knock_again: bool,
-}
-
-/// Why handling a connection's bytes ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Handled {
-    /// The rest is the begin of a frame.
-    NeedMore,
-    /// A ring is full or a verdict is awaited: the rest is to be looked at again.
-    Blocked,
-    /// Nothing more is read.
-    Closed,
 }
 
 impl<D: Door> Gateway<D> {
@@ -199,6 +183,7 @@ impl<D: Door> Gateway<D> {
             in_flight: 0,
             replays: VecDeque::new(),
             unverified: VecDeque::new(),
+            finished: 0,
             waiting: Vec::new(),
             input_full: false,
             lost: VecDeque::new(),
@@ -257,7 +242,10 @@ impl<D: Door> Gateway<D> {
                     self.knock_again = false;
                     self.welcome(slot, stream);
                 }
-                Ok(None) => self.door_ready = false,
+                Ok(None) => {
+                    self.door_ready = false;
+                    self.knock_again = false;
+                }
                 Err(error) => {
                     // Out of descriptors, most likely: the next sweep tries again.
                     self.door_ready = false;
@@ -283,7 +271,7 @@ impl<D: Door> Gateway<D> {
         let mut nonce = [0; 32];
         self.random.fill(&mut nonce);
         let mut connection = Connection::new(stream, origin, nonce, self.now_ms);
-        if self.connection_count() > self.limits.connections_max {
+        if self.connection_count() - self.finished > self.limits.connections_max {
             answers::refuse(connection.outbound(), 0, RejectReason::TooManyConnections);
             connection.state = State::Closing;
         } else {
@@ -302,7 +290,7 @@ impl<D: Door> Gateway<D> {
             && !connection.listed
         {
             connection.listed = true;
-            self.ready.push_back(slot);
+            self.ready.push_back((slot, connection.origin.generation));
         }
     }
 
@@ -313,290 +301,6 @@ impl<D: Door> Gateway<D> {
             connection.dirty = true;
             self.dirty.push(slot);
         }
-    }
-
-    /// Looks at every listed connection once.
-    fn receive(&mut self) -> usize {
-        let mut done = 0;
-        for _ in 0..self.ready.len().min(ROUND_MAX) {
-            // Frames that nobody can take now would be read and checked for nothing.
-            if self.input_full || done >= ROUND_FRAMES_MAX {
-                break;
-            }
-            let Some(slot) = self.ready.pop_front() else { break };
-            let Some(mut connection) = self.connections[slot as usize].take() else { continue };
-            connection.listed = false;
-            let handled = match connection.state {
-                State::Finished => self.discard(&mut connection),
-                // What comes after the stop was asked for is answered by nobody.
-                _ if self.stopping => Ok(0),
-                _ => self.receive_from(&mut connection, ROUND_FRAMES_MAX - done),
-            };
-            let waits = connection.waits;
-            self.connections[slot as usize] = Some(connection);
-            if waits {
-                self.waiting.push(slot);
-            }
-            match handled {
-                Ok(count) => done += count,
-                Err(_) => {
-                    self.close(slot);
-                    done += 1;
-                    continue;
-                }
-            }
-            self.list(slot);
-        }
-        done
-    }
-
-    /// Handles what waits in the connection, then what its socket has, within the read budget and up
-    /// to `frames_max` frames. Returns how many frames were handled.
-    fn receive_from(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        frames_max: usize,
-    ) -> io::Result<usize> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let result = self.receive_into(connection, frames_max, &mut buffer);
-        self.buffer = buffer;
-        result
-    }
-
-    /// Reads what a peer sends that was told that all is over, and forgets it.
-    fn discard(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
-        match connection.stream.read(&mut self.buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(1),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.readable = false;
-                Ok(0)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn receive_into(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        frames_max: usize,
-        buffer: &mut [u8],
-    ) -> io::Result<usize> {
-        if !connection.wants_to_receive(self.limits.bounds()) {
-            return Ok(0);
-        }
-        let waiting = connection.inbound.len();
-        buffer[..waiting].copy_from_slice(&connection.inbound);
-        let mut length = waiting;
-        if !connection.backlog {
-            let budget = match connection.state {
-                // Before its logon a peer is owed no more than the frame that holds it.
-                State::AwaitLogon => self.limits.open.frame_max.saturating_sub(waiting).max(1),
-                _ => self.limits.read_budget,
-            };
-            let room = buffer.len().min(waiting + budget);
-            let read = match connection.stream.read(&mut buffer[waiting..room]) {
-                Ok(0) => return self.hear_the_end(connection),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.readable = false;
-                    return Ok(0);
-                }
-                Err(error) => return Err(error),
-            };
-            // A read that did not fill its room has emptied the socket: the next bytes raise a new
-            // readiness.
-            connection.readable = connection.hung_up || read == room - waiting;
-            connection.received_ms = self.now_ms;
-            length += read;
-        }
-        let (used, frames, handled) = self.handle(connection, frames_max, &buffer[..length]);
-        connection.backlog = handled == Handled::Blocked;
-        connection.inbound.clear();
-        if handled != Handled::Closed && used < length {
-            connection.inbound.extend_from_slice(&buffer[used..length]);
-        } else {
-            connection.inbound = Vec::new();
-        }
-        Ok(frames + usize::from(length > waiting))
-    }
-
-    /// The client sends nothing more. What it is owed is still delivered.
-    fn hear_the_end(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
-        if connection.in_flight == 0 && connection.pending() == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        connection.readable = false;
-        connection.inbound = Vec::new();
-        connection.state = State::Closing;
-        let (session, origin) = (connection.session, connection.origin);
-        if self.sessions.get(&session.0) == Some(&origin) {
-            self.lose_session(session, origin);
-        }
-        self.dirty_now(connection);
-        Ok(1)
-    }
-
-    /// Handles up to about `frames_max` whole frames from the start of `bytes`. Returns the bytes used
-    /// and frames handled.
-    fn handle(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        frames_max: usize,
-        bytes: &[u8],
-    ) -> (usize, usize, Handled) {
-        let (mut used, mut frames) = (0, 0);
-        let mut hashes = HashesAhead::new();
-        loop {
-            let waits = connection.verifying || connection.is_full(self.limits.bounds());
-            if connection.state == State::LoggingOn || waits || frames >= frames_max {
-                return (used, frames, Handled::Blocked);
-            }
-            if connection.state == State::Closing {
-                return (used, frames, Handled::Closed);
-            }
-            let rest = &bytes[used..];
-            let (size, admitted) = match frame_length(rest, self.limits.open.frame_max) {
-                Ok(Some(size)) if size <= rest.len() => {
-                    let caller = caller(connection);
-                    let limits = &self.limits.open;
-                    let hash = hashes.take(rest, limits.frame_max);
-                    let frame = &rest[..size];
-                    (size, admission::admit(frame, hash, &caller, &self.directory, limits))
-                }
-                Ok(_) => return (used, frames, Handled::NeedMore),
-                Err(error) => (rest.len(), admission::malformed(&error, 0)),
-            };
-            let frame = &rest[..size];
-            if !self.take(connection, frame, &admitted) {
-                return (used, frames, Handled::Blocked);
-            }
-            connection.verdict = None;
-            used += size;
-            frames += match admitted {
-                Admitted::Reference { .. } => REFERENCE_FRAMES,
-                _ => 1,
-            };
-            if !is_malformed(&admitted) {
-                connection.malformed = 0;
-            } else if connection.malformed < MALFORMED_MAX {
-                connection.malformed += 1;
-            } else {
-                connection.state = State::Closing;
-            }
-        }
-    }
-
-    /// Does what a frame became. False where it has to wait.
-    fn take(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        frame: &[u8],
-        admitted: &Admitted,
-    ) -> bool {
-        match admitted {
-            Admitted::Message { head, extra } => self.publish(connection, head, frame, extra),
-            Admitted::Verify(job) => {
-                self.unverified.push_back(*job);
-                connection.verifying = true;
-                false
-            }
-            Admitted::Pong { nonce, client_sequence } => {
-                answers::pong(connection.outbound(), *client_sequence, *nonce);
-                self.dirty_now(connection);
-                true
-            }
-            Admitted::Reference { query, client_sequence } => {
-                let out = connection.outbound();
-                answers::reference(out, *client_sequence, query, &self.directory);
-                self.dirty_now(connection);
-                true
-            }
-            Admitted::Logon { key, role, public_key, head, extra } => {
-                // The end of the session's connection before comes first, or it would end this one's.
-                if !self.lost.is_empty() {
-                    connection.waits = true;
-                    return false;
-                }
-                if !self.publish(connection, head, frame, extra) {
-                    return false;
-                }
-                self.logons += 1;
-                connection.key = *key;
-                connection.role = *role;
-                connection.public_key = *public_key;
-                connection.state = State::LoggingOn;
-                true
-            }
-            Admitted::Logout(head) => {
-                // A logon on its way may be about to take this session over, and an answer that is
-                // fetched again comes past the ring in which the goodbye will stand.
-                let behind = *connection.logout_behind.get_or_insert(self.logons);
-                if behind > self.logons_answered || connection.in_flight > 0 {
-                    connection.waits = true;
-                    return false;
-                }
-                if !self.publish(connection, head, &[], &Extra::NONE) {
-                    return false;
-                }
-                // The session ends here; that the connection ends too is no second end.
-                self.sessions.remove(&connection.session.0);
-                connection.state = State::Closing;
-                true
-            }
-            Admitted::Refused { reason, client_sequence, schema, close } => {
-                let head = Head {
-                    kind: MessageKind::Refuse(*reason),
-                    client_sequence: *client_sequence,
-                    schema: *schema,
-                    origin: connection.origin,
-                    session: connection.session,
-                    key: connection.key,
-                    received: crate::message::Span {
-                        offset: 0,
-                        length: frame.len().min(self.limits.open.frame_max) as u16,
-                    },
-                    ..Head::default()
-                };
-                let kept = &frame[..usize::from(head.received.length)];
-                if !self.publish(connection, &head, kept, &Extra::NONE) {
-                    return false;
-                }
-                if *close {
-                    connection.state = State::Closing;
-                }
-                true
-            }
-        }
-    }
-
-    fn dirty_now(&mut self, connection: &mut Connection<D::Stream>) {
-        if !connection.dirty {
-            connection.dirty = true;
-            self.dirty.push(connection.origin.connection);
-        }
-    }
-
-    fn publish(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        head: &Head,
-        frame: &[u8],
-        extra: &Extra,
-    ) -> bool {
-        let published = self.wiring.input.try_publish(|slot| {
-            slot.head = *head;
-            slot.bytes.set(frame, extra.as_slice());
-        });
-        if published.is_err() {
-            self.input_full = true;
-            return false;
-        }
-        connection.in_flight += 1;
-        self.in_flight += 1;
-        true
     }
 
     /// Hands signatures to the verifier, and its verdicts to the connections that wait for them.
@@ -641,14 +345,16 @@ impl<D: Door> Gateway<D> {
     fn close(&mut self, slot: u32) {
         let Some(connection) = self.connections[slot as usize].take() else { return };
         self.free.push(slot);
-        let session = connection.session;
-        if self.sessions.get(&session.0) == Some(&connection.origin) {
-            self.lose_session(session, connection.origin);
-        }
+        self.finished -= usize::from(connection.state == State::Finished);
+        self.lose_session(connection.session, connection.origin);
     }
 
-    /// Notes that a session's connection is gone; its end is to be sequenced.
+    /// Notes that a session's connection is gone, where it has not gone on with another one; its end
+    /// is to be sequenced.
     fn lose_session(&mut self, session: SessionId, origin: Origin) {
+        if self.sessions.get(&session.0) != Some(&origin) {
+            return;
+        }
         self.sessions.remove(&session.0);
         let kind = MessageKind::SessionLost;
         self.lost.push_back((self.logons, Head { kind, origin, session, ..Head::default() }));
@@ -688,9 +394,7 @@ impl<D: Door> Gateway<D> {
             connection.dirty = false;
             let flushed = connection.flush(self.now_ms);
             let too_slow = connection.overflows(self.limits.bounds(), self.now_ms);
-            let over = connection.state == State::Closing
-                && connection.in_flight == 0
-                && connection.pending() == 0;
+            let over = connection.state == State::Closing && !connection.is_owed();
             connection.return_buffer(&mut self.pool);
             if flushed == Flushed::Broken || too_slow {
                 self.close(slot);
@@ -708,20 +412,20 @@ impl<D: Door> Gateway<D> {
     /// Tells a peer that all is sent. Its session, if it has one still, is lost with that.
     fn finish(&mut self, slot: u32) {
         let Some(Some(connection)) = self.connections.get_mut(slot as usize) else { return };
+        // A stop ends with all of them; at other times nobody can make many of them linger.
+        let many = self.finished >= FINISHED_MAX && !self.stopping;
+        if many || connection.stream.finish().is_err() {
+            self.close(slot);
+            return;
+        }
         connection.state = State::Finished;
         connection.finished_ms = self.now_ms;
         connection.readable = true;
         connection.inbound = Vec::new();
-        let gone = connection.stream.finish().is_err();
+        self.finished += 1;
         let (session, origin) = (connection.session, connection.origin);
-        if self.sessions.get(&session.0) == Some(&origin) {
-            self.lose_session(session, origin);
-        }
-        if gone {
-            self.close(slot);
-        } else {
-            self.list(slot);
-        }
+        self.lose_session(session, origin);
+        self.list(slot);
     }
 
     /// Closes connections that are too slow or too quiet.
@@ -760,9 +464,10 @@ impl<D: Door> Gateway<D> {
     /// Tells every peer that all is sent, and ends when they are gone or have had their time.
     fn say_goodbye(&mut self) {
         for slot in 0..self.connections.len() as u32 {
-            let connection = self.connections[slot as usize].as_ref();
-            if connection.is_some_and(|connection| connection.state != State::Finished) {
-                self.sessions.remove(&connection.map_or(0, |connection| connection.session.0));
+            let Some(connection) = &self.connections[slot as usize] else { continue };
+            if connection.state != State::Finished {
+                // A session whose node stops is not lost: its end is no record.
+                self.sessions.remove(&connection.session.0);
                 self.finish(slot);
             }
         }
@@ -775,27 +480,11 @@ impl<D: Door> Gateway<D> {
     }
 
     fn is_drained(&self) -> bool {
+        let unread = self.answers.as_ref().is_some_and(Reader::has_events);
         self.in_flight == 0
             && self.lost.is_empty()
-            && self.connections.iter().flatten().all(|connection| connection.pending() == 0)
-    }
-}
-
-/// True where a frame was refused for its form: the reasons with the lowest numbers.
-fn is_malformed(admitted: &Admitted) -> bool {
-    matches!(admitted, Admitted::Refused { reason, .. }
-        if (*reason as u16) < RejectReason::NotLoggedOn as u16)
-}
-
-fn caller<S>(connection: &Connection<S>) -> Caller {
-    Caller {
-        state: connection.state,
-        origin: connection.origin,
-        session: connection.session,
-        key: connection.key,
-        public_key: connection.public_key,
-        nonce: connection.nonce,
-        verdict: connection.verdict,
+            && !unread
+            && self.connections.iter().flatten().all(|connection| !connection.is_owed())
     }
 }
 

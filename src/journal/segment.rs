@@ -186,6 +186,8 @@ struct InWork {
     index: u64,
     file: Arc<dyn File>,
     done: u64,
+    /// A file that was found may be longer than what is configured now.
+    size: u64,
 }
 
 /// Keeps segments prepared ahead of the writer. A helper thread's agent.
@@ -231,17 +233,19 @@ impl Preparer {
         if self.abandoned || self.sender.is_full() {
             return Ok(0);
         }
-        match self.extend() {
-            Ok(()) => self.space.set(false),
+        let (from, size) = match self.extend() {
+            Ok(step) => step,
             Err(error) if is_no_space(&error) => {
                 self.space.set(true);
                 return Ok(0);
             }
             Err(error) => return Err(error),
-        }
-        // Want of space is a state only while blocks are asked for. A sync that fails, for whatever
-        // reason, may have lost what it was to keep: the next one would say "done" all the same.
-        self.finish()?;
+        };
+        self.space.set(false);
+        // Want of space is a state only while blocks are asked for. A write-back or sync that fails,
+        // for whatever reason, may have lost what it was to keep: the next one would say "done" all
+        // the same.
+        self.settle(from, size)?;
         Ok(1)
     }
 
@@ -266,41 +270,40 @@ impl Preparer {
         Ok(())
     }
 
-    /// Asks for blocks and fills them, one step.
-    fn extend(&mut self) -> io::Result<()> {
+    /// Asks for blocks and fills them with zeros, one step; where it begins and its bytes.
+    fn extend(&mut self) -> io::Result<(u64, u64)> {
         if self.in_work.is_none() {
             self.in_work = Some(self.begin()?);
         }
         let work = self.in_work.as_mut().expect("it was begun above");
-        let size = self.log.segment_size;
-        if self.log.kind != LogKind::Commands && work.done < size {
+        let (from, left) = (work.done, work.size - work.done);
+        if self.log.kind != LogKind::Commands {
             // Nobody waits for a sync of these, so zeros that spare it work are not worth their write.
-            work.file.reserve(work.done, size - work.done)?;
-            work.done = size;
+            work.file.reserve(from, left)?;
+            work.done = work.size;
+            return Ok((from, 0));
         }
-        if work.done < size {
-            let step = PREPARE_STEP_BYTES.min(size - work.done);
-            work.file.allocate(work.done, step)?;
-            // Written back step by step, so that the journal's own syncs never queue behind a whole
-            // segment, and synced once: a sync for every step would make as many commits of the file
-            // system and flushes of the disk, for which the journal's own wait.
-            work.file.write_back(work.done, step)?;
-            work.done += step;
-        }
-        Ok(())
+        let step = PREPARE_STEP_BYTES.min(left);
+        work.file.allocate(from, step)?;
+        work.done += step;
+        Ok((from, step))
     }
 
-    /// Syncs the segment where it is whole, and hands it over.
-    fn finish(&mut self) -> io::Result<()> {
-        let size = self.log.segment_size;
-        if let Some(work) = self.in_work.as_ref().filter(|work| work.done >= size) {
-            work.file.sync_data()?;
-            self.log.storage.sync_dir(&self.log.dir)?;
-            let work = self.in_work.take().expect("it was in work above");
-            let prepared = Prepared { index: work.index, file: work.file, size: work.done };
-            // The only sender saw room, so a refusal means that the writer is gone: nobody takes another.
-            self.abandoned = self.sender.try_send(prepared).is_err();
+    /// Writes a step back, so that the journal's own syncs never queue behind a whole segment; syncs
+    /// the segment where it is whole, and hands it over. A sync for every step would make as many
+    /// commits of the file system and flushes of the disk, for which the journal's own wait.
+    fn settle(&mut self, from: u64, size: u64) -> io::Result<()> {
+        let work = self.in_work.as_ref().expect("a step of it was made");
+        work.file.write_back(from, size)?;
+        if work.done < work.size {
+            return Ok(());
         }
+        work.file.sync_data()?;
+        self.log.storage.sync_dir(&self.log.dir)?;
+        let work = self.in_work.take().expect("it was in work above");
+        let prepared = Prepared { index: work.index, file: work.file, size: work.size };
+        // The only sender saw room, so a refusal means that the writer is gone: nobody takes another.
+        self.abandoned = self.sender.try_send(prepared).is_err();
         Ok(())
     }
 
@@ -311,13 +314,13 @@ impl Preparer {
             self.found.pop_front();
             // What is there reads as zeros (recovery looked), but a power cut may have left blocks that
             // were never written, and the first write to such a block makes its sync slow.
-            let done = 0;
-            return Ok(InWork { index, file, done });
+            let size = file.len()?.max(self.log.segment_size);
+            return Ok(InWork { index, file, done: 0, size });
         }
         let index = self.next_index;
         let file = self.log.create_segment(index)?;
         self.next_index += 1;
-        Ok(InWork { index, file, done: 0 })
+        Ok(InWork { index, file, done: 0, size: self.log.segment_size })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
 use crate::sys::memory::Region;
+use crate::sys::process;
 use crate::sys::random::{Random, SystemRandom};
 use crate::sys::storage::Storage;
 use crate::sys::thread;
@@ -275,10 +276,33 @@ fn sizes(config: &Config) -> Sizes {
     }
 }
 
+/// Descriptors that a node needs beside those of its connections: logs, segments, polls, and the
+/// connections that linger while they end.
+const DESCRIPTORS_BESIDE: u64 = 512;
+
+/// Connections that the node may have: as configured, or as many as its descriptors allow. Without
+/// one for the next segment it would have to stop.
+fn connections_max(configured: u32) -> usize {
+    let wanted = u64::from(configured) + DESCRIPTORS_BESIDE;
+    let allowed = process::allow_descriptors(wanted);
+    if allowed >= wanted {
+        return configured as usize;
+    }
+    let connections = allowed.saturating_sub(DESCRIPTORS_BESIDE).max(1);
+    tracing::warn!(
+        descriptors = allowed,
+        connections,
+        "limits.connections_max = {configured} takes {wanted} file descriptors and the process may \
+         have {allowed}: at most {connections} connections are accepted; raise `ulimit -n`, or set a \
+         lower limits.connections_max"
+    );
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
 fn limits(config: &Config) -> gateway::Limits {
     let limits = &config.limits;
     gateway::Limits {
-        connections_max: limits.connections_max as usize,
+        connections_max: connections_max(limits.connections_max),
         open: OpenLimits { frame_max: limits.frame_max_bytes as usize, strict_reserved: true },
         pending_output_max: usize::try_from(limits.pending_output_max_bytes).unwrap_or(usize::MAX),
         read_budget: usize::try_from(config.gateway.read_budget_bytes).unwrap_or(usize::MAX),
@@ -301,9 +325,9 @@ fn warm(state: &mut State, core: Option<usize>) {
     let regions: Vec<Region> = regions
         .into_iter()
         .flatten()
-        .take_while(|region| {
+        .filter(|region| {
             let fits = region.size_bytes() <= left;
-            left = left.saturating_sub(region.size_bytes());
+            left -= if fits { region.size_bytes() } else { 0 };
             fits
         })
         .collect();

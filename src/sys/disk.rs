@@ -179,7 +179,7 @@ impl File for DiskFile {
     }
 
     fn write_back(&self, offset: u64, size: u64) -> io::Result<()> {
-        write_back(&self.file, offset, size)
+        if size == 0 { Ok(()) } else { write_back(&self.file, offset, size) }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -38,6 +38,26 @@ fn die_with(parent: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this process have `wanted` open descriptors where the system allows as many; how many it may
+/// have now.
+#[must_use]
+pub fn allow_descriptors(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes the structure that it is given, and nothing else.
+    #[allow(unsafe_code, reason = "limits are not in std")]
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return wanted;
+    }
+    if limit.rlim_cur >= wanted {
+        return limit.rlim_cur;
+    }
+    let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), ..limit };
+    // SAFETY: the call reads the structure that it is given.
+    #[allow(unsafe_code, reason = "limits are not in std")]
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0;
+    if done { raised.rlim_cur } else { limit.rlim_cur }
+}
+
 /// Asks a child to end (SIGTERM).
 ///
 /// # Errors
@@ -54,6 +74,17 @@ pub fn terminate(child: &Child) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_are_allowed_as_far_as_the_system_goes() {
+        let now = allow_descriptors(0);
+        assert!(now > 0, "a process has some");
+        assert_eq!(allow_descriptors(now), now);
+        let most = allow_descriptors(u64::MAX);
+        assert!(most >= now);
+        assert_eq!(allow_descriptors(0), most, "it stays");
+    }
+
     use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
 

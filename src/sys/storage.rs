@@ -110,7 +110,7 @@ pub trait File: Send + Sync {
         Ok(())
     }
 
-    /// Writes a range back and waits for that, without a flush of the disk or a commit of the file
+    /// Writes a range of `size` bytes, 0 for none, back and waits for that, without a flush of the disk or a commit of the file
     /// system: it paces whoever writes much, and nothing is durable by it. Done as well where the
     /// system cannot.
     ///

@@ -97,23 +97,19 @@ impl Measure {
 
     /// A business reject: acknowledged, with a reason.
     pub(super) fn count_reject(&mut self, reason: &str) {
-        self.count_reason(reason);
-    }
-
-    /// Refused before a sequence: not acknowledged.
-    pub(super) fn count_refused(&mut self, reason: &str, now: Instant) {
-        self.refused += 1;
-        self.last_reply = now;
-        self.count_reason(reason);
-    }
-
-    fn count_reason(&mut self, reason: &str) {
         match self.rejected.get_mut(reason) {
             Some(count) => *count += 1,
             None => {
                 self.rejected.insert(reason.to_owned(), 1);
             }
         }
+    }
+
+    /// Refused before a sequence: not acknowledged.
+    pub(super) fn count_refused(&mut self, reason: &str, now: Instant) {
+        self.refused += 1;
+        self.last_reply = now;
+        self.count_reject(reason);
     }
 
     /// A command that was to be sent at `since` was answered.

@@ -305,17 +305,22 @@ impl Load {
         true
     }
 
+    /// When the next command of an open loop is due; `None` where none can be sent before something
+    /// arrives.
+    fn next_due(&self, plan: &Plan, sent: u64) -> Option<Instant> {
+        let due = plan.started + at(sent, plan.rate?);
+        let over = plan.end.is_some_and(|end| Instant::now() >= end) || sent >= plan.commands;
+        let next = &self.connections[(sent % self.connections.len() as u64) as usize];
+        (!over && next.client.has_room()).then_some(due)
+    }
+
     /// Waits for something to arrive, and in an open loop not beyond the moment when the command after
     /// `sent` others is due. Sleeping is a matter of whole milliseconds: near that moment it looks
     /// without, or the command would be late by the generator's own doing.
     fn wait(&mut self, plan: &Plan, sent: u64, events: &mut Events) -> Result<(), Failure> {
         const TOO_SHORT: Duration = Duration::from_millis(2);
-        let timeout = match plan.rate {
-            Some(rate) => {
-                let due = plan.started + at(sent, rate);
-                let left = due.saturating_duration_since(Instant::now());
-                left.checked_sub(TOO_SHORT).unwrap_or(Duration::ZERO)
-            }
+        let timeout = match self.next_due(plan, sent) {
+            Some(due) => due.saturating_duration_since(Instant::now()).saturating_sub(TOO_SHORT),
             None => Duration::from_millis(100),
         };
         if timeout.is_zero() {

@@ -1,0 +1,336 @@
+//! Receiving: what a connection's socket has becomes frames, and frames become messages.
+//!
+//! A round reads some connections, each within its budget, and hands on so many frames as the stages
+//! behind take with them in their caches. What cannot be handed on stays with its connection.
+
+use super::admission::{self, Admitted, Caller, Extra};
+use super::connection::{Connection, Door, State};
+use super::{Gateway, ROUND_MAX, answers};
+use crate::event::RejectReason;
+use crate::message::{Head, MessageKind, Span};
+use crate::wire::HashesAhead;
+use crate::wire::frame::frame_length;
+use std::io::{self, Read};
+
+/// Frames after which a round looks at no further connection: so few that they are still in the
+/// caches when the stages behind take their turn.
+const ROUND_FRAMES_MAX: usize = 256;
+/// Malformed frames in a row that a connection survives.
+const MALFORMED_MAX: u32 = 64;
+/// Frames that a question for assets and instruments counts as: its answer is long, and made here.
+const REFERENCE_FRAMES: usize = 32;
+
+/// Why handling a connection's bytes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    /// The rest is the begin of a frame.
+    NeedMore,
+    /// A ring is full or a verdict is awaited: the rest is to be looked at again.
+    Blocked,
+    /// Nothing more is read.
+    Closed,
+}
+
+impl<D: Door> Gateway<D> {
+    /// Looks at every listed connection once.
+    pub(super) fn receive(&mut self) -> usize {
+        let mut done = 0;
+        for _ in 0..self.ready.len().min(ROUND_MAX) {
+            // Frames that nobody can take now would be read and checked for nothing.
+            if self.input_full || done >= ROUND_FRAMES_MAX {
+                break;
+            }
+            let Some((slot, generation)) = self.ready.pop_front() else { break };
+            if self.generations[slot as usize] != generation {
+                continue;
+            }
+            let Some(mut connection) = self.connections[slot as usize].take() else { continue };
+            connection.listed = false;
+            let handled = match connection.state {
+                State::Finished => self.discard(&mut connection),
+                // What comes after the stop was asked for is answered by nobody.
+                _ if self.stopping => Ok(0),
+                _ => self.receive_from(&mut connection, ROUND_FRAMES_MAX - done),
+            };
+            let waits = connection.waits;
+            self.connections[slot as usize] = Some(connection);
+            if waits {
+                self.waiting.push(slot);
+            }
+            match handled {
+                Ok(count) => done += count,
+                Err(_) => {
+                    self.close(slot);
+                    done += 1;
+                    continue;
+                }
+            }
+            self.list(slot);
+        }
+        done
+    }
+
+    /// Handles what waits in the connection, then what its socket has, within the read budget and up
+    /// to `frames_max` frames. Returns how many frames were handled.
+    fn receive_from(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frames_max: usize,
+    ) -> io::Result<usize> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.receive_into(connection, frames_max, &mut buffer);
+        self.buffer = buffer;
+        result
+    }
+
+    /// Reads what a peer sends that was told that all is over, and forgets it.
+    fn discard(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+        match connection.stream.read(&mut self.buffer) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(1),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.readable = false;
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive_into(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frames_max: usize,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if !connection.wants_to_receive(self.limits.bounds()) {
+            return Ok(0);
+        }
+        let waiting = connection.inbound.len();
+        buffer[..waiting].copy_from_slice(&connection.inbound);
+        let mut length = waiting;
+        if !connection.backlog {
+            let budget = match connection.state {
+                // Before its logon a peer is owed no more than the frame that holds it.
+                State::AwaitLogon => self.limits.open.frame_max.saturating_sub(waiting).max(1),
+                _ => self.limits.read_budget,
+            };
+            let room = buffer.len().min(waiting + budget);
+            let read = match connection.stream.read(&mut buffer[waiting..room]) {
+                Ok(0) => return self.hear_the_end(connection),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.readable = false;
+                    return Ok(0);
+                }
+                Err(error) => return Err(error),
+            };
+            // A read that did not fill its room has emptied the socket: the next bytes raise a new
+            // readiness.
+            connection.readable = connection.hung_up || read == room - waiting;
+            connection.received_ms = self.now_ms;
+            length += read;
+        }
+        let (used, frames, handled) = self.handle(connection, frames_max, &buffer[..length]);
+        connection.backlog = handled == Handled::Blocked;
+        connection.inbound.clear();
+        if handled != Handled::Closed && used < length {
+            connection.inbound.extend_from_slice(&buffer[used..length]);
+        } else {
+            connection.inbound = Vec::new();
+        }
+        Ok(frames + usize::from(length > waiting))
+    }
+
+    /// The client sends nothing more. What it is owed is still delivered.
+    fn hear_the_end(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+        if !connection.is_owed() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        connection.readable = false;
+        connection.inbound = Vec::new();
+        connection.state = State::Closing;
+        self.lose_session(connection.session, connection.origin);
+        self.dirty_now(connection);
+        Ok(1)
+    }
+
+    /// Handles up to about `frames_max` whole frames from the start of `bytes`. Returns the bytes used
+    /// and frames handled.
+    fn handle(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frames_max: usize,
+        bytes: &[u8],
+    ) -> (usize, usize, Handled) {
+        let (mut used, mut frames) = (0, 0);
+        let mut hashes = HashesAhead::new();
+        loop {
+            let waits = connection.verifying || connection.is_full(self.limits.bounds());
+            if connection.state == State::LoggingOn || waits || frames >= frames_max {
+                return (used, frames, Handled::Blocked);
+            }
+            if connection.state == State::Closing {
+                return (used, frames, Handled::Closed);
+            }
+            let rest = &bytes[used..];
+            let (size, admitted) = match frame_length(rest, self.limits.open.frame_max) {
+                Ok(Some(size)) if size <= rest.len() => {
+                    let caller = caller(connection);
+                    let limits = &self.limits.open;
+                    let hash = hashes.take(rest, limits.frame_max);
+                    let frame = &rest[..size];
+                    (size, admission::admit(frame, hash, &caller, &self.directory, limits))
+                }
+                Ok(_) => return (used, frames, Handled::NeedMore),
+                Err(error) => (rest.len(), admission::malformed(&error, 0)),
+            };
+            let frame = &rest[..size];
+            if !self.take(connection, frame, &admitted) {
+                return (used, frames, Handled::Blocked);
+            }
+            connection.verdict = None;
+            used += size;
+            frames += match admitted {
+                Admitted::Reference { .. } => REFERENCE_FRAMES,
+                _ => 1,
+            };
+            if !is_malformed(&admitted) {
+                connection.malformed = 0;
+            } else if connection.malformed < MALFORMED_MAX {
+                connection.malformed += 1;
+            } else {
+                connection.state = State::Closing;
+            }
+        }
+    }
+
+    /// Does what a frame became. False where it has to wait.
+    fn take(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frame: &[u8],
+        admitted: &Admitted,
+    ) -> bool {
+        match admitted {
+            Admitted::Message { head, extra } => self.publish(connection, head, frame, extra),
+            Admitted::Verify(job) => {
+                self.unverified.push_back(*job);
+                connection.verifying = true;
+                false
+            }
+            Admitted::Pong { nonce, client_sequence } => {
+                answers::pong(connection.outbound(), *client_sequence, *nonce);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Reference { query, client_sequence } => {
+                let out = connection.outbound();
+                answers::reference(out, *client_sequence, query, &self.directory);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Logon { key, role, public_key, head, extra } => {
+                // The end of the session's connection before comes first, or it would end this one's.
+                if !self.lost.is_empty() {
+                    connection.waits = true;
+                    return false;
+                }
+                if !self.publish(connection, head, frame, extra) {
+                    return false;
+                }
+                self.logons += 1;
+                connection.key = *key;
+                connection.role = *role;
+                connection.public_key = *public_key;
+                connection.state = State::LoggingOn;
+                true
+            }
+            Admitted::Logout(head) => {
+                // A logon on its way may be about to take this session over, and an answer that is
+                // fetched again comes past the ring in which the goodbye will stand.
+                let behind = *connection.logout_behind.get_or_insert(self.logons);
+                if behind > self.logons_answered || connection.in_flight > 0 {
+                    connection.waits = true;
+                    return false;
+                }
+                if !self.publish(connection, head, &[], &Extra::NONE) {
+                    return false;
+                }
+                // The session ends here; that the connection ends too is no second end.
+                self.sessions.remove(&connection.session.0);
+                connection.state = State::Closing;
+                true
+            }
+            Admitted::Refused { reason, client_sequence, schema, close } => {
+                let head = Head {
+                    kind: MessageKind::Refuse(*reason),
+                    client_sequence: *client_sequence,
+                    schema: *schema,
+                    origin: connection.origin,
+                    session: connection.session,
+                    key: connection.key,
+                    received: Span {
+                        offset: 0,
+                        length: frame.len().min(self.limits.open.frame_max) as u16,
+                    },
+                    ..Head::default()
+                };
+                let kept = &frame[..usize::from(head.received.length)];
+                if !self.publish(connection, &head, kept, &Extra::NONE) {
+                    return false;
+                }
+                if *close {
+                    connection.state = State::Closing;
+                }
+                true
+            }
+        }
+    }
+
+    fn dirty_now(&mut self, connection: &mut Connection<D::Stream>) {
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(connection.origin.connection);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        head: &Head,
+        frame: &[u8],
+        extra: &Extra,
+    ) -> bool {
+        let published = self.wiring.input.try_publish(|slot| {
+            slot.head = *head;
+            slot.bytes.set(frame, extra.as_slice());
+        });
+        if published.is_err() {
+            self.input_full = true;
+            return false;
+        }
+        connection.in_flight += 1;
+        self.in_flight += 1;
+        true
+    }
+}
+
+/// True where a frame was refused for its form: the reasons with the lowest numbers.
+fn is_malformed(admitted: &Admitted) -> bool {
+    matches!(admitted, Admitted::Refused { reason, .. }
+        if (*reason as u16) < RejectReason::NotLoggedOn as u16)
+}
+
+fn caller<S>(connection: &Connection<S>) -> Caller {
+    Caller {
+        state: connection.state,
+        origin: connection.origin,
+        session: connection.session,
+        key: connection.key,
+        public_key: connection.public_key,
+        nonce: connection.nonce,
+        verdict: connection.verdict,
+    }
+}
