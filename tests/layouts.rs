@@ -1,7 +1,7 @@
 //! A real node in its layouts, and with every ring of two slots: whatever can be full is full all the
 //! time, and still each command is answered once, and the journal gives the same state again.
 
-use crate::support::{Served, dir, good};
+use crate::support::{Lines, Served, dir, good, outcry, wait};
 
 /// The smallest of everything between a socket and the disk.
 const SMALLEST: &[&str] = &[
@@ -57,6 +57,33 @@ fn queues_of_two_say_busy_and_still_answer_everybody() {
     assert_eq!(loaded["acknowledged"].as_u64().expect("a number") + busy, 1000);
     let stopped = node.stop();
     assert_eq!(good(dir.path(), &["replay"])["state_hash"], stopped["state_hash"]);
+}
+
+#[test]
+fn few_descriptors_are_told_and_leave_enough_for_the_journal() {
+    let dir = dir();
+    let script = "ulimit -n 600; exec \"$0\" serve --json --set gateway.native.listen=127.0.0.1:0";
+    let log = std::fs::File::create(dir.path().join("serve.log")).expect("a writable directory");
+    let mut node = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_outcry")])
+        .current_dir(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("a shell");
+    let ready = Lines::of(&mut node).next().expect("it serves");
+    let address = ready["native"].as_str().expect("an address").to_owned();
+    // More than it can have descriptors for, and it still takes orders from who was first.
+    let load = ["load", "--connections", "8", "--window", "8", "--commands", "400"];
+    let crowd: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(&address)).collect();
+    let crowded = outcry(dir.path(), &[&load[..], &["--json"]].concat());
+    assert!(matches!(crowded.status.code(), Some(0 | 3)), "it serves or refuses");
+    drop(crowd);
+    let pid = node.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+    assert_eq!(wait(&mut node), 0, "it never stopped by itself");
+    let log = std::fs::read_to_string(dir.path().join("serve.log")).expect("a log");
+    assert!(log.contains("ulimit -n"), "{log}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Bugs that were found and fixed: what broke, and why it was possible.
 
-use crate::sim::bench::{Bench, Got, logout, order};
+use crate::sim::bench::{Bench, Got, logout, order, order_of};
 use crate::sim::disk::SimDisk;
 use openoutcry::event::RejectReason;
 use openoutcry::journal::format::LogKind;
@@ -10,7 +10,7 @@ use openoutcry::journal::recovery::recover;
 use openoutcry::journal::segment::{LogDir, Preparer};
 use openoutcry::journal::view::Verify;
 use openoutcry::sys::storage::Append;
-use openoutcry::types::Sequence;
+use openoutcry::types::{Sequence, Side};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -188,4 +188,21 @@ fn a_preparer_whose_writer_is_gone_prepares_nothing_more() {
     }
     assert!(preparer.is_ahead());
     assert!(log.segments().expect("it lists").len() <= 1);
+}
+
+/// A client that closed its sending half lost its last answer: the connection was ended while the
+/// answer's trades were still to come. What was owed was counted by results, which stand before them.
+#[test]
+fn a_client_that_closes_its_half_gets_the_trades_of_its_last_answer() {
+    let mut bench = Bench::new(|setup| setup.sizes.answers = 2);
+    let (peer, _) = bench.live("desk");
+    (1..=5).for_each(|number| bench.send(peer, &order(number)));
+    bench.rest();
+    assert_eq!(bench.heard(peer).len(), 5);
+    bench.send(peer, &order_of(6, Side::Sell, 5));
+    bench.hang_up(peer);
+    bench.rest();
+    let heard = bench.heard(peer);
+    let answers = heard.iter().filter(|got| matches!(got, Got::Answer)).count();
+    assert_eq!(answers, 1, "{heard:?}");
 }

@@ -161,6 +161,11 @@ impl Bench {
 
 /// An order to buy one lot, with `number` as its id too.
 pub(crate) fn order(number: u64) -> Vec<u8> {
+    order_of(number, Side::Buy, 1)
+}
+
+/// The same on a side, for a quantity.
+pub(crate) fn order_of(number: u64, side: Side, quantity: i64) -> Vec<u8> {
     let (id, mut out) = (format!("m{number}"), Vec::new());
     let metadata = Metadata::new(&id, NOW_MS, Priority::Normal);
     let flags = Flags::new(Priority::Normal);
@@ -169,12 +174,12 @@ pub(crate) fn order(number: u64) -> Vec<u8> {
     let order = NewOrder {
         account: AccountId(venue::KEYS[KEY.0 as usize - 1].1[0]),
         instrument: InstrumentId(1),
-        side: Side::Buy,
+        side,
         order_type: OrderType::Limit,
         time_in_force: TimeInForce::Gtc,
         flags: 0,
         price: Price(100),
-        quantity: Quantity(1),
+        quantity: Quantity(quantity),
         client_order_id: ClientOrderId(0),
     };
     let mut writer = FrameWriter::begin_with(&mut out, head, &metadata).expect("a short id");
