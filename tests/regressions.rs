@@ -2,6 +2,7 @@
 
 use crate::sim::bench::{Bench, Got, logout, order, order_of};
 use crate::sim::disk::SimDisk;
+use crate::sim::node::AGENTS;
 use openoutcry::event::RejectReason;
 use openoutcry::journal::format::LogKind;
 use openoutcry::journal::format::RecordKind;
@@ -205,4 +206,31 @@ fn a_client_that_closes_its_half_gets_the_trades_of_its_last_answer() {
     let heard = bench.heard(peer);
     let answers = heard.iter().filter(|got| matches!(got, Got::Answer)).count();
     assert_eq!(answers, 1, "{heard:?}");
+}
+
+/// A logout that had to wait ended the session of whoever had taken it over meanwhile, and the loss of
+/// that connection ended it again. It waited for the logons before it only, not for those that came
+/// while it waited.
+#[test]
+fn a_logout_that_waits_does_not_end_the_session_of_whoever_takes_it_over() {
+    let mut bench = Bench::new(|_| ());
+    let (old, _) = bench.live("desk");
+    bench.send(old, &order(1));
+    bench.turn([GATEWAY]);
+    bench.send(old, &logout(2));
+    bench.turn([GATEWAY]);
+    let new = bench.log_on("desk");
+    // The order is answered, and the other logon on its way, before the gateway tells of either.
+    (0..3).for_each(|_| bench.turn(SEQUENCER..AGENTS));
+    bench.turn([]);
+    for _ in 0..3 {
+        bench.node.run(GATEWAY, false);
+    }
+    bench.rest();
+    assert!(bench.heard(new).iter().any(|got| matches!(got, Got::Accepted(_))));
+    bench.hang_up(new);
+    bench.rest();
+    let kinds = bench.node.stages.batch.kinds();
+    assert_eq!(kinds.get(&(RecordKind::SessionLogout as u8)), None);
+    assert_eq!(kinds.get(&(RecordKind::SessionLost as u8)), Some(&1));
 }

@@ -120,8 +120,6 @@ pub struct Connection<S> {
     pub dirty: bool,
     /// It waits for what others do: see the gateway's `waiting`.
     pub waits: bool,
-    /// Its logout waits for the answers to so many logons.
-    pub logout_behind: Option<u64>,
     /// Original answers that are being fetched for it.
     pub fetching: u32,
     /// Since when it is finished, gateway milliseconds.
@@ -177,7 +175,6 @@ impl<S: Read + Write> Connection<S> {
             listed: false,
             dirty: false,
             waits: false,
-            logout_behind: None,
             fetching: 0,
             finished_ms: 0,
             malformed: 0,

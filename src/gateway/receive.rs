@@ -250,8 +250,7 @@ impl<D: Door> Gateway<D> {
             Admitted::Logout(head) => {
                 // A logon on its way may be about to take this session over, and an answer that is
                 // fetched again comes past the ring in which the goodbye will stand.
-                let behind = *connection.logout_behind.get_or_insert(self.logons);
-                if behind > self.logons_answered || connection.in_flight > 0 {
+                if self.logons > self.logons_answered || connection.in_flight > 0 {
                     connection.waits = true;
                     return false;
                 }

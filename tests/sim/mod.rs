@@ -9,7 +9,7 @@ mod clients;
 pub(crate) mod disk;
 mod ledger;
 mod net;
-mod node;
+pub(crate) mod node;
 pub(crate) mod random;
 mod sending;
 mod venue;
