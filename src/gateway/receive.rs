@@ -263,21 +263,7 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Refused { reason, client_sequence, schema, close } => {
-                let head = Head {
-                    kind: MessageKind::Refuse(*reason),
-                    client_sequence: *client_sequence,
-                    schema: *schema,
-                    origin: connection.origin,
-                    session: connection.session,
-                    key: connection.key,
-                    received: Span {
-                        offset: 0,
-                        length: frame.len().min(self.limits.open.frame_max) as u16,
-                    },
-                    ..Head::default()
-                };
-                let kept = &frame[..usize::from(head.received.length)];
-                if !self.publish(connection, &head, kept, &Extra::NONE) {
+                if !self.refuse(connection, frame, (*reason, *client_sequence, *schema)) {
                     return false;
                 }
                 if *close {
@@ -286,6 +272,28 @@ impl<D: Door> Gateway<D> {
                 true
             }
         }
+    }
+
+    /// Hands a refusal on, with the bytes that it is for: it keeps its place among the answers, and the
+    /// reject log gets it. False where it has to wait.
+    fn refuse(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        frame: &[u8],
+        (reason, client_sequence, schema): (RejectReason, u64, u32),
+    ) -> bool {
+        let kept = &frame[..frame.len().min(self.limits.open.frame_max)];
+        let head = Head {
+            kind: MessageKind::Refuse(reason),
+            client_sequence,
+            schema,
+            origin: connection.origin,
+            session: connection.session,
+            key: connection.key,
+            received: Span { offset: 0, length: kept.len() as u16 },
+            ..Head::default()
+        };
+        self.publish(connection, &head, kept, &Extra::NONE)
     }
 
     fn dirty_now(&mut self, connection: &mut Connection<D::Stream>) {
