@@ -33,6 +33,14 @@ macro_rules! reasons {
                 match value { $($value => Some(RejectReason::$name),)+ _ => None }
             }
 
+            /// True where the message got no sequence; else the exchange refused it at its place in the
+            /// order.
+            #[must_use]
+            pub const fn is_before_sequence(self) -> bool {
+                (self as u16) < RejectReason::UnknownInstrument as u16
+                    || matches!(self, RejectReason::TooManyRequests)
+            }
+
             /// The reason's name, as documents, JSON and counters show it.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -148,6 +156,9 @@ reasons! {
     SameAccount = 115, "from and to are the same account";
     /// The liability account cannot do this.
     LiabilityAccount = 116, "the liability account cannot be used for this";
+
+    /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
+    TooManyRequests = 429, "too many requests: try again later";
 }
 
 /// What became of one command: exactly one for every sequenced command, always index 0.

@@ -5,7 +5,7 @@
 
 use crate::event::RejectReason;
 use crate::limits::FRAME_INLINE_BYTES;
-use crate::types::{KeyId, Priority, SessionId};
+use crate::types::{AccountId, InstrumentId, KeyId, Priority, SessionId};
 
 /// Where an answer goes: a gateway and one of its connections. Belongs to the node, never journaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -35,6 +35,82 @@ pub enum MessageKind {
     Refuse(RejectReason),
     /// Send the answer of the command with this sequence again.
     Duplicate(crate::types::Sequence),
+}
+
+/// What of a session a message concerns. Subjects nest, in two trees: session ⊃ account ⊃ account and
+/// instrument; session ⊃ task subject. Messages of one session whose subjects contain each other, or
+/// are the same, keep their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// The whole session.
+    #[default]
+    Session,
+    /// What an account owns; a transfer concerns two accounts.
+    Account {
+        /// The account.
+        account: AccountId,
+        /// The other account of a transfer; 0 for none.
+        other: AccountId,
+    },
+    /// What an account has in one book.
+    Book {
+        /// The account.
+        account: AccountId,
+        /// The instrument.
+        instrument: InstrumentId,
+    },
+    /// A subject of tasks, by its hash.
+    Task(u64),
+}
+
+impl Subject {
+    /// True where one of the two contains the other, or both are the same.
+    #[must_use]
+    pub fn meets(self, that: Subject) -> bool {
+        match (self, that) {
+            (Subject::Session, _) | (_, Subject::Session) => true,
+            (Subject::Task(one), Subject::Task(two)) => one == two,
+            (Subject::Task(_), _) | (_, Subject::Task(_)) => false,
+            (
+                Subject::Book { account, instrument },
+                Subject::Book { account: that, instrument: of },
+            ) => account == that && instrument == of,
+            (one, two) => {
+                let ([a, b], [c, d]) = (one.accounts(), two.accounts());
+                a == c || a == d || (b.0 != 0 && (b == c || b == d))
+            }
+        }
+    }
+
+    fn accounts(self) -> [AccountId; 2] {
+        match self {
+            Subject::Account { account, other } => [account, other],
+            Subject::Book { account, .. } => [account, AccountId(0)],
+            Subject::Session | Subject::Task(_) => [AccountId(0); 2],
+        }
+    }
+}
+
+/// What a refusal tells beside its reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    #[default]
+    None,
+    /// The schema that nobody knows.
+    Schema(u32),
+    /// The node is overloaded: try again after so long.
+    Overload {
+        /// Messages that the slowest lane is behind, where that is why; else 0.
+        lag: u64,
+        /// Milliseconds.
+        retry_after_ms: u32,
+    },
+    /// The session has used up what it may send: there is more after so long.
+    RateLimit {
+        /// Milliseconds.
+        retry_after_ms: u32,
+    },
 }
 
 impl MessageKind {
@@ -84,13 +160,18 @@ pub struct Head {
     pub expires_ns: u64,
     /// Schema id of the payload.
     pub schema: u32,
+    /// What of its session it concerns.
+    pub subject: Subject,
+    /// What a refusal tells beside its reason.
+    pub detail: Detail,
     /// Priority it is sequenced with.
     pub priority: Priority,
     /// Priority the client asked for.
     pub priority_sent: Priority,
     /// Flags of the record it becomes (`journal::format::FLAGS`).
     pub flags: u8,
-    /// How often the client says it has sent it before.
+    /// How often the node itself has delivered it before. What a client says of its own attempts is
+    /// in the received bytes and counts for nothing.
     pub attempt: u16,
     /// The canonical payload.
     pub command: Span,
@@ -115,6 +196,8 @@ impl Default for Head {
             client_timestamp_ms: 0,
             expires_ns: 0,
             schema: 0,
+            subject: Subject::Session,
+            detail: Detail::None,
             priority: Priority::Normal,
             priority_sent: Priority::Normal,
             flags: 0,
@@ -213,6 +296,41 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subjects_meet_where_one_contains_the_other() {
+        let account =
+            |account| Subject::Account { account: AccountId(account), other: AccountId(0) };
+        let both = |one, two| Subject::Account { account: AccountId(one), other: AccountId(two) };
+        let book = |account, instrument| Subject::Book {
+            account: AccountId(account),
+            instrument: InstrumentId(instrument),
+        };
+        let task = Subject::Task;
+        let cases = [
+            (Subject::Session, Subject::Session, true),
+            (Subject::Session, book(2, 1), true),
+            (Subject::Session, task(7), true),
+            (account(2), account(2), true),
+            (account(2), account(3), false),
+            (account(2), book(2, 1), true),
+            (account(2), book(3, 1), false),
+            (both(2, 3), book(3, 1), true),
+            (both(2, 3), both(4, 3), true),
+            (both(2, 3), both(4, 5), false),
+            (both(2, 3), account(3), true),
+            (book(2, 1), book(2, 1), true),
+            (book(2, 1), book(2, 2), false),
+            (book(2, 1), book(3, 1), false),
+            (task(7), task(7), true),
+            (task(7), task(8), false),
+            (task(7), account(2), false),
+        ];
+        for (one, two, meet) in cases {
+            assert_eq!(one.meets(two), meet, "{one:?} {two:?}");
+            assert_eq!(two.meets(one), meet, "{two:?} {one:?}");
+        }
+    }
 
     #[test]
     fn bytes_keep_their_content_on_both_sides_of_the_inline_size() {

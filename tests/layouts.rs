@@ -10,7 +10,7 @@ const SMALLEST: &[&str] = &[
     "sequencer.answer_ring_slots=2",
     "sequencer.event_ring_slots=2",
     "sequencer.batch_count_max=1",
-    "sequencer.queue_slots=4096",
+    "sequencer.queues.normal=4096",
     "gateway.read_budget_bytes=4096",
 ];
 
@@ -47,7 +47,7 @@ fn the_smallest_rings_lose_nothing_in_the_dedicated_layout() {
 #[test]
 fn queues_of_two_say_busy_and_still_answer_everybody() {
     let dir = dir();
-    let settings = [SMALLEST, &["sequencer.queue_slots=2", "threads.layout=dedicated"]].concat();
+    let settings = [SMALLEST, &["sequencer.queues.normal=2", "threads.layout=dedicated"]].concat();
     let args: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
     let node = Served::start(dir.path(), &args);
     let load = ["load", "--connections", "8", "--window", "64", "--commands", "1000"];

@@ -39,7 +39,7 @@ fn the_reject_log_holds_what_was_refused() {
 /// Its slot in the sequenced ring was given a new head and kept the old bytes.
 #[test]
 fn a_refusal_that_lost_its_bytes_shows_nobody_elses() {
-    let mut bench = Bench::new(|setup| setup.sizes.queue = 1);
+    let mut bench = Bench::new(|setup| setup.sizes.queues.messages = [1; 5]);
     let (peer, _) = bench.live("desk");
     (1..=3).for_each(|number| bench.send(peer, &order(number)));
     bench.rest();
@@ -54,7 +54,7 @@ fn a_refusal_that_lost_its_bytes_shows_nobody_elses() {
 /// connection that logs on waits for one answer only, and that was not one.
 #[test]
 fn a_logon_waits_for_a_place_in_the_queue() {
-    let mut bench = Bench::new(|setup| setup.sizes.queue = 1);
+    let mut bench = Bench::new(|setup| setup.sizes.queues.messages = [1; 5]);
     let peers = [bench.log_on("a"), bench.log_on("b"), bench.log_on("c")];
     (0..10).for_each(|_| bench.turn([GATEWAY]));
     bench.rest();

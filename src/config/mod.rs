@@ -18,7 +18,7 @@ pub use drift::genesis_differences;
 pub use error::{ConfigError, Origin};
 pub use load::{Alias, Loaded, Row, Sources, load};
 pub use rule::{Key, Rule};
-pub use value::{AckPolicy, Core, Idle, Layout, Listen, LogFormat, LogLevel};
+pub use value::{AboveEntitlement, AckPolicy, Core, Idle, Layout, Listen, LogFormat, LogLevel};
 pub use venue::genesis_items;
 
 use crate::limits::{
@@ -169,6 +169,13 @@ section! {
         pending_output_max_bytes: u64 = 4 * MIB as u64, integer(FRAME_MAX_BYTES as i64, GIB);
         /// How long a connection's waiting bytes may stay above their bound before it ends.
         slow_reader_timeout_ms: u64 = 5_000, integer(10, 600_000);
+        /// Messages of one connection that wait to be sequenced.
+        pending_max: u32 = 256, integer(1, 1 << 14);
+        /// Requests, and as many cancels beside them, that a session may send in
+        /// `rate_window_s`; 0 for any number.
+        rate_max: u32 = 0, integer(0, 1 << 20);
+        /// See `rate_max`.
+        rate_window_s: u32 = 60, integer(1, 3_600);
     }
 }
 
@@ -177,9 +184,7 @@ section! {
     Sequencer, "sequencer" {
         /// Slots of the ring from each gateway thread.
         input_ring_slots: u32 = 2_048, ring(2, 1 << 20);
-        /// Messages that wait in each priority's queue.
-        queue_slots: u32 = 16_384, integer(1, 1 << 20);
-        /// Those of them, over all queues, that are larger than 256 bytes.
+        /// Waiting messages, over all queues, that are larger than 256 bytes.
         queue_slots_large: u32 = 1_024, integer(1, 1 << 16);
         /// Slots of the ring of sequenced commands, which journal and `critical` read.
         ring_slots: u32 = 2_048, ring(2, 1 << 20);
@@ -189,6 +194,59 @@ section! {
         answer_ring_slots: u32 = 8_192, ring(2, 1 << 20);
         /// Slots of the ring of events on their way to the event log.
         event_ring_slots: u32 = 65_536, ring(2, 1 << 20);
+    } {
+        /// What may wait.
+        queues: SequencerQueues;
+    }
+}
+
+section! {
+    /// `[sequencer.queues]`: messages of each priority that may wait to be sequenced.
+    SequencerQueues, "sequencer.queues" {
+        /// CRITICAL.
+        critical: u32 = 1_024, integer(1, 1 << 20);
+        /// HIGH.
+        high: u32 = 4_096, integer(1, 1 << 20);
+        /// NORMAL.
+        normal: u32 = 16_384, integer(1, 1 << 20);
+        /// LOW.
+        low: u32 = 4_096, integer(1, 1 << 20);
+        /// BATCH.
+        batch: u32 = 4_096, integer(1, 1 << 20);
+    }
+}
+
+section! {
+    /// `[priorities]`: when a waiting message has its turn.
+    Priorities, "priorities" {
+        /// A message that waited longer is served as HIGH.
+        aging_ms: u64 = 60_000, integer(1, 86_400_000);
+        /// A message that the node delivered more often is served as HIGH.
+        attempts_max: u16 = 3, integer(0, 1_000);
+        /// Below this load of the lanes BATCH is served as LOW.
+        idle_load_percent: u8 = 50, integer(0, 100);
+        /// LOW and BATCH get one in so many places of a batch while anything more urgent waits.
+        bulk_one_in: u32 = 8, integer(1, BATCH_COUNT_MAX as i64);
+        /// What becomes of a message whose priority is above what its key may use.
+        above_entitlement: AboveEntitlement = AboveEntitlement::Cap, words(&["cap", "refuse"]);
+    }
+}
+
+section! {
+    /// `[overload]`: when clients are slowed and refused. Each number is exceeded, not reached.
+    Overload, "overload" {
+        /// Messages in all queues together.
+        total: u32 = 10_000, integer(1, 1 << 23);
+        /// Messages in the CRITICAL queue.
+        critical: u32 = 100, integer(1, 1 << 20);
+        /// Messages in the HIGH queue.
+        high: u32 = 1_000, integer(1, 1 << 20);
+        /// Sequenced messages that the critical lane has not applied.
+        lag: u64 = 5_000, integer(1, 1 << 30);
+        /// How long a session's new orders are held, and how long the state lasts at least.
+        slow_ms: u64 = 500, integer(1, 60_000);
+        /// When LOW and BATCH that were refused may try again.
+        retry_after_s: u32 = 10, integer(1, 3_600);
     }
 }
 
@@ -404,6 +462,10 @@ pub struct Config {
     pub limits: Limits,
     /// The total order.
     pub sequencer: Sequencer,
+    /// Whose turn it is.
+    pub priorities: Priorities,
+    /// When clients are restrained.
+    pub overload: Overload,
     /// Durability.
     pub journal: Journal,
     /// Acknowledgement.
@@ -429,6 +491,9 @@ const SECTIONS: &[&[Key]] = &[
     FixGateway::KEYS,
     Limits::KEYS,
     Sequencer::KEYS,
+    SequencerQueues::KEYS,
+    Priorities::KEYS,
+    Overload::KEYS,
     Journal::KEYS,
     Ack::KEYS,
     Threads::KEYS,
@@ -464,6 +529,18 @@ impl Config {
                     self.gateway.read_budget_bytes
                 ),
                 format!("set it to {frame} or more"),
+            ));
+        }
+        let queues = &self.sequencer.queues;
+        let (bulk, total) = (queues.low + queues.batch, self.overload.total);
+        if bulk >= total {
+            return Err(ConfigError::relation(
+                "overload.total",
+                format!(
+                    "{total} is not above sequencer.queues.low and batch together ({bulk}), so that \
+                     bulk work alone would slow orders"
+                ),
+                format!("set it to {} or more, or the queues smaller", bulk + 1),
             ));
         }
         // Whoever cannot be a venue is told before anything starts.

@@ -125,6 +125,16 @@ word_enum!(
 );
 
 word_enum!(
+    /// What becomes of a message whose priority is above what its key may use.
+    AboveEntitlement {
+        /// It gets what the key may use.
+        Cap = "cap",
+        /// It is refused.
+        Refuse = "refuse",
+    }
+);
+
+word_enum!(
     /// Which stages share a thread.
     Layout {
         /// Chosen by the number of cores.

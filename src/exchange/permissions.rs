@@ -101,6 +101,18 @@ impl Permissions {
             })
     }
 
+    /// The most urgent priority that a key may use.
+    #[must_use]
+    pub fn priority_max(&self, _key: KeyId) -> crate::types::Priority {
+        crate::types::Priority::Normal
+    }
+
+    /// Signatures of a key that are checked in a second.
+    #[must_use]
+    pub fn critical_per_s(&self, _key: KeyId) -> u32 {
+        100
+    }
+
     /// A key's role.
     #[must_use]
     pub fn role(&self, key: KeyId) -> Option<Role> {

@@ -11,9 +11,9 @@ use crate::gateway::directory::Directory;
 use crate::gateway::verify::Job;
 use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED};
 use crate::journal::payload::{PROTOCOL_NATIVE, SessionLogon};
-use crate::message::{Head, MessageKind, Origin, Span};
+use crate::message::{Detail, Head, MessageKind, Origin, Span, Subject};
 use crate::sys::sha256::Hash;
-use crate::types::{KeyId, Priority, Role, SessionId};
+use crate::types::{AccountId, KeyId, Priority, Role, SessionId};
 use crate::wire::WireError;
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
 use crate::wire::header::{Flags, client_sequence};
@@ -42,6 +42,8 @@ pub struct Caller {
     pub nonce: [u8; 32],
     /// What is known of this frame's signature.
     pub verdict: Option<bool>,
+    /// A priority above the key's entitlement is refused; else the message gets what the key may use.
+    pub refuses_above: bool,
 }
 
 /// What a frame becomes.
@@ -53,6 +55,8 @@ pub enum Admitted {
         head: Head,
         /// Bytes behind the frame.
         extra: Extra,
+        /// The command, where it is one.
+        command: Option<Command>,
     },
     /// Its signature has to be checked first.
     Verify(Job),
@@ -91,8 +95,8 @@ pub enum Admitted {
         reason: RejectReason,
         /// The client's sequence, where it could be read.
         client_sequence: u64,
-        /// The schema that nobody knows, where that is the reason; else 0.
-        schema: u32,
+        /// What is told beside the reason.
+        detail: Detail,
         /// True where nothing after it can be trusted.
         close: bool,
     },
@@ -128,19 +132,22 @@ impl Extra {
 }
 
 fn refused(reason: RejectReason, client_sequence: u64) -> Admitted {
-    Admitted::Refused { reason, client_sequence, schema: 0, close: false }
+    Admitted::Refused { reason, client_sequence, detail: Detail::None, close: false }
 }
 
 fn refused_for_good(reason: RejectReason, client_sequence: u64) -> Admitted {
-    Admitted::Refused { reason, client_sequence, schema: 0, close: true }
+    Admitted::Refused { reason, client_sequence, detail: Detail::None, close: true }
 }
 
 /// Refuses for what is wrong with the bytes themselves.
 #[must_use]
 pub fn malformed(error: &WireError, client_sequence: u64) -> Admitted {
-    let schema = if let WireError::UnknownSchema(schema) = error { *schema } else { 0 };
+    let detail = match error {
+        WireError::UnknownSchema(schema) => Detail::Schema(*schema),
+        _ => Detail::None,
+    };
     let close = error.loses_framing();
-    Admitted::Refused { reason: error.reason(), client_sequence, schema, close }
+    Admitted::Refused { reason: error.reason(), client_sequence, detail, close }
 }
 
 /// What the frame at the start of `bytes` becomes. The whole frame is there; `hash` is the SHA-256
@@ -195,7 +202,7 @@ fn signed(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted
     if frame.schema() <= COMMAND_SCHEMA_MAX {
         command(frame, caller, directory)
     } else {
-        session_message(frame, caller)
+        session_message(frame, caller, directory)
     }
 }
 
@@ -207,13 +214,13 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
         Err(error) => return refused(error.reason(), client_sequence),
     };
     let signed = frame.integrity().signature.is_some();
-    match metadata.priority {
-        Priority::Normal => {}
-        Priority::Critical if !signed => {
-            return refused(RejectReason::SignatureRequired, client_sequence);
-        }
-        // Accepting another priority and sequencing it as NORMAL would be a promise not kept.
-        _ => return refused(RejectReason::NotSupported, client_sequence),
+    if metadata.priority == Priority::Critical && !signed {
+        return refused(RejectReason::SignatureRequired, client_sequence);
+    }
+    let entitled_to = directory.permissions().priority_max(caller.key);
+    let priority = metadata.priority.max(entitled_to);
+    if priority != metadata.priority && caller.refuses_above {
+        return refused(RejectReason::NotEntitled, client_sequence);
     }
     let mut scratch = [0; COMMAND_SIZE_MAX];
     let canonical = match frame.command(&mut scratch) {
@@ -241,10 +248,10 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
         client_timestamp_ms: metadata.timestamp_ms,
         expires_ns: metadata.expires().0,
         schema: frame.schema(),
-        priority: Priority::Normal,
+        subject: subject(&canonical.command),
+        priority,
         priority_sent: metadata.priority,
         flags,
-        attempt: metadata.retry_count,
         command,
         received: span(0..received),
         message_id: span(at.message_id),
@@ -252,14 +259,26 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
         hash: span(at.hash),
         ..head_of(caller)
     };
-    Admitted::Message { head, extra }
+    Admitted::Message { head, extra, command: Some(canonical.command) }
+}
+
+/// What of its session a command concerns.
+fn subject(command: &Command) -> Subject {
+    let account = command.account();
+    match command {
+        Command::Transfer(transfer) => Subject::Account { account, other: transfer.to },
+        _ => match command.instrument() {
+            Some(instrument) => Subject::Book { account, instrument },
+            None => Subject::Account { account, other: AccountId(0) },
+        },
+    }
 }
 
 fn entitled(caller: &Caller, directory: &Directory, command: &Command) -> Result<(), RejectReason> {
     directory.permissions().check(caller.key, command).map_err(|_| RejectReason::NotEntitled)
 }
 
-fn session_message(frame: &Frame<'_>, caller: &Caller) -> Admitted {
+fn session_message(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
     let payload = frame.payload();
     let decoded = match frame.schema() {
@@ -272,24 +291,27 @@ fn session_message(frame: &Frame<'_>, caller: &Caller) -> Admitted {
         }),
         ReferenceQuery::SCHEMA => ReferenceQuery::decode(payload)
             .map(|query| Admitted::Reference { query, client_sequence }),
-        BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller)),
-        AccountQuery::SCHEMA => AccountQuery::decode(payload).map(|_| query(frame, caller)),
+        BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller, directory)),
+        AccountQuery::SCHEMA => {
+            AccountQuery::decode(payload).map(|_| query(frame, caller, directory))
+        }
         schema => return malformed(&WireError::UnknownSchema(schema), client_sequence),
     };
     decoded.unwrap_or_else(|_| refused(RejectReason::BadPayload, client_sequence))
 }
 
 /// A question keeps its place among the session's messages; its payload is read where it is answered.
-fn query(frame: &Frame<'_>, caller: &Caller) -> Admitted {
+fn query(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
     let head = Head {
         kind: MessageKind::Query,
         client_sequence: frame.client_sequence(),
+        priority: Priority::Normal.max(directory.permissions().priority_max(caller.key)),
         schema: frame.schema(),
         command: span(frame.payload_range()),
         received: span(0..frame.bytes().len()),
         ..head_of(caller)
     };
-    Admitted::Message { head, extra: Extra::NONE }
+    Admitted::Message { head, extra: Extra::NONE, command: None }
 }
 
 fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {

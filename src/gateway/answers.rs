@@ -5,15 +5,17 @@ use super::connection::{Connection, Door, State};
 use super::directory::Directory;
 use crate::event::{Event, EventBody, RejectReason};
 use crate::limits::ANSWER_FILLS_MAX;
-use crate::message::Origin;
+use crate::message::{Detail, Origin};
 use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
 use crate::ring::Take;
+use crate::sequencer::overload::Pressure;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::WireError;
 use crate::wire::answer::{Fill, write_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
 use crate::wire::message::{ReferenceQuery, Reject, send, write};
 use crate::wire::query::{BookState, send_account, send_reference};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::{Read, Write};
 
@@ -38,21 +40,36 @@ pub(super) fn stopping(out: &mut Vec<u8>) {
     Notice { kind: Notice::STOPPING, text: RejectReason::ShuttingDown.text() }.send(out);
 }
 
-/// Refuses a message of a schema that nobody knows.
-fn refuse_schema(out: &mut Vec<u8>, client_sequence: u64, schema: u32) {
-    let reason = RejectReason::UnknownSchema.into();
-    let text = WireError::UnknownSchema(schema).to_string();
-    Reject { reason, retry_after_ms: 0, text: &text }.send(client_sequence, out);
+/// Refuses a message.
+pub(super) fn refuse(
+    out: &mut Vec<u8>,
+    client_sequence: u64,
+    reason: RejectReason,
+    detail: Detail,
+) {
+    let (retry_after_ms, text) = match detail {
+        Detail::None => {
+            let busy = matches!(reason, RejectReason::Busy | RejectReason::NoSpace);
+            (if busy { RETRY_AFTER_MS } else { 0 }, Cow::Borrowed(reason.text()))
+        }
+        Detail::Schema(schema) => (0, WireError::UnknownSchema(schema).to_string().into()),
+        Detail::Overload { lag, retry_after_ms } => {
+            let why = if lag == 0 { Pressure::Queues } else { Pressure::Lag(lag) };
+            let text = format!("Service temporarily unavailable due to high load: {why}");
+            (retry_after_ms, text.into())
+        }
+        Detail::RateLimit { retry_after_ms } => {
+            let expiry_s = retry_after_ms.div_ceil(1_000);
+            (retry_after_ms, format!("rate limit error. expiry: {expiry_s}").into())
+        }
+    };
+    Reject { reason: reason.into(), retry_after_ms, text: &text }.send(client_sequence, out);
 }
 
-/// Refuses a message.
-pub(super) fn refuse(out: &mut Vec<u8>, client_sequence: u64, reason: RejectReason) {
-    let retry_after_ms = match reason {
-        RejectReason::Busy | RejectReason::NoSpace => RETRY_AFTER_MS,
-        _ => 0,
-    };
-    Reject { reason: reason.into(), retry_after_ms, text: reason.text() }
-        .send(client_sequence, out);
+/// Tells that the node is overloaded, or is no longer.
+pub(super) fn pressure(out: &mut Vec<u8>, pressure: Pressure) {
+    let kind = if pressure == Pressure::None { Notice::NOT_OVERLOADED } else { Notice::OVERLOADED };
+    Notice { kind, text: &pressure.to_string() }.send(out);
 }
 
 /// Answers a question for assets and instruments.
@@ -206,10 +223,9 @@ fn write_slot<S: Read + Write>(
     match &slot.body {
         Body::Event(event) => write_event(connection, event),
         Body::Trade { event, filled } => write_trade(connection, event, *filled),
-        Body::Refused { reason: RejectReason::UnknownSchema, schema } => {
-            refuse_schema(connection.outbound(), client_sequence, *schema);
+        Body::Refused { reason, detail } => {
+            refuse(connection.outbound(), client_sequence, *reason, *detail);
         }
-        Body::Refused { reason, .. } => refuse(connection.outbound(), client_sequence, *reason),
         Body::Duplicate(original) => return Some(*original),
         Body::LoggedOn { session, key, outbound } => {
             connection.session = *session;
@@ -225,7 +241,7 @@ fn write_slot<S: Read + Write>(
             send(&message, client_sequence, connection.outbound());
         }
         Body::LogonFailed(reason) => {
-            refuse(connection.outbound(), client_sequence, *reason);
+            refuse(connection.outbound(), client_sequence, *reason, Detail::None);
             connection.state = State::Closing;
         }
         Body::LoggedOut => {

@@ -3,6 +3,7 @@
 //! It holds a buffer only while bytes are pending: an idle connection costs the struct alone.
 
 use crate::event::{CommandResult, Trade};
+use crate::gateway::restraint::Held;
 use crate::message::Origin;
 use crate::publish::outbound::Row;
 use crate::types::{KeyId, Role, Sequence, SessionId};
@@ -120,6 +121,8 @@ pub struct Connection<S> {
     pub dirty: bool,
     /// It waits for what others do: see the gateway's `waiting`.
     pub waits: bool,
+    /// As many of its messages are before the sequencer as may be: see the gateway's `crowded`.
+    pub crowded: bool,
     /// Original answers that are being fetched for it.
     pub fetching: u32,
     /// Since when it is finished, gateway milliseconds.
@@ -134,6 +137,16 @@ pub struct Connection<S> {
     pub full_since_ms: Option<u64>,
     /// Since when the socket takes no bytes although some are pending.
     pub blocked_since_ms: Option<u64>,
+    /// Frames that are held because the node is overloaded.
+    pub held: Option<Box<Held>>,
+    /// Frames at the start of `inbound` that were held and are not held again.
+    pub passes: usize,
+    /// The first frame of `inbound` has paid for its rate already.
+    pub charged: bool,
+    /// Its last command was LOW or BATCH: it is read within their share.
+    pub bulk: bool,
+    /// The client was told that the node is overloaded.
+    pub told: bool,
     /// An answer in the making.
     pub assembly: Assembly,
     outbound: Vec<u8>,
@@ -175,6 +188,7 @@ impl<S: Read + Write> Connection<S> {
             listed: false,
             dirty: false,
             waits: false,
+            crowded: false,
             fetching: 0,
             finished_ms: 0,
             malformed: 0,
@@ -182,6 +196,11 @@ impl<S: Read + Write> Connection<S> {
             received_ms: now_ms,
             full_since_ms: None,
             blocked_since_ms: None,
+            held: None,
+            passes: 0,
+            charged: false,
+            bulk: false,
+            told: false,
             assembly: Assembly::default(),
             outbound: Vec::new(),
             unsealed: None,
@@ -217,12 +236,18 @@ impl<S: Read + Write> Connection<S> {
     pub fn wants_to_receive(&self, bounds: Bounds) -> bool {
         match self.state {
             State::AwaitLogon | State::Live => {
-                let waits = self.verifying || self.waits || self.is_full(bounds);
+                let waits = self.verifying || self.waits || self.crowded || self.is_full(bounds);
                 !waits && (self.readable || self.backlog)
             }
             State::Finished => self.readable,
             State::LoggingOn | State::Closing => false,
         }
+    }
+
+    /// Bytes that are held because the node is overloaded.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 
     /// The client is owed as much as it may be: nothing more is read until it has taken some of it.

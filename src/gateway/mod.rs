@@ -14,14 +14,18 @@ pub mod connection;
 pub mod directory;
 pub mod listener;
 mod receive;
+pub mod restraint;
+mod slowing;
 pub mod verify;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::limits::CONNECTION_MESSAGES_MAX;
-use crate::message::{Head, Message, MessageKind, Origin};
+use crate::message::{Detail, Head, Message, MessageKind, Origin};
 use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
 use crate::ring::{Cursor, Reader, Writer};
+use crate::sequencer::overload::PressureSignal;
+use crate::sequencer::pending::Taken;
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
@@ -30,6 +34,8 @@ use connection::{Bounds, Connection, Door, Flushed, State, Stream as _};
 use crossbeam::channel::{Receiver, Sender};
 use directory::Directory;
 use mio::event::Event;
+use restraint::Rate;
+use slowing::Slowing;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +71,16 @@ pub struct Limits {
     pub idle_timeout_ms: u64,
     /// A client that takes no bytes for so long is closed.
     pub slow_reader_timeout_ms: u64,
+    /// Messages of one connection that may wait to be sequenced.
+    pub pending_max: u32,
+    /// A priority above the key's entitlement is refused; else the message gets what the key may use.
+    pub refuses_above: bool,
+    /// How long new orders are held under pressure.
+    pub slow_ms: u64,
+    /// When LOW and BATCH that were refused may try again.
+    pub retry_after_ms: u32,
+    /// What a session may send, if there is a bound.
+    pub rate: Option<Rate>,
 }
 
 impl Limits {
@@ -99,6 +115,10 @@ pub struct Wiring {
     pub found: Receiver<AnswerFound>,
     /// Set to 1 when the gateway was asked to stop and owes nobody an answer.
     pub drained: Cursor,
+    /// What the sequencer took of each connection's messages.
+    pub taken: Taken,
+    /// How overloaded the node is.
+    pub pressure: PressureSignal,
 }
 
 /// The gateway's agent.
@@ -119,6 +139,17 @@ pub struct Gateway<D: Door> {
     free: Vec<u32>,
     /// Connections that may have bytes to handle: slot and generation.
     ready: VecDeque<(u32, u32)>,
+    /// The same for those whose last command was LOW or BATCH.
+    ready_bulk: VecDeque<(u32, u32)>,
+    /// Frames handled since the last settling: of those, and of all others.
+    bulk_frames: usize,
+    other_frames: usize,
+    /// Messages handed on, by the connection's slot; it wraps.
+    published: Vec<u32>,
+    /// Connections with as many messages before the sequencer as they may have.
+    crowded: Vec<u32>,
+    /// Who is slowed, and what sessions and keys may still send.
+    slowing: Slowing,
     /// Connections that have bytes to send.
     dirty: Vec<u32>,
     /// Connection of each session that is logged on here.
@@ -178,6 +209,12 @@ impl<D: Door> Gateway<D> {
             generations: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::new(),
+            ready_bulk: VecDeque::new(),
+            bulk_frames: 0,
+            other_frames: 0,
+            published: Vec::new(),
+            crowded: Vec::new(),
+            slowing: Slowing::default(),
             dirty: Vec::new(),
             sessions: HashMap::new(),
             in_flight: 0,
@@ -263,6 +300,7 @@ impl<D: Door> Gateway<D> {
         } else {
             self.connections.push(None);
             self.generations.push(0);
+            self.published.push(0);
         }
         let index = slot as usize;
         self.generations[index] = self.generations[index].wrapping_add(1);
@@ -272,7 +310,8 @@ impl<D: Door> Gateway<D> {
         self.random.fill(&mut nonce);
         let mut connection = Connection::new(stream, origin, nonce, self.now_ms);
         if self.connection_count() - self.finished > self.limits.connections_max {
-            answers::refuse(connection.outbound(), 0, RejectReason::TooManyConnections);
+            let reason = RejectReason::TooManyConnections;
+            answers::refuse(connection.outbound(), 0, reason, Detail::None);
             connection.state = State::Closing;
         } else {
             let time_ns = self.clock.wall_ns();
@@ -290,7 +329,8 @@ impl<D: Door> Gateway<D> {
             && !connection.listed
         {
             connection.listed = true;
-            self.ready.push_back((slot, connection.origin.generation));
+            let list = if connection.bulk { &mut self.ready_bulk } else { &mut self.ready };
+            list.push_back((slot, connection.origin.generation));
         }
     }
 
@@ -376,6 +416,7 @@ impl<D: Door> Gateway<D> {
                 break;
             }
             self.in_flight += 1;
+            self.count_published(head.origin.connection);
             self.lost.pop_front();
             count += 1;
         }
@@ -383,6 +424,30 @@ impl<D: Door> Gateway<D> {
             self.wake_waiting();
         }
         count
+    }
+
+    /// One more message of this connection is before the sequencer.
+    fn count_published(&mut self, slot: u32) {
+        let published = &mut self.published[slot as usize];
+        *published = published.wrapping_add(1);
+    }
+
+    /// True where so many messages of this connection are before the sequencer as may be.
+    fn is_crowded(&self, slot: u32) -> bool {
+        let before = self.published[slot as usize].wrapping_sub(self.wiring.taken.get(slot));
+        before >= self.limits.pending_max
+    }
+
+    /// Lets connections go on whose messages the sequencer took.
+    fn wake_crowded(&mut self) {
+        for slot in std::mem::take(&mut self.crowded) {
+            if self.is_crowded(slot) {
+                self.crowded.push(slot);
+            } else if let Some(Some(connection)) = self.connections.get_mut(slot as usize) {
+                connection.crowded = false;
+                self.list(slot);
+            }
+        }
     }
 
     /// Writes to every connection that has something to send.
@@ -434,6 +499,7 @@ impl<D: Door> Gateway<D> {
             return;
         }
         self.next_sweep_ms = self.now_ms + SWEEP_MS;
+        self.slowing.forget(self.limits.rate, self.now_ms);
         self.door_ready = true;
         for slot in 0..self.connections.len() as u32 {
             let Some(connection) = &self.connections[slot as usize] else { continue };
@@ -499,13 +565,16 @@ impl<D: Door> Agent for Gateway<D> {
         }
         self.now_ms = self.clock.monotonic_ns() / 1_000_000;
         self.input_full = false;
-        self.accept() + self.verdicts() + self.report_lost() + self.receive()
+        self.wake_crowded();
+        let relieved = self.watch_pressure();
+        relieved + self.accept() + self.verdicts() + self.report_lost() + self.receive()
     }
 
     fn settle(&mut self) -> usize {
         if self.ended {
             return 0;
         }
+        (self.bulk_frames, self.other_frames) = (0, 0);
         let done = self.deliver() + self.deliver_found() + self.flush();
         self.sweep();
         if self.stopping && self.is_drained() {
@@ -525,7 +594,9 @@ impl<D: Door> Agent for Gateway<D> {
 
     fn wake_in(&self) -> Option<Duration> {
         let busy = !self.ended && (self.knock_again || self.connection_count() > 0);
-        busy.then(|| Duration::from_millis(self.next_sweep_ms.saturating_sub(self.now_ms).max(1)))
+        let next_ms =
+            self.slowing.next_ms().map_or(self.next_sweep_ms, |it| it.min(self.next_sweep_ms));
+        busy.then(|| Duration::from_millis(next_ms.saturating_sub(self.now_ms).max(1)))
     }
 
     fn stop(&mut self) {

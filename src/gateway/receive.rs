@@ -5,9 +5,10 @@
 
 use super::admission::{self, Admitted, Caller, Extra};
 use super::connection::{Connection, Door, State};
+use super::slowing::Restrained;
 use super::{Gateway, ROUND_MAX, answers};
 use crate::event::RejectReason;
-use crate::message::{Head, MessageKind, Span};
+use crate::message::{Detail, Head, MessageKind, Span};
 use crate::wire::HashesAhead;
 use crate::wire::frame::frame_length;
 use std::io::{self, Read};
@@ -15,6 +16,11 @@ use std::io::{self, Read};
 /// Frames after which a round looks at no further connection: so few that they are still in the
 /// caches when the stages behind take their turn.
 const ROUND_FRAMES_MAX: usize = 256;
+/// Connections whose last command was LOW or BATCH get one in so many frames of a cycle in which there
+/// are others.
+const BULK_ONE_IN: usize = 8;
+/// Bytes read from such a connection in one turn: what its share does not take would be moved around.
+const BULK_READ_BYTES: usize = 8 * 1024;
 /// Malformed frames in a row that a connection survives.
 const MALFORMED_MAX: u32 = 64;
 /// Frames that a question for assets and instruments counts as: its answer is long, and made here.
@@ -32,15 +38,31 @@ enum Handled {
 }
 
 impl<D: Door> Gateway<D> {
-    /// Looks at every listed connection once.
+    /// Looks at listed connections: those of orders first, then those of bulk within their share.
     pub(super) fn receive(&mut self) -> usize {
+        let mut done = self.receive_listed(false, ROUND_FRAMES_MAX);
+        self.other_frames += done;
+        if !self.ready_bulk.is_empty() {
+            let share = if self.other_frames == 0 { 1 } else { BULK_ONE_IN };
+            let left = (ROUND_FRAMES_MAX / share).saturating_sub(self.bulk_frames);
+            let bulk = self.receive_listed(true, left.min(ROUND_FRAMES_MAX.saturating_sub(done)));
+            self.bulk_frames += bulk;
+            done += bulk;
+        }
+        done
+    }
+
+    /// Looks at every connection of one list once, up to `frames_max` frames of all of them.
+    fn receive_listed(&mut self, bulk: bool, frames_max: usize) -> usize {
         let mut done = 0;
-        for _ in 0..self.ready.len().min(ROUND_MAX) {
+        let listed = if bulk { self.ready_bulk.len() } else { self.ready.len() };
+        for _ in 0..listed.min(ROUND_MAX) {
             // Frames that nobody can take now would be read and checked for nothing.
-            if self.input_full || done >= ROUND_FRAMES_MAX {
+            if self.input_full || done >= frames_max {
                 break;
             }
-            let Some((slot, generation)) = self.ready.pop_front() else { break };
+            let list = if bulk { &mut self.ready_bulk } else { &mut self.ready };
+            let Some((slot, generation)) = list.pop_front() else { break };
             if self.generations[slot as usize] != generation {
                 continue;
             }
@@ -50,12 +72,15 @@ impl<D: Door> Gateway<D> {
                 State::Finished => self.discard(&mut connection),
                 // What comes after the stop was asked for is answered by nobody.
                 _ if self.stopping => Ok(0),
-                _ => self.receive_from(&mut connection, ROUND_FRAMES_MAX - done),
+                _ => self.receive_from(&mut connection, frames_max - done),
             };
-            let waits = connection.waits;
+            let (waits, crowded) = (connection.waits, connection.crowded);
             self.connections[slot as usize] = Some(connection);
             if waits {
                 self.waiting.push(slot);
+            }
+            if crowded {
+                self.crowded.push(slot);
             }
             match handled {
                 Ok(count) => done += count,
@@ -113,9 +138,15 @@ impl<D: Door> Gateway<D> {
             let budget = match connection.state {
                 // Before its logon a peer is owed no more than the frame that holds it.
                 State::AwaitLogon => self.limits.open.frame_max.saturating_sub(waiting).max(1),
+                _ if connection.bulk => self.limits.read_budget.min(BULK_READ_BYTES),
                 _ => self.limits.read_budget,
             };
-            let room = buffer.len().min(waiting + budget);
+            // What is held comes back into this buffer.
+            let room = (buffer.len() - connection.held_bytes()).min(waiting + budget);
+            if room <= waiting {
+                connection.waits = true;
+                return Ok(0);
+            }
             let read = match connection.stream.read(&mut buffer[waiting..room]) {
                 Ok(0) => return self.hear_the_end(connection),
                 Ok(read) => read,
@@ -145,6 +176,11 @@ impl<D: Door> Gateway<D> {
 
     /// The client sends nothing more. What it is owed is still delivered.
     fn hear_the_end(&mut self, connection: &mut Connection<D::Stream>) -> io::Result<usize> {
+        if connection.held.is_some() {
+            // What is held is still to be handled; then the end is heard again.
+            (connection.hung_up, connection.waits) = (true, true);
+            return Ok(0);
+        }
         if !connection.is_owed() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -167,7 +203,9 @@ impl<D: Door> Gateway<D> {
         let (mut used, mut frames) = (0, 0);
         let mut hashes = HashesAhead::new();
         loop {
-            let waits = connection.verifying || connection.is_full(self.limits.bounds());
+            let full = connection.is_full(self.limits.bounds());
+            connection.crowded = self.is_crowded(connection.origin.connection);
+            let waits = connection.verifying || connection.crowded || full;
             if connection.state == State::LoggingOn || waits || frames >= frames_max {
                 return (used, frames, Handled::Blocked);
             }
@@ -177,7 +215,7 @@ impl<D: Door> Gateway<D> {
             let rest = &bytes[used..];
             let (size, admitted) = match frame_length(rest, self.limits.open.frame_max) {
                 Ok(Some(size)) if size <= rest.len() => {
-                    let caller = caller(connection);
+                    let caller = self.caller(connection);
                     let limits = &self.limits.open;
                     let hash = hashes.take(rest, limits.frame_max);
                     let frame = &rest[..size];
@@ -187,10 +225,17 @@ impl<D: Door> Gateway<D> {
                 Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
-            if !self.take(connection, frame, &admitted) {
-                return (used, frames, Handled::Blocked);
-            }
+            let taken = match self.restrain(connection, frame, admitted) {
+                Restrained::Free(admitted) => {
+                    self.take(connection, frame, &admitted).then_some(admitted)
+                }
+                Restrained::Held(admitted) => Some(admitted),
+                Restrained::Waits => None,
+            };
+            let Some(admitted) = taken else { return (used, frames, Handled::Blocked) };
             connection.verdict = None;
+            connection.charged = false;
+            connection.passes = connection.passes.saturating_sub(1);
             used += size;
             frames += match admitted {
                 Admitted::Reference { .. } => REFERENCE_FRAMES,
@@ -214,7 +259,7 @@ impl<D: Door> Gateway<D> {
         admitted: &Admitted,
     ) -> bool {
         match admitted {
-            Admitted::Message { head, extra } => self.publish(connection, head, frame, extra),
+            Admitted::Message { head, extra, .. } => self.publish(connection, head, frame, extra),
             Admitted::Verify(job) => {
                 self.unverified.push_back(*job);
                 connection.verifying = true;
@@ -262,8 +307,8 @@ impl<D: Door> Gateway<D> {
                 connection.state = State::Closing;
                 true
             }
-            Admitted::Refused { reason, client_sequence, schema, close } => {
-                if !self.refuse(connection, frame, (*reason, *client_sequence, *schema)) {
+            Admitted::Refused { reason, client_sequence, detail, close } => {
+                if !self.refuse(connection, frame, (*reason, *client_sequence, *detail)) {
                     return false;
                 }
                 if *close {
@@ -280,13 +325,13 @@ impl<D: Door> Gateway<D> {
         &mut self,
         connection: &mut Connection<D::Stream>,
         frame: &[u8],
-        (reason, client_sequence, schema): (RejectReason, u64, u32),
+        (reason, client_sequence, detail): (RejectReason, u64, Detail),
     ) -> bool {
         let kept = &frame[..frame.len().min(self.limits.open.frame_max)];
         let head = Head {
             kind: MessageKind::Refuse(reason),
             client_sequence,
-            schema,
+            detail,
             origin: connection.origin,
             session: connection.session,
             key: connection.key,
@@ -296,10 +341,23 @@ impl<D: Door> Gateway<D> {
         self.publish(connection, &head, kept, &Extra::NONE)
     }
 
-    fn dirty_now(&mut self, connection: &mut Connection<D::Stream>) {
+    pub(super) fn dirty_now(&mut self, connection: &mut Connection<D::Stream>) {
         if !connection.dirty {
             connection.dirty = true;
             self.dirty.push(connection.origin.connection);
+        }
+    }
+
+    fn caller(&self, connection: &Connection<D::Stream>) -> Caller {
+        Caller {
+            state: connection.state,
+            origin: connection.origin,
+            session: connection.session,
+            key: connection.key,
+            public_key: connection.public_key,
+            nonce: connection.nonce,
+            verdict: connection.verdict,
+            refuses_above: self.limits.refuses_above,
         }
     }
 
@@ -320,6 +378,7 @@ impl<D: Door> Gateway<D> {
         }
         connection.in_flight += 1;
         self.in_flight += 1;
+        self.count_published(connection.origin.connection);
         true
     }
 }
@@ -328,16 +387,4 @@ impl<D: Door> Gateway<D> {
 fn is_malformed(admitted: &Admitted) -> bool {
     matches!(admitted, Admitted::Refused { reason, .. }
         if (*reason as u16) < RejectReason::NotLoggedOn as u16)
-}
-
-fn caller<S>(connection: &Connection<S>) -> Caller {
-    Caller {
-        state: connection.state,
-        origin: connection.origin,
-        session: connection.session,
-        key: connection.key,
-        public_key: connection.public_key,
-        nonce: connection.nonce,
-        verdict: connection.verdict,
-    }
 }

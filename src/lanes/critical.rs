@@ -311,8 +311,8 @@ impl Lane {
     }
 
     fn refuse(&mut self, slot: &Sequenced, reason: RejectReason) {
-        let schema = slot.message.head.schema;
-        self.answer(slot, Body::Refused { reason, schema });
+        let detail = slot.message.head.detail;
+        self.answer(slot, Body::Refused { reason, detail });
     }
 
     fn answer(&mut self, slot: &Sequenced, body: Body) {

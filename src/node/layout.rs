@@ -30,6 +30,8 @@ pub enum Stage {
     EventLog,
     /// What got no sequence.
     RejectLog,
+    /// Changes of priority.
+    PriorityLog,
     /// Segments ahead of need.
     Prepare,
     /// Original answers of duplicates.
@@ -53,6 +55,7 @@ impl Stage {
             Stage::Sync => "sync",
             Stage::EventLog => "event log",
             Stage::RejectLog => "reject log",
+            Stage::PriorityLog => "priority log",
             Stage::Prepare => "segments",
             Stage::Replay => "answers again",
             Stage::Normal => "normal",
@@ -111,7 +114,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
 
 fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
     let mut hot = vec![Stage::Gateway, Stage::Sequencer, Stage::Journal, Stage::Critical];
-    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
+    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::PriorityLog, Stage::Replay];
     let mut segments = vec![Stage::Prepare];
     hot.push(Stage::Gate);
     // Under `memory` nobody waits for the sync, so it must not stand in the way of those who do not.
@@ -135,7 +138,7 @@ fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
         AckPolicy::Memory => segments.push(Stage::Sync),
         AckPolicy::Disk => journal.push(Stage::Sync),
     }
-    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::Replay];
+    let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::PriorityLog, Stage::Replay];
     vec![
         hot_thread(
             config,
@@ -279,7 +282,7 @@ mod tests {
                 let all: Vec<Stage> =
                     plan.threads.iter().flat_map(|thread| thread.stages.clone()).collect();
                 let distinct: BTreeSet<Stage> = all.iter().copied().collect();
-                assert_eq!((all.len(), distinct.len()), (12, 12), "{plan}");
+                assert_eq!((all.len(), distinct.len()), (13, 13), "{plan}");
                 let names: Vec<_> = plan.threads.iter().map(|thread| thread.name).collect();
                 for lane in ["critical", "normal", "batch"] {
                     assert!(names.contains(&lane));

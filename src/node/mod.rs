@@ -11,11 +11,15 @@ use crate::config::{self, Config, ConfigError};
 use crate::fatal::StopReason;
 use crate::gateway;
 use crate::gateway::listener::Listener;
+use crate::gateway::restraint::Rate;
 use crate::gateway::verify::Worker;
 use crate::journal::Progress;
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
 use crate::sequencer::clock::{ClockRefused, SequencerClock};
+use crate::sequencer::overload::Thresholds;
+use crate::sequencer::queues::Capacity;
+use crate::sequencer::turn::Rules;
 use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
@@ -187,6 +191,9 @@ impl Node {
             random: Box::new(SystemRandom),
             time,
             sizes: sizes(config),
+            rules: rules(config),
+            bulk_one_in: config.priorities.bulk_one_in as usize,
+            thresholds: thresholds(config),
             limits: limits(config),
             policy: policy(config),
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
@@ -264,15 +271,39 @@ fn policy(config: &Config) -> AckPolicy {
 
 fn sizes(config: &Config) -> Sizes {
     let sequencer = &config.sequencer;
+    let queues = &sequencer.queues;
     Sizes {
         input: sequencer.input_ring_slots as usize,
         sequenced: sequencer.ring_slots as usize,
         events: sequencer.event_ring_slots as usize,
         answers: sequencer.answer_ring_slots as usize,
         rejects: 1024,
-        queue: sequencer.queue_slots as usize,
-        queue_large: sequencer.queue_slots_large as usize,
+        queues: Capacity {
+            messages: [queues.critical, queues.high, queues.normal, queues.low, queues.batch]
+                .map(|slots| slots as usize),
+            large: sequencer.queue_slots_large as usize,
+        },
         batch: sequencer.batch_count_max as usize,
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let priorities = &config.priorities;
+    Rules {
+        aging_ns: priorities.aging_ms * 1_000_000,
+        attempts_max: priorities.attempts_max,
+        idle_load: u64::from(priorities.idle_load_percent) * 10,
+    }
+}
+
+fn thresholds(config: &Config) -> Thresholds {
+    let overload = &config.overload;
+    Thresholds {
+        total: overload.total as usize,
+        critical: overload.critical as usize,
+        high: overload.high as usize,
+        lag: overload.lag,
+        lasts_ns: overload.slow_ms * 1_000_000,
     }
 }
 
@@ -309,6 +340,12 @@ fn limits(config: &Config) -> gateway::Limits {
         logon_timeout_ms: config.gateway.logon_timeout_ms,
         idle_timeout_ms: config.gateway.idle_timeout_ms,
         slow_reader_timeout_ms: limits.slow_reader_timeout_ms,
+        pending_max: limits.pending_max,
+        refuses_above: config.priorities.above_entitlement == config::AboveEntitlement::Refuse,
+        slow_ms: config.overload.slow_ms,
+        retry_after_ms: config.overload.retry_after_s * 1_000,
+        rate: (limits.rate_max > 0)
+            .then(|| Rate { max: limits.rate_max, window_ms: limits.rate_window_s * 1_000 }),
     }
 }
 

@@ -21,11 +21,15 @@ use crate::message::Message;
 use crate::publish::event_log::EventLog;
 use crate::publish::gate::{AckPolicy, Gate};
 use crate::publish::outbound::{Derived, Outbound};
+use crate::publish::priority_log::PriorityLog;
 use crate::publish::reject_log::RejectLog;
 use crate::publish::replay::Replay;
 use crate::ring::{Cursor, ring, ring_of_two};
 use crate::sequencer::clock::SequencerClock;
-use crate::sequencer::queues::Queues;
+use crate::sequencer::overload::{Overload, PressureSignal, Thresholds};
+use crate::sequencer::pending::Taken;
+use crate::sequencer::queues::{Capacity, Queues};
+use crate::sequencer::turn::Rules;
 use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
@@ -35,6 +39,8 @@ use std::sync::Arc;
 
 /// Wishes for original answers on their way, and answers on theirs.
 const REPLAYS_MAX: usize = 256;
+/// Changes of priority on their way to the log.
+const ADJUSTED_MAX: usize = 1024;
 /// Files with bytes to sync on their way: more than rounds in a cycle.
 const SYNC_JOBS_MAX: usize = 128;
 
@@ -51,10 +57,8 @@ pub struct Sizes {
     pub answers: usize,
     /// Refused messages to the reject log's writer.
     pub rejects: usize,
-    /// Messages in each priority's queue.
-    pub queue: usize,
-    /// Large messages in all queues.
-    pub queue_large: usize,
+    /// Messages in the queues.
+    pub queues: Capacity,
     /// Records in a journal batch.
     pub batch: usize,
 }
@@ -73,6 +77,12 @@ pub struct Parts<D: Door> {
     pub time: SequencerClock,
     /// Ring sizes.
     pub sizes: Sizes,
+    /// When a waiting message has its turn.
+    pub rules: Rules,
+    /// LOW and BATCH that waited long get one in so many places of a batch.
+    pub bulk_one_in: usize,
+    /// When the node is overloaded.
+    pub thresholds: Thresholds,
     /// The gateway's bounds.
     pub limits: gateway::Limits,
     /// When answers may leave.
@@ -137,6 +147,8 @@ pub struct Stages<D: Door> {
     pub event_log: EventLog,
     /// What got no sequence.
     pub reject_log: RejectLog,
+    /// Changes of priority.
+    pub priority_log: PriorityLog,
     /// Original answers.
     pub replay: Replay,
     /// Segments ahead.
@@ -178,6 +190,8 @@ impl<D: Door + 'static> Stages<D> {
         let (wanted, to_replay) = bounded(REPLAYS_MAX);
         let (found, to_asker) = bounded(REPLAYS_MAX);
         let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
+        let (adjusted, to_priority_log) = bounded(ADJUSTED_MAX);
+        let (taken, pressure) = (Taken::default(), PressureSignal::default());
         let (last_exchange, exchange) = bounded(1);
         let (last_order, order) = bounded(1);
 
@@ -198,18 +212,26 @@ impl<D: Door + 'static> Stages<D> {
                 wanted,
                 found: to_asker,
                 drained: cursors.drained.clone(),
+                taken: taken.clone(),
+                pressure: pressure.clone(),
             },
         );
         let sequencer = Sequencer::new(
             state.order,
             parts.time,
-            Queues::new(sizes.queue, sizes.queue_large),
+            Queues::new(sizes.queues, parts.rules),
             sizes.batch,
             sequencer::Wiring {
                 inputs: vec![intake],
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
                 no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
+                overload: Overload::new(parts.thresholds, pressure),
+                applied: cursors.applied.clone(),
+                load: Cursor::default(),
+                taken: vec![taken],
+                adjusted,
+                bulk_one_in: parts.bulk_one_in,
                 remains: last_order,
             },
         );
@@ -255,6 +277,7 @@ impl<D: Door + 'static> Stages<D> {
             stop.clone(),
         );
         let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
+        let priority_log = PriorityLog::new(to_priority_log, (parts.clock)());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
         let prepare = Prepare {
@@ -281,6 +304,7 @@ impl<D: Door + 'static> Stages<D> {
             critical,
             event_log,
             reject_log,
+            priority_log,
             replay,
             prepare,
             normal,
@@ -302,6 +326,7 @@ impl<D: Door + 'static> Stages<D> {
             (Stage::Sync, Box::new(self.sync)),
             (Stage::EventLog, Box::new(self.event_log)),
             (Stage::RejectLog, Box::new(self.reject_log)),
+            (Stage::PriorityLog, Box::new(self.priority_log)),
             (Stage::Prepare, Box::new(self.prepare)),
             (Stage::Replay, Box::new(self.replay)),
             (Stage::Normal, Box::new(self.normal)),

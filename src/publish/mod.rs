@@ -3,5 +3,6 @@
 pub mod event_log;
 pub mod gate;
 pub mod outbound;
+pub mod priority_log;
 pub mod reject_log;
 pub mod replay;

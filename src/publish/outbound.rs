@@ -2,7 +2,7 @@
 //! released before it may be shown.
 
 use crate::event::{Event, RejectReason};
-use crate::message::Origin;
+use crate::message::{Detail, Origin};
 use crate::types::{
     AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs,
 };
@@ -37,8 +37,8 @@ pub enum Body {
     Refused {
         /// Why.
         reason: RejectReason,
-        /// The message's schema, where it could be read.
-        schema: u32,
+        /// What is told beside the reason.
+        detail: Detail,
     },
     /// The message repeats the one with this sequence: its original answer is to be sent again.
     Duplicate(Sequence),

@@ -1,7 +1,7 @@
 //! The sequencer: gives every message its place in the one total order.
 //!
-//! Its intake is the only reader of the input rings and empties them every cycle into bounded queues.
-//! From there it takes the most urgent message, asks whether it was seen before, gives it the next
+//! Its intake is the only reader of the input rings and empties them every cycle into five bounded
+//! queues, one a priority. From there it takes the most urgent message, asks whether it was seen before, gives it the next
 //! sequence and the time, and publishes it to the sequenced ring, which the journal and the critical
 //! lane read. What gets no sequence (a refusal, a query, a duplicate) goes the same way without one, so
 //! that a session's answers keep the order of its messages.
@@ -11,7 +11,10 @@
 
 pub mod clock;
 pub mod dedupe;
+pub mod overload;
+pub mod pending;
 pub mod queues;
+pub mod turn;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
@@ -22,8 +25,11 @@ use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
 use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
-use queues::{QueueFull, Queues};
+use overload::Overload;
+use pending::Taken;
+use queues::{Adjusted, QueueFull, Queues};
 use std::time::Duration;
+use turn::Turn;
 
 /// What stands in a slot of the sequenced ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +98,19 @@ pub struct Sequencer {
     /// One of them is not zero while its log has no space: commands are refused.
     no_space: [Cursor; 2],
     batch_max: usize,
+    overload: Overload,
+    /// Up to where the critical lane has applied.
+    applied: Cursor,
+    /// How busy the lanes are, in thousandths.
+    load: Cursor,
+    /// Counts what left the queues, for each gateway.
+    taken: Vec<Taken>,
+    /// Changes of priority on their way to the log.
+    adjusted: Sender<Adjusted>,
+    /// LOW and BATCH that have waited long get one in so many places of a batch.
+    bulk_one_in: usize,
+    /// Such messages in the open batch.
+    bulk: usize,
     remains: Sender<Order>,
 }
 
@@ -105,6 +124,19 @@ pub struct Wiring {
     pub deadline: Cursor,
     /// Not zero while the journal, or the event log, has no space.
     pub no_space: [Cursor; 2],
+    /// Judges how overloaded the node is.
+    pub overload: Overload,
+    /// Up to where the critical lane has applied.
+    pub applied: Cursor,
+    /// How busy the lanes are, in thousandths.
+    pub load: Cursor,
+    /// Tells each gateway what left the queues.
+    pub taken: Vec<Taken>,
+    /// Takes changes of priority; a full channel keeps them waiting.
+    pub adjusted: Sender<Adjusted>,
+    /// LOW and BATCH that have waited long get one in so many places of a batch while anything more
+    /// urgent waits.
+    pub bulk_one_in: usize,
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
 }
@@ -132,6 +164,13 @@ impl Sequencer {
             deadline: wiring.deadline,
             no_space: wiring.no_space,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
+            overload: wiring.overload,
+            applied: wiring.applied,
+            load: wiring.load,
+            taken: wiring.taken,
+            adjusted: wiring.adjusted,
+            bulk_one_in: wiring.bulk_one_in,
+            bulk: 0,
             remains: wiring.remains,
         }
     }
@@ -145,26 +184,49 @@ impl Sequencer {
     /// Takes what the gateways have published into the queues.
     fn intake(&mut self) -> usize {
         let mut taken = 0;
+        let mut time = None;
+        let load = self.load.get().0;
         for input in &mut self.inputs {
             let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
+            let clock = &mut self.clock;
             taken += input.drain(INTAKE_MAX, |message| {
+                // One reading of the clock serves all.
+                let now = *time.get_or_insert_with(|| clock.now());
                 let fingerprint = match message.head.kind {
                     MessageKind::Command => dedupe.fingerprint(&identity(message)),
                     _ => Fingerprint::default(),
                 };
-                let pushed = queues.push(message, fingerprint).or_else(|full| match full {
-                    QueueFull::Blocked => Err(full),
-                    // Begin and end of a session are no requests that could be made again: they wait.
-                    QueueFull::Busy if message.head.kind.is_session() => Err(full),
-                    QueueFull::Busy => {
-                        let kind = MessageKind::Refuse(RejectReason::Busy);
-                        queues.push_refusal(Head { kind, ..message.head })
-                    }
-                });
+                let pushed =
+                    queues.push(message, fingerprint, now, load).or_else(|full| match full {
+                        QueueFull::Blocked => Err(full),
+                        // Begin and end of a session are no requests that could be made again: they wait.
+                        QueueFull::Busy if message.head.kind.is_session() => Err(full),
+                        QueueFull::Busy => {
+                            let kind = MessageKind::Refuse(RejectReason::Busy);
+                            queues.push_refusal(Head { kind, ..message.head }, now)
+                        }
+                    });
                 if pushed.is_ok() { Take::Next } else { Take::Stop }
             });
         }
+        self.watch(time);
         taken
+    }
+
+    /// Raises what has waited long, and judges how much waits.
+    fn watch(&mut self, time: Option<TimeNs>) {
+        if !self.queues.is_empty() || self.overload.is_pressed() {
+            let now = time.unwrap_or_else(|| self.clock.now());
+            self.queues.age(now);
+            let lag = self.order.last.0.saturating_sub(self.applied.get().0);
+            self.overload.look(&self.queues.depths(), lag, now);
+        }
+        while !self.adjusted.is_full()
+            && let Some(adjusted) = self.queues.adjusted()
+        {
+            // Whoever does not listen any more needs no log of it.
+            let _ = self.adjusted.try_send(adjusted);
+        }
     }
 
     /// Gives sequences to what waits, at most one batch.
@@ -185,25 +247,29 @@ impl Sequencer {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
+            let taken_of = &self.taken;
             let (mut records, mut bytes) = (0, 0);
-            let taken = self.queues.take_next(|head, message| {
+            let bulk = self.bulk * self.bulk_one_in < self.batch_max;
+            let taken = self.queues.take_next(bulk, |head, message, print| {
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
-                let outcome = match message {
-                    Some((message, print)) => order.place(message, print, now, refuse_commands),
-                    None => Placed::Passing(head.kind),
-                };
-                let message = message.map(|(message, _)| message);
-                let published = order.publish(ring, outcome, head, message, now);
-                if published.is_ok() && matches!(outcome, Placed::Record(_)) {
-                    records = 1;
-                    bytes = RECORD_OVERHEAD + message.map_or(0, |m| m.bytes.as_slice().len());
+                let outcome = order.place(message, print, now, refuse_commands);
+                let published = order.publish(ring, outcome, message, now);
+                if published.is_ok() {
+                    taken_of[usize::from(head.origin.gateway)].count(head.origin.connection);
+                    if matches!(outcome, Placed::Record(_)) {
+                        records = 1;
+                        bytes = RECORD_OVERHEAD + message.bytes.as_slice().len();
+                    }
                 }
                 published.is_ok()
             });
             match taken {
-                Some(true) => handled += 1,
-                Some(false) | None => break,
+                Some((true, turn)) => {
+                    handled += 1;
+                    self.bulk += usize::from(turn == Turn::AgedBulk);
+                }
+                Some((false, _)) | None => break,
             }
             self.open += records;
             self.open_bytes += bytes;
@@ -248,6 +314,7 @@ impl Sequencer {
         }
         self.open = 0;
         self.open_bytes = 0;
+        self.bulk = 0;
         self.ending = false;
         1
     }
@@ -306,10 +373,10 @@ impl Order {
         &mut self,
         ring: &mut Writer<Sequenced>,
         placed: Placed,
-        head: &Head,
-        message: Option<&Message>,
+        message: &Message,
         now: TimeNs,
     ) -> Result<(), Full> {
+        let head = &message.head;
         let (entry, sequence, kind) = match placed {
             Placed::Record(_) => (Entry::Record, self.last.next(), head.kind),
             Placed::Passing(kind) => (Entry::Passing, self.last, kind),
@@ -317,13 +384,7 @@ impl Order {
         let epoch = self.epoch;
         ring.try_publish(|slot| {
             (slot.entry, slot.sequence, slot.epoch, slot.time) = (entry, sequence, epoch, now);
-            match message {
-                Some(message) => slot.message.copy_from(message),
-                None => {
-                    slot.message.head = *head;
-                    slot.message.bytes.set(&[], &[]);
-                }
-            }
+            slot.message.copy_from(message);
             slot.message.head.kind = kind;
         })?;
         if let Placed::Record(fingerprint) = placed {

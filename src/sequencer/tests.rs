@@ -6,6 +6,9 @@ use crate::ring::{ring, ring_of_two};
 use crate::sys::clock::Clock;
 use crate::types::KeyId;
 use dedupe::Window;
+use overload::{PressureSignal, Thresholds};
+use queues::Capacity;
+use turn::Rules;
 
 #[derive(Clone, Default)]
 struct StillClock(std::sync::Arc<std::sync::atomic::AtomicU64>);
@@ -18,6 +21,9 @@ impl Clock for StillClock {
         1_000_000_000_000 + self.monotonic_ns()
     }
 }
+
+const THRESHOLDS: Thresholds =
+    Thresholds { total: 100, critical: 100, high: 100, lag: 5_000, lasts_ns: 0 };
 
 struct Bench {
     clock: StillClock,
@@ -48,9 +54,16 @@ fn bench(ring_slots: usize) -> Bench {
         ring: writer,
         deadline: deadline.clone(),
         no_space: [no_space.clone(), Cursor::default()],
+        overload: Overload::new(THRESHOLDS, PressureSignal::default()),
+        applied: Cursor::default(),
+        load: Cursor::default(),
+        taken: vec![Taken::default()],
+        adjusted: crossbeam::channel::bounded(1).0,
+        bulk_one_in: 8,
         remains: crossbeam::channel::bounded(1).0,
     };
-    let sequencer = Sequencer::new(order, source, Queues::new(8, 2), 256, wiring);
+    let queues = Queues::new(Capacity { messages: [8; 5], large: 2 }, Rules::default());
+    let sequencer = Sequencer::new(order, source, queues, 256, wiring);
     Bench { clock, input, sequencer, journal, lane, deadline, no_space }
 }
 

@@ -370,6 +370,10 @@ impl<'a> Notice<'a> {
     pub const RESUMED: u8 = 2;
     /// The node is about to stop.
     pub const STOPPING: u8 = 3;
+    /// The node is overloaded: new orders are slowed, LOW and BATCH refused.
+    pub const OVERLOADED: u8 = 4;
+    /// It is no longer.
+    pub const NOT_OVERLOADED: u8 = 5;
 
     fn decode(payload: &'a [u8]) -> Result<Notice<'a>, PayloadError> {
         let (head, tail) = NoticeHead::decode_head(payload)?;

@@ -10,7 +10,7 @@ use super::views::{View, Views};
 use openoutcry::command::Command;
 use openoutcry::event::RejectReason;
 use openoutcry::limits::FRAME_MAX_BYTES;
-use openoutcry::types::{KeyId, Sequence, SessionId};
+use openoutcry::types::{KeyId, Priority, Sequence, SessionId};
 use openoutcry::wire::answer::{AnswerView, Fill, ROLE_MAKER};
 use openoutcry::wire::frame::{Frame, OpenLimits, frame_length};
 use openoutcry::wire::header::Flags;
@@ -82,6 +82,10 @@ pub(crate) struct Around<'a> {
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) views: &'a mut Views,
     pub(crate) wall_ms: i64,
+    /// Clients write priorities into their messages.
+    pub(crate) priorities: bool,
+    /// Answers come in the order of messages, whatever their subjects: one priority, and no pressure.
+    pub(crate) in_order: bool,
 }
 
 impl Client {
@@ -175,12 +179,15 @@ impl Client {
                 let command = venue::command(random, self.key, &self.known);
                 let ahead = if random.percent(2) { 3_600_000 } else { 0 };
                 let skew = random.below(100).cast_signed() - 50 + ahead;
+                let any = Priority::ALL[random.below(5) as usize];
+                let priority = if around.priorities { any } else { Priority::Normal };
                 let ttl_ms = if random.percent(5) { 1 + random.below(40) as u32 } else { 0 };
                 let index = around.ledger.add(Sent {
                     key: self.key,
                     command,
                     timestamp_ms: around.wall_ms + skew,
                     ttl_ms,
+                    priority,
                     answer: None,
                     unresolved: 0,
                 });
@@ -249,14 +256,16 @@ impl Client {
                 assert!(matches!(what, What::Ping { nonce } if nonce == pong.nonce), "{what:?}");
             }
             ServerMessage::Book(view) => {
-                let What::Book { instrument, depth, orders } = self.complete(number, true) else {
+                let What::Book { instrument, depth, orders } =
+                    self.complete(number, around.in_order)
+                else {
                     panic!("{} did not ask for a book with {number}", self.name)
                 };
                 assert_eq!((view.head.instrument, view.head.orders), (instrument, orders));
                 around.views.add(view.head.sequence, View::book(&view, depth));
             }
             ServerMessage::Account(view) => {
-                let what = self.complete(number, true);
+                let what = self.complete(number, around.in_order);
                 assert!(matches!(what, What::Account { account } if account == view.head.account));
                 around.views.add(view.head.sequence, View::account(&view));
             }
@@ -267,16 +276,14 @@ impl Client {
             }
             ServerMessage::LoggedOut(_) => {
                 if number != 0 {
-                    assert!(matches!(self.complete(number, true), What::Logout));
+                    assert!(matches!(self.complete(number, around.in_order), What::Logout));
                 }
                 self.conversation().talk = Talk::Ending;
             }
             ServerMessage::Notice(notice) => {
-                assert_eq!(
-                    notice.kind,
-                    Notice::STOPPING,
-                    "this release gives no other: {notice:?}"
-                );
+                let known = [Notice::STOPPING, Notice::OVERLOADED, Notice::NOT_OVERLOADED]
+                    .contains(&notice.kind);
+                assert!(known, "this release gives no other: {notice:?}");
             }
         }
     }
@@ -320,9 +327,11 @@ impl Client {
     }
 
     fn accepted(&mut self, number: u64, accepted: &LogonAccepted, around: &mut Around<'_>) {
-        assert_eq!(self.complete(number, true), What::Logon);
+        assert_eq!(self.complete(number, around.in_order), What::Logon);
         assert_eq!(accepted.key, self.key);
         around.views.logon(&self.name, accepted.session);
+        let first_number = self.conversation().first_number;
+        around.ledger.connected(accepted.session, first_number);
         let repeats: Vec<usize> = self.open.iter().copied().collect();
         let talk = self.conversation();
         (talk.talk, talk.session, talk.outbound) =
@@ -351,7 +360,8 @@ impl Client {
 
     fn answer(&mut self, number: u64, view: &AnswerView<'_>, again: bool, around: &mut Around<'_>) {
         let answer = view.answer;
-        let What::Command { index, repeat } = self.complete(number, !again) else {
+        let What::Command { index, repeat } = self.complete(number, !again && around.in_order)
+        else {
             panic!("IdReused is never applied: {number} was answered with {answer:?}")
         };
         if again {
@@ -391,7 +401,7 @@ impl Client {
         if number == 0 {
             if let Some(junk) = talk.sent.iter().find(|sent| sent.what == What::Junk) {
                 let number = junk.number;
-                self.complete(number, true);
+                self.complete(number, around.in_order);
             } else {
                 let ending = talk.talk == Talk::Ending || talk.talk == Talk::AwaitChallenge;
                 assert!(ending, "{} is refused for nothing: {reason}", self.name);
@@ -399,10 +409,13 @@ impl Client {
             }
             return;
         }
-        match self.complete(number, true) {
+        match self.complete(number, around.in_order) {
             What::Command { index, .. } => {
                 around.ledger.refused(index, reason);
-                let again = matches!(reason, RejectReason::Busy | RejectReason::NoSpace);
+                let again = matches!(
+                    reason,
+                    RejectReason::Busy | RejectReason::NoSpace | RejectReason::TooManyRequests
+                );
                 if !again {
                     self.open.retain(|open| *open != index);
                 }
@@ -422,6 +435,7 @@ impl Client {
                         | RejectReason::TooOldToCheck
                         | RejectReason::TimestampAhead
                         | RejectReason::Busy
+                        | RejectReason::TooManyRequests
                 );
                 assert!(fine, "an id with other content is refused with {reason}");
             }

@@ -2,6 +2,7 @@
 //!
 //! Each invariant is an assertion whose first words are its name.
 
+use super::venue;
 use openoutcry::command::Command;
 use openoutcry::event::{Event, EventBody, RejectReason};
 use openoutcry::journal::event_log::EventFollower;
@@ -9,10 +10,11 @@ use openoutcry::journal::format::{RecordKind, crc64};
 use openoutcry::journal::reader::Reader;
 use openoutcry::journal::view::Verify;
 use openoutcry::lanes::follower::{Activity, Kinds};
+use openoutcry::message::Subject;
 use openoutcry::node::boot::Logs;
-use openoutcry::types::{KeyId, Sequence, SessionId, TimeNs};
+use openoutcry::types::{AccountId, KeyId, Priority, Sequence, SessionId, TimeNs};
 use openoutcry::wire::answer::{Answer, AnswerFill, Fill, ROLE_MAKER};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An answer as a client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub(crate) struct Sent {
     pub(crate) command: Command,
     pub(crate) timestamp_ms: i64,
     pub(crate) ttl_ms: u32,
+    pub(crate) priority: Priority,
     pub(crate) answer: Option<Seen>,
     /// Sendings whose outcome nobody knows.
     pub(crate) unresolved: u32,
@@ -53,6 +56,9 @@ pub(crate) struct Rec {
     /// The client's command.
     index: Option<usize>,
     command: Option<Command>,
+    client_sequence: u64,
+    sent: u8,
+    priority: u8,
 }
 
 /// What the journal and its event log hold.
@@ -80,6 +86,8 @@ pub(crate) struct Ledger {
     pub(crate) commands: Vec<Sent>,
     fills: Vec<(SessionId, Fill)>,
     gaps: Vec<Gap>,
+    /// The first number that each session's client used on each of its connections.
+    connections: BTreeMap<SessionId, BTreeSet<u64>>,
     /// Every record that was once written, by sequence - 1.
     mirror: Vec<Rec>,
     /// Answers that were counted, for the report.
@@ -108,7 +116,12 @@ impl Ledger {
     pub(crate) fn refused(&mut self, index: usize, reason: RejectReason) {
         let sent = &mut self.commands[index];
         sent.unresolved -= 1;
-        assert!((reason as u16) < 100, "refused with {reason} without a sequence");
+        assert!(reason.is_before_sequence(), "refused with {reason} without a sequence");
+    }
+
+    /// A connection of the session begins with this number of its client.
+    pub(crate) fn connected(&mut self, session: SessionId, first_number: u64) {
+        self.connections.entry(session).or_default().insert(first_number);
     }
 
     pub(crate) fn filled(&mut self, session: SessionId, fill: Fill) {
@@ -165,12 +178,16 @@ impl Ledger {
     /// Holds answers and fills against the truth.
     pub(crate) fn check(&self, truth: &Truth) {
         truth.check_order();
+        self.check_subjects(truth);
         let mut journaled = BTreeSet::new();
         for (number, record) in (1..).zip(&truth.records) {
             let Some(index) = record.index else { continue };
             assert!(journaled.insert(index), "applied once: command {index} at {number} again");
             let sent = &self.commands[index];
             assert_eq!(record.command, Some(sent.command), "what is applied was sent: {index}");
+            assert_eq!(record.sent, sent.priority as u8, "the priority that was sent: {index}");
+            let entitled = venue::entitlement(sent.key).min(Priority::High) as u8;
+            assert!(record.priority >= entitled, "nobody gains by what it writes: {index}");
             assert!(
                 sent.unresolved > 0 || sent.answer.is_some(),
                 "what was refused is not in the journal: command {index} at {number}"
@@ -193,6 +210,25 @@ impl Ledger {
         self.check_gaps(truth);
     }
 
+    /// Of two messages of one connection whose subjects meet, the earlier one is sequenced first; only
+    /// a cancel may pass orders that are held.
+    fn check_subjects(&self, truth: &Truth) {
+        let mut seen: BTreeMap<(SessionId, u64), Vec<(u64, Subject, bool)>> = BTreeMap::new();
+        for record in &truth.records {
+            let Some(command) = &record.command else { continue };
+            let Some(connections) = self.connections.get(&record.session) else { continue };
+            let number = record.client_sequence;
+            let Some(connection) = connections.range(..=number).next_back() else { continue };
+            let subject = subject(command);
+            let before = seen.entry((record.session, *connection)).or_default();
+            for (later, its, cancels) in before.iter() {
+                let overtook = *later > number && its.meets(subject) && !cancels;
+                assert!(!overtook, "{later} {its:?} overtook {number} {subject:?}");
+            }
+            before.push((number, subject, matches!(command, Command::CancelOrder(_))));
+        }
+    }
+
     /// Whatever a session was not told on a connection it was told on an earlier one.
     fn check_gaps(&self, truth: &Truth) {
         for gap in &self.gaps {
@@ -207,6 +243,17 @@ impl Ledger {
             });
             assert!(explained, "nothing is dropped: {gap:?}");
         }
+    }
+}
+
+fn subject(command: &Command) -> Subject {
+    let (account, other) = match command {
+        Command::Transfer(transfer) => (transfer.from, transfer.to),
+        other => (other.account(), AccountId(0)),
+    };
+    match command.instrument() {
+        Some(instrument) => Subject::Book { account, instrument },
+        None => Subject::Account { account, other },
     }
 }
 
@@ -233,6 +280,9 @@ fn read_records(logs: &Logs, from: Sequence, to: Sequence) -> Vec<Rec> {
             time: record.time(),
             index,
             command,
+            client_sequence: record.envelope().client_sequence.get(),
+            sent: record.envelope().priority_sent,
+            priority: record.envelope().priority,
         });
     }
     records

@@ -5,12 +5,16 @@ use super::random::Random;
 use openoutcry::agent::{Agent, Crew, FailStop};
 use openoutcry::fatal::StopReason;
 use openoutcry::gateway;
+use openoutcry::gateway::restraint::Rate;
 use openoutcry::gateway::verify::InPlace;
 use openoutcry::node::boot::{Booted, Logs};
 use openoutcry::node::stages::{Parts, Sizes, Stages};
 use openoutcry::node::state;
 use openoutcry::publish::gate::AckPolicy;
 use openoutcry::sequencer::clock::SequencerClock;
+use openoutcry::sequencer::overload::Thresholds;
+use openoutcry::sequencer::queues::Capacity;
+use openoutcry::sequencer::turn::Rules;
 use openoutcry::sys;
 use openoutcry::sys::clock::Clock;
 use openoutcry::wire::frame::OpenLimits;
@@ -64,7 +68,7 @@ impl FailStop for Recorder {
     }
 }
 
-pub(crate) const AGENTS: usize = 12;
+pub(crate) const AGENTS: usize = 13;
 /// Names of the agents, in the order a command passes them.
 pub(crate) const NAMES: [&str; AGENTS] = [
     "gateway",
@@ -75,13 +79,14 @@ pub(crate) const NAMES: [&str; AGENTS] = [
     "sync",
     "event log",
     "reject log",
+    "priority log",
     "prepare",
     "replay",
     "normal",
     "batch",
 ];
-pub(crate) const NORMAL: usize = 10;
-pub(crate) const BATCH: usize = 11;
+pub(crate) const NORMAL: usize = 11;
+pub(crate) const BATCH: usize = 12;
 
 /// How the agents are driven for a while.
 #[derive(Clone, Debug)]
@@ -102,12 +107,19 @@ pub(crate) struct Node {
     left: u64,
 }
 
+/// Never reached.
+const CALM: Thresholds =
+    Thresholds { total: 100_000, critical: 100_000, high: 100_000, lag: 100_000, lasts_ns: 0 };
+
 /// What of a node is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) policy: AckPolicy,
     pub(crate) sizes: Sizes,
     pub(crate) limits: gateway::Limits,
+    pub(crate) rules: Rules,
+    pub(crate) bulk_one_in: usize,
+    pub(crate) thresholds: Thresholds,
     pub(crate) sync_interval_ns: u64,
 }
 
@@ -122,8 +134,7 @@ impl Setup {
                 events: 64,
                 answers: 64,
                 rejects: 64,
-                queue: 64,
-                queue_large: 4,
+                queues: Capacity { messages: [64; 5], large: 4 },
                 batch: 64,
             },
             limits: gateway::Limits {
@@ -134,7 +145,15 @@ impl Setup {
                 logon_timeout_ms: 400,
                 idle_timeout_ms: 1500,
                 slow_reader_timeout_ms: 600,
+                pending_max: 256,
+                refuses_above: false,
+                slow_ms: 20,
+                retry_after_ms: 10,
+                rate: None,
             },
+            rules: Rules::default(),
+            bulk_one_in: 8,
+            thresholds: CALM,
             sync_interval_ns: 0,
         }
     }
@@ -153,18 +172,42 @@ impl Setup {
                 events: rings[2],
                 answers: rings[3],
                 rejects: rings[4],
-                queue: [1, 2, 8, 64][random.below(4) as usize],
-                queue_large: [1, 4][random.below(2) as usize],
+                queues: Capacity {
+                    messages: [(); 5].map(|()| [1, 2, 8, 64][random.below(4) as usize]),
+                    large: [1, 4][random.below(2) as usize],
+                },
                 batch: [1, 2, 8, 64][random.below(4) as usize],
             },
             limits: gateway::Limits {
                 connections_max: [3, 100, 100][random.below(3) as usize],
                 pending_output_max: [30_000, 1_000_000][random.below(2) as usize],
                 read_budget: [1, 50, 300, 4096][random.below(4) as usize],
+                pending_max: [1, 3, 256][random.below(3) as usize],
+                refuses_above: random.percent(20),
+                rate: random.percent(20).then_some(Rate { max: 40, window_ms: 1_000 }),
                 ..usual.limits
+            },
+            rules: Rules {
+                aging_ns: [1_000_000, 50_000_000, 60_000_000_000][random.below(3) as usize],
+                attempts_max: 3,
+                idle_load: 1_000 * random.below(2),
+            },
+            bulk_one_in: [1, 8, 64][random.below(3) as usize],
+            thresholds: if random.percent(60) {
+                CALM
+            } else {
+                let most = random.below(4) as usize;
+                Thresholds { total: most, critical: most, high: most, lag: 2, lasts_ns: 5_000_000 }
             },
             sync_interval_ns: [0, 1_000_000, 50_000_000][random.below(3) as usize],
         }
+    }
+}
+
+impl Setup {
+    /// The node is never overloaded.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.thresholds == CALM
     }
 }
 
@@ -189,6 +232,9 @@ impl Node {
             time,
             sizes: setup.sizes,
             limits: setup.limits,
+            rules: setup.rules,
+            bulk_one_in: setup.bulk_one_in,
+            thresholds: setup.thresholds,
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),
@@ -218,9 +264,10 @@ impl Node {
             5 => &mut stages.sync,
             6 => &mut stages.event_log,
             7 => &mut stages.reject_log,
-            8 => &mut stages.prepare,
-            9 => &mut stages.replay,
-            10 => &mut stages.normal,
+            8 => &mut stages.priority_log,
+            9 => &mut stages.prepare,
+            10 => &mut stages.replay,
+            11 => &mut stages.normal,
             _ => &mut stages.batch,
         }
     }
@@ -270,6 +317,7 @@ impl Node {
             Some(Box::new(&mut s.sync)),
             Some(Box::new(&mut s.event_log)),
             Some(Box::new(&mut s.reject_log)),
+            Some(Box::new(&mut s.priority_log)),
             Some(Box::new(&mut s.prepare)),
             Some(Box::new(&mut s.replay)),
             Some(Box::new(&mut s.normal)),

@@ -148,16 +148,17 @@ fn head(schema: u32, bits: u16, bit_mode: BitMode, client_sequence: u64) -> Fram
 fn command(index: usize, repeat: bool, number: u64, around: &mut Around<'_>, out: &mut Vec<u8>) {
     let sent = &around.ledger.commands[index];
     let id = format!("m{index}");
-    let mut metadata = Metadata::new(&id, sent.timestamp_ms, Priority::Normal);
+    let mut metadata = Metadata::new(&id, sent.timestamp_ms, sent.priority);
     metadata.ttl_ms = sent.ttl_ms;
     metadata.retry_count = u16::from(repeat);
     let bits = if repeat { Flags::POSSIBLE_DUPLICATE } else { 0 };
     let modes = BitMode::ALL;
     let mode = if sent.command.account().0 == 3 { modes[index % 3] } else { BitMode::Bits64 };
-    let head = head(sent.command.schema(), bits, mode, number);
+    let mut head = head(sent.command.schema(), bits, mode, number);
+    head.flags = Flags::new(sent.priority).with(bits);
     let mut writer = FrameWriter::begin_with(out, head, &metadata).expect("short strings");
     encode_command(&sent.command, mode, writer.payload()).expect("small client order ids");
-    if index.is_multiple_of(25) {
+    if index.is_multiple_of(25) || sent.priority == Priority::Critical {
         writer.seal_signed(venue::signer(sent.key));
     } else {
         writer.seal();

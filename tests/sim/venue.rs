@@ -10,7 +10,7 @@ use openoutcry::genesis::{Account, Asset, GenesisItem, Instrument, Key, Settings
 use openoutcry::node::boot::Genesis;
 use openoutcry::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price,
-    Quantity, Role, Side, TimeInForce, TimeNs,
+    Priority, Quantity, Role, Side, TimeInForce, TimeNs,
 };
 use std::sync::LazyLock;
 
@@ -28,6 +28,11 @@ static SIGNERS: LazyLock<Vec<SigningKey>> =
 /// The secret half of a key.
 pub(crate) fn signer(key: KeyId) -> &'static SigningKey {
     &SIGNERS[key.0 as usize - 1]
+}
+
+/// The most urgent priority that a key may use.
+pub(crate) fn entitlement(_key: KeyId) -> Priority {
+    Priority::Normal
 }
 
 /// What a seed chooses of the venue.

@@ -78,6 +78,10 @@ pub(crate) struct World {
     few_on_their_way: bool,
     /// Connections since orders are refused for want of space: their sessions use up what is kept.
     came_to_refusal: u32,
+    /// Clients write priorities into their messages.
+    priorities: bool,
+    /// Answers come in the order of messages.
+    in_order: bool,
     history: Option<VecDeque<String>>,
     tally: Tally,
 }
@@ -114,6 +118,7 @@ impl World {
         };
         let logs = Logs { segments_ahead: 1 + random.below(2) as usize, ..logs };
         let rules = Rules::choose(&mut random);
+        let priorities = random.percent(60);
         let clients = (0..1 + random.below(6) as usize).map(|number| {
             let manners = match random.below(12) {
                 0 => Manners::NeverReads,
@@ -138,6 +143,8 @@ impl World {
             armed: false,
             full: false,
             few_on_their_way: false,
+            priorities,
+            in_order: true,
             came_to_refusal: 0,
             history: with_history.then(VecDeque::new),
             tally: Tally::default(),
@@ -206,6 +213,7 @@ impl World {
                     self.settle_accounts(tip, hash);
                     let setup = Setup::choose(&mut self.random);
                     self.note(|| format!("{setup:?}"));
+                    self.in_order = !self.priorities && setup.is_calm();
                     let node =
                         Node::start(booted, &self.logs, &self.clock, setup, &mut self.random);
                     self.node = Some(node);
@@ -354,6 +362,8 @@ impl World {
             ledger: &mut self.ledger,
             views: &mut self.views,
             wall_ms,
+            priorities: self.priorities,
+            in_order: self.in_order,
         };
         let client = &mut self.clients[index];
         let node = self.node.as_mut().expect("a node is running");
@@ -517,6 +527,8 @@ impl World {
                 ledger: &mut self.ledger,
                 views: &mut self.views,
                 wall_ms,
+                priorities: self.priorities,
+                in_order: self.in_order,
             };
             if let Some(talk) = &client.talk {
                 done += talk.wire.carry(around.random, 1000);
