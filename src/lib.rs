@@ -35,5 +35,6 @@ pub mod limits;
 pub mod logging;
 pub mod message;
 pub mod ring;
+pub mod stats;
 pub mod sys;
 pub mod types;

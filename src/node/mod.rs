@@ -16,6 +16,7 @@ use crate::journal::Progress;
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
 use crate::sequencer::clock::{ClockRefused, SequencerClock};
+use crate::stats::Stats;
 use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
@@ -39,6 +40,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// Gateways of a node.
+const GATEWAYS: usize = 1;
 /// Threads that were told to end get at least so long.
 const THREADS_END: Duration = Duration::from_secs(10);
 
@@ -101,6 +104,7 @@ pub struct Node {
     stop: Arc<Stop>,
     cursors: Cursors,
     remains: Remains,
+    stats: Arc<Stats>,
     _lock: DirLock,
     /// What the start found and chose.
     pub report: Report,
@@ -180,6 +184,8 @@ impl Node {
         let report = report(native, &booted);
         let verifier = Worker::start(home.unparker(), plan.verify_core)
             .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
+        let names: Vec<&str> = plan.threads.iter().map(|thread| thread.name).collect();
+        let stats = Arc::new(Stats::new(GATEWAYS, &names));
         let parts = Parts {
             door,
             verifier: Box::new(verifier),
@@ -191,19 +197,26 @@ impl Node {
             policy: policy(config),
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
             stop: Arc::new(ExitProcess),
+            stats: stats.clone(),
         };
         warm(&mut booted.state, plan.verify_core);
         let (agents, cursors, remains) = Stages::connect(booted, &logs, parts).into_agents();
         let stop = Arc::new(Stop::default());
         let unparkers = parkers.values().map(Parker::unparker).collect();
-        let threads = start_threads(&plan, agents, &mut parkers, &stop)?;
-        Ok(Node { threads, unparkers, stop, cursors, remains, _lock: lock, report })
+        let threads = start_threads(&plan, agents, &mut parkers, &stats, &stop)?;
+        Ok(Node { threads, unparkers, stop, cursors, remains, stats, _lock: lock, report })
     }
 
     /// Cursors that tell how far the node is.
     #[must_use]
     pub fn cursors(&self) -> &Cursors {
         &self.cursors
+    }
+
+    /// What its stages tell.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Stops: takes nothing new, finishes and releases what is sequenced, syncs, ends the threads.
@@ -355,6 +368,7 @@ fn start_threads(
     plan: &Plan,
     agents: Agents,
     parkers: &mut BTreeMap<&'static str, Parker>,
+    stats: &Stats,
     stop: &Arc<Stop>,
 ) -> Result<Vec<(String, JoinHandle<()>)>, StartError> {
     let mut agents: BTreeMap<Stage, Box<dyn Agent>> = agents.into_iter().collect();
@@ -371,6 +385,7 @@ fn start_threads(
             follows: thread.follows,
             parker: parkers.remove(thread.name).expect("every thread has a place to sleep"),
             wakes: thread.wakes.iter().map(|name| wakers[name].clone()).collect(),
+            meter: stats.meter(thread.name),
         };
         let handle = crew
             .start(stop.clone())

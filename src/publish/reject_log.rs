@@ -7,6 +7,7 @@ use crate::journal::payload::PROTOCOL_NATIVE;
 use crate::journal::reject_log::{Refused, RejectLog as Log};
 use crate::message::{Message, MessageKind};
 use crate::ring::{Reader, Take};
+use crate::stats::Stats;
 use crate::sys::clock::Clock;
 use crate::types::TimeNs;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub struct RejectLog {
     log: Log,
     clock: Box<dyn Clock>,
     stop: Arc<dyn FailStop>,
+    stats: Arc<Stats>,
     failed: bool,
 }
 
@@ -31,8 +33,9 @@ impl RejectLog {
         log: Log,
         clock: Box<dyn Clock>,
         stop: Arc<dyn FailStop>,
+        stats: Arc<Stats>,
     ) -> RejectLog {
-        RejectLog { input, log, clock, stop, failed: false }
+        RejectLog { input, log, clock, stop, stats, failed: false }
     }
 }
 
@@ -50,6 +53,7 @@ impl Agent for RejectLog {
             log.push(&refused(message, time));
             Take::Next
         });
+        self.stats.reject_log.written.add(handled as u64);
         if let Err(fault) = self.log.flush() {
             self.failed = true;
             self.stop.fail(StopReason::EventLogWrite, &fault.to_string());

@@ -18,11 +18,13 @@ use crate::event::RejectReason;
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
 use crate::message::{Head, Message, MessageKind};
 use crate::ring::{Cursor, Full, Reader, Take, Writer};
+use crate::stats::{Mark, PRIORITIES, Stats};
 use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
 use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
 use queues::{QueueFull, Queues};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What stands in a slot of the sequenced ring.
@@ -93,6 +95,12 @@ pub struct Sequencer {
     no_space: [Cursor; 2],
     batch_max: usize,
     remains: Sender<Order>,
+    /// Tells the gate when records got their sequence.
+    marks: Writer<Mark>,
+    /// Messages that have left each priority's queue in this turn, and batches that have ended.
+    taken: [u64; PRIORITIES],
+    batches: u64,
+    stats: Arc<Stats>,
 }
 
 /// What the sequencer is connected to.
@@ -107,6 +115,10 @@ pub struct Wiring {
     pub no_space: [Cursor; 2],
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
+    /// Tells the gate when records got their sequence.
+    pub marks: Writer<Mark>,
+    /// What the sequencer tells.
+    pub stats: Arc<Stats>,
 }
 
 impl Sequencer {
@@ -120,6 +132,7 @@ impl Sequencer {
         wiring: Wiring,
     ) -> Sequencer {
         order.dedupe.end_replay();
+        wiring.stats.sequencing.sequence.set(order.last.0);
         Sequencer {
             inputs: wiring.inputs,
             queues,
@@ -133,6 +146,10 @@ impl Sequencer {
             no_space: wiring.no_space,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
             remains: wiring.remains,
+            marks: wiring.marks,
+            taken: [0; PRIORITIES],
+            batches: 0,
+            stats: wiring.stats,
         }
     }
 
@@ -184,6 +201,7 @@ impl Sequencer {
         {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
+            let taken_of = &mut self.taken;
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let (mut records, mut bytes) = (0, 0);
             let taken = self.queues.take_next(|head, message| {
@@ -199,6 +217,7 @@ impl Sequencer {
                     records = 1;
                     bytes = RECORD_OVERHEAD + message.map_or(0, |m| m.bytes.as_slice().len());
                 }
+                taken_of[head.priority as usize] += u64::from(published.is_ok());
                 published.is_ok()
             });
             match taken {
@@ -246,10 +265,28 @@ impl Sequencer {
         if published.is_err() {
             return 0;
         }
+        self.batches += 1;
         self.open = 0;
         self.open_bytes = 0;
         self.ending = false;
         1
+    }
+
+    /// Tells what a turn came to.
+    fn tell(&mut self) {
+        let stats = &self.stats.sequencing;
+        let depths = self.queues.depths();
+        for (priority, taken) in self.taken.iter_mut().enumerate() {
+            stats.depth[priority].set(depths[priority] as u64);
+            stats.taken[priority].add(std::mem::take(taken));
+        }
+        stats.batches.add(std::mem::take(&mut self.batches));
+        if stats.sequence.get() != self.order.last.0 {
+            stats.sequence.set(self.order.last.0);
+            let mark = Mark { last: self.order.last, at_ns: self.clock.read_ns() };
+            // A gate that is that far behind counts these records with the next mark.
+            let _ = self.marks.try_publish(|slot| *slot = mark);
+        }
     }
 }
 
@@ -363,6 +400,9 @@ impl Agent for Sequencer {
             if sequenced == 0 || self.queues.is_empty() {
                 break;
             }
+        }
+        if handled > 0 {
+            self.tell();
         }
         handled
     }

@@ -131,6 +131,12 @@ impl Queues {
         Some(taken)
     }
 
+    /// How much waits at each priority.
+    #[must_use]
+    pub fn depths(&self) -> [usize; PRIORITIES] {
+        std::array::from_fn(|priority| self.queues[priority].entries.len())
+    }
+
     /// True where nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

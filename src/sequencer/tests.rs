@@ -49,6 +49,8 @@ fn bench(ring_slots: usize) -> Bench {
         deadline: deadline.clone(),
         no_space: [no_space.clone(), Cursor::default()],
         remains: crossbeam::channel::bounded(1).0,
+        marks: ring(4, Mark::default).0,
+        stats: Arc::new(Stats::new(1, &[])),
     };
     let sequencer = Sequencer::new(order, source, Queues::new(8, 2), 256, wiring);
     Bench { clock, input, sequencer, journal, lane, deadline, no_space }

@@ -11,6 +11,7 @@ use openoutcry::node::stages::{Parts, Sizes, Stages};
 use openoutcry::node::state;
 use openoutcry::publish::gate::AckPolicy;
 use openoutcry::sequencer::clock::SequencerClock;
+use openoutcry::stats::Stats;
 use openoutcry::sys;
 use openoutcry::sys::clock::Clock;
 use openoutcry::wire::frame::OpenLimits;
@@ -192,6 +193,7 @@ impl Node {
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),
+            stats: Arc::new(Stats::new(1, &[])),
         };
         let stages = Stages::connect(booted, logs, parts);
         let (policy, schedule) = (setup.policy, Schedule::Free([1; AGENTS]));
