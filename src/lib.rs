@@ -24,6 +24,7 @@ pub mod wire;
 pub mod cli;
 pub mod client;
 pub mod keys;
+pub mod ops;
 
 // Ground.
 pub mod agent;

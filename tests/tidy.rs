@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
     (STAGE, &["gateway", "sequencer", "journal", "lanes", "publish"]),
-    ("node", &["node"]),
+    ("node", &["node", "ops"]),
     ("surface", &["client", "cli"]),
 ];
 

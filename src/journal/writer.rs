@@ -158,7 +158,7 @@ impl Writer {
         self.tip.sequence
     }
 
-    /// Number of the segment that is written to, as its name has it; 0 before the first.
+    /// Index of the segment that is written to; 0 before the first, which has it too.
     #[must_use]
     pub fn segment(&self) -> u64 {
         self.current.as_ref().map_or(0, |current| current.index)

@@ -406,6 +406,8 @@ impl Agent for Critical {
             lane.outputs.applied.set(lane.applied);
             let stats = &lane.outputs.stats.lanes[CRITICAL];
             stats.handled.add(handled as u64);
+            let behind = if self.input.has_events() { lane.staged.time } else { TimeNs(0) };
+            stats.behind_ns.set(behind.0);
             stats.turn.record(lane.outputs.clock.monotonic_ns() - started_ns, 1);
         }
         // What is published counts too: threads that wait for the rest of an outcome are woken for it.

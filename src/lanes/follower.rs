@@ -16,7 +16,7 @@ use crate::journal::view::Record;
 use crate::ring::Cursor;
 use crate::stats::{self, Stats};
 use crate::sys::clock::Clock;
-use crate::types::{InstrumentId, Sequence, SessionId};
+use crate::types::{InstrumentId, Sequence, SessionId, TimeNs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,10 +66,13 @@ impl Bounds {
         self.clock.monotonic_ns()
     }
 
-    /// Tells of the end of a turn that handled so many records since `started_ns`.
-    fn end(&self, lane: usize, handled: usize, started_ns: u64) {
+    /// Tells of the end of a turn that handled so many records since `started_ns`, up to one of time
+    /// `last`.
+    fn end(&self, lane: usize, handled: usize, started_ns: u64, last: TimeNs) {
         let stats = &self.stats.lanes[lane];
         stats.in_flight.set(0);
+        let behind = if self.done.get() < self.limit() { last } else { TimeNs(0) };
+        stats.behind_ns.set(behind.0);
         if handled > 0 {
             stats.handled.add(handled as u64);
             stats.turn.record(self.clock.monotonic_ns() - started_ns, 1);
@@ -112,13 +115,15 @@ impl Normal {
         let mut count = 0;
         let limit = self.bounds.limit();
         let started_ns = self.bounds.begin(stats::NORMAL, limit);
+        let mut last = TimeNs(0);
         while count < ROUND_MAX {
             let Some(record) = self.journal.next_record(limit)? else { break };
             self.activity.command(&record);
             self.bounds.done.set(record.sequence());
+            last = record.time();
             count += 1;
         }
-        self.bounds.end(stats::NORMAL, count, started_ns);
+        self.bounds.end(stats::NORMAL, count, started_ns, last);
         let limit = limit.min(self.bounds.events_written.get());
         while count < 2 * ROUND_MAX {
             let Some(event) = self.events.next_event(limit)? else { break };
@@ -192,14 +197,16 @@ impl Batch {
     fn follow(&mut self) -> Result<usize, ReadError> {
         let limit = self.bounds.limit();
         let started_ns = self.bounds.begin(stats::BATCH, limit);
+        let mut last = TimeNs(0);
         let mut count = 0;
         while count < ROUND_MAX {
             let Some(record) = self.journal.next_record(limit)? else { break };
             *self.kinds.entry(record.kind() as u8).or_default() += 1;
             self.bounds.done.set(record.sequence());
+            last = record.time();
             count += 1;
         }
-        self.bounds.end(stats::BATCH, count, started_ns);
+        self.bounds.end(stats::BATCH, count, started_ns, last);
         Ok(count)
     }
 }

@@ -1,5 +1,6 @@
 //! One number with one writer, and a distribution made of such numbers.
 
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that one thread writes and others read.
@@ -82,7 +83,7 @@ impl Histogram {
 }
 
 /// What one or more histograms held when they were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Durations in each bucket.
     pub counts: [u64; BOUNDS_NS.len() + 1],
@@ -104,6 +105,31 @@ impl Tally {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// What came since an earlier reading.
+    #[must_use]
+    pub fn since(&self, earlier: &Tally) -> Tally {
+        let less = |bucket: usize| self.counts[bucket].saturating_sub(earlier.counts[bucket]);
+        Tally {
+            counts: std::array::from_fn(less),
+            sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns),
+        }
+    }
+
+    /// The bound that this part of the durations (0.5, 0.99) does not exceed; the last bound for what is
+    /// above it, `None` where there is no duration.
+    #[must_use]
+    pub fn quantile_ns(&self, part: f64) -> Option<u64> {
+        let count = self.count();
+        // Counts are far below what a double holds exactly.
+        let rank = ((count as f64 * part).ceil() as u64).clamp(1, count.max(1));
+        let mut sum = 0;
+        let bucket = self.counts.iter().position(|count| {
+            sum += count;
+            sum >= rank
+        })?;
+        Some(BOUNDS_NS[bucket.min(BOUNDS_NS.len() - 1)])
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +147,20 @@ mod tests {
         histogram.record(u64::MAX, 1);
         assert_eq!(histogram.tally().counts[22], 1);
         assert_eq!(histogram.tally().count(), 13);
+    }
+
+    #[test]
+    fn a_quantile_is_the_bound_of_the_bucket_that_holds_it() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.tally().quantile_ns(0.5), None);
+        histogram.record(1_500, 98);
+        let before = histogram.tally();
+        histogram.record(40_000, 2);
+        let all = histogram.tally();
+        assert_eq!(all.quantile_ns(0.5), Some(2_000));
+        assert_eq!(all.quantile_ns(0.98), Some(2_000));
+        assert_eq!(all.quantile_ns(0.99), Some(50_000));
+        assert_eq!(all.since(&before).quantile_ns(0.01), Some(50_000));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// Number of priorities.
 pub const PRIORITIES: usize = Priority::ALL.len();
+/// Rules by which a priority may be adjusted, as counters name them; the first three are those of rows
+/// S1.67 to S1.69.
+pub const RULES: [&str; RULES_MAX] = ["age", "retries", "load", "session", "other"];
 /// Rules by which a priority may be adjusted, at most.
 pub const RULES_MAX: usize = 5;
 /// The lanes, in the order of [`Stats::lanes`].
@@ -75,12 +78,15 @@ pub struct Sequencing {
 /// What a lane tells.
 #[derive(Default)]
 pub struct Lane {
-    /// Records taken and not finished; `critical` has finished a record when its answer is released.
+    /// Records taken in the turn in hand; told by the lanes that follow.
     pub in_flight: Count,
     /// Records, or slots, handled in all.
     pub handled: Count,
     /// Records a turn takes at most, as the lane was told last.
     pub batch_max: Count,
+    /// Time of the last record handled while more were waiting, nanoseconds since the Unix epoch; 0
+    /// while none waits.
+    pub behind_ns: Count,
     /// How long a turn took that had something to do.
     pub turn: Histogram,
     /// Entries that the reject log has lost because its ring was full.
@@ -98,7 +104,7 @@ pub struct Journal {
     pub batches: Count,
     /// Appends, each of one batch or more.
     pub writes: Count,
-    /// Number of the segment that is written to, from 1; 0 before the first.
+    /// Index of the segment that is written to, from 0.
     pub segment: Count,
 }
 
