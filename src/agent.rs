@@ -6,6 +6,7 @@
 
 use crate::fatal::StopReason;
 use crate::ring::{Parker, Unparker, is_wake};
+use crate::stats::Meter;
 use crate::sys::thread;
 use mio::Events;
 use mio::event::Event;
@@ -115,6 +116,8 @@ pub struct Crew {
     pub parker: Parker,
     /// Threads that read what this one publishes.
     pub wakes: Vec<Unparker>,
+    /// Measures how busy it is.
+    pub meter: Meter,
 }
 
 impl Crew {
@@ -160,13 +163,16 @@ impl Crew {
                 self.wakes.iter().for_each(Unparker::unpark);
                 quiet_rounds = 0;
                 worked = Instant::now();
+                self.meter.worked(worked);
                 continue;
             }
             if stop.ended() {
                 self.agents.iter_mut().for_each(|agent| agent.end());
                 return;
             }
-            if self.looks_on(worked) {
+            let now = Instant::now();
+            self.meter.rested(now);
+            if self.looks_on(now.saturating_duration_since(worked)) {
                 std::thread::yield_now();
                 continue;
             }
@@ -175,11 +181,14 @@ impl Crew {
                 // Woken: more is likely to follow, and looking by itself spares its producer the waking.
                 quiet_rounds = 0;
             }
+            if self.idle == Idle::Park {
+                self.meter.rested(Instant::now());
+            }
         }
     }
 
-    fn looks_on(&self, worked: Instant) -> bool {
-        self.idle == Idle::Park && !self.follows && worked.elapsed() < LOOK_ON
+    fn looks_on(&self, quiet: Duration) -> bool {
+        self.idle == Idle::Park && !self.follows && quiet < LOOK_ON
     }
 
     /// Collects ready sockets and hands them to the agents.
@@ -215,9 +224,11 @@ impl Crew {
             Idle::Park => {
                 let agents = &mut self.agents;
                 let wakes = &self.wakes;
+                let meter = &mut self.meter;
                 let look_again = || {
                     let done = Self::cycle(agents);
                     if done > 0 {
+                        meter.worked(Instant::now());
                         wakes.iter().for_each(Unparker::unpark);
                     }
                     done > 0

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Name of the file in the data directory.
 const NAME: &str = "endpoint.json";
+/// In place of an address: there is no such listener.
+pub const OFF: &str = "off";
 
 /// What a node writes when it accepts orders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,13 +19,27 @@ pub struct Endpoint {
     pub pid: u32,
     /// Address of the native listener.
     pub native: String,
+    /// Address of its admin listener, or `off`.
+    #[serde(default = "off")]
+    pub http: String,
     /// Its ack policy.
     pub policy: String,
     /// A key that may log on, where the node made one itself.
     pub key: Option<PathBuf>,
 }
 
+/// A listener that does not listen.
+fn off() -> String {
+    OFF.to_owned()
+}
+
 impl Endpoint {
+    /// Address of the admin listener, where there is one.
+    #[must_use]
+    pub fn http(&self) -> Option<&str> {
+        (self.http != OFF).then_some(self.http.as_str())
+    }
+
     /// The file in a data directory.
     #[must_use]
     pub fn path(data_dir: &Path) -> PathBuf {

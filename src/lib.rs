@@ -24,6 +24,7 @@ pub mod wire;
 pub mod cli;
 pub mod client;
 pub mod keys;
+pub mod ops;
 
 // Ground.
 pub mod agent;
@@ -35,5 +36,6 @@ pub mod limits;
 pub mod logging;
 pub mod message;
 pub mod ring;
+pub mod stats;
 pub mod sys;
 pub mod types;

@@ -154,6 +154,8 @@ pub struct Head {
     pub key: KeyId,
     /// The client's own sequence number, echoed in the answer.
     pub client_sequence: u64,
+    /// When it was received, by the gateway's monotonic clock; belongs to the node, never journaled.
+    pub received_ns: u64,
     /// The client's timestamp, milliseconds since the Unix epoch.
     pub client_timestamp_ms: i64,
     /// Sequencer time after which a command is expired, 0 for never; nanoseconds.
@@ -193,6 +195,7 @@ impl Default for Head {
             session: SessionId(0),
             key: KeyId(0),
             client_sequence: 0,
+            received_ns: 0,
             client_timestamp_ms: 0,
             expires_ns: 0,
             schema: 0,

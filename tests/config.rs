@@ -215,10 +215,6 @@ fn what_a_later_release_brings_is_refused_by_name() {
             "gateway.fix.listen: the FIX listener does not exist in this release; set it to \"off\"",
         ),
         (
-            "admin.http.listen=127.0.0.1:9090",
-            "admin.http.listen: the HTTP listener does not exist in this release; set it to \"off\"",
-        ),
-        (
             "gateway.threads=4",
             "gateway.threads: support for 4 gateway threads does not exist in this release; set it to 1",
         ),

@@ -7,6 +7,7 @@ mod cli;
 mod cli_load;
 mod cli_order;
 mod cli_replay;
+mod cli_seen;
 mod cli_serve;
 mod config;
 mod demo;

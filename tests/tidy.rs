@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["limits", "types", "timestamp", "decimal", "checksum"]),
     ("pure", &["command", "event", "genesis", "message", "wire", "exchange"]),
-    ("machine", &["sys", "ring"]),
+    ("machine", &["sys", "ring", "stats"]),
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
     (STAGE, &["gateway", "sequencer", "journal", "lanes", "publish"]),
-    ("node", &["node"]),
+    ("node", &["node", "ops"]),
     ("surface", &["client", "cli"]),
 ];
 

@@ -14,8 +14,10 @@ mod config_show;
 mod connect;
 mod demo;
 mod explain;
+mod figures;
 mod journal;
 mod keygen;
+mod lanes;
 mod load;
 mod man;
 mod offline;
@@ -25,6 +27,7 @@ mod own_key;
 mod replay;
 mod serve;
 mod signals;
+mod top;
 mod venue;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
@@ -55,6 +58,8 @@ commands! {
     Order => order,
     Book => book,
     Account => account,
+    Lanes => lanes,
+    Top => top,
     Replay => replay,
     Journal => journal,
     Demo => demo,

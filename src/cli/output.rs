@@ -142,7 +142,9 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn render(&self, output: Output) -> String {
+    /// The table as text.
+    #[must_use]
+    pub fn render(&self, output: Output) -> String {
         let headings: Vec<String> =
             self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         let width = |column: usize| {

@@ -4,7 +4,7 @@ use super::own_key::{OwnKey, own_key};
 use super::signals::Signals;
 use super::{Failure, Global, Outcome};
 use crate::config::{Config, Loaded};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, OFF};
 use crate::fatal::StopReason;
 use crate::journal::Progress;
 use crate::logging;
@@ -39,7 +39,7 @@ struct Ready<'a> {
     native: String,
     rpc: &'a str,
     fix: &'a str,
-    http: &'a str,
+    http: String,
     role: &'a str,
     sequence: u64,
     layout: &'a str,
@@ -81,6 +81,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         node: config.node.name.clone(),
         pid: std::process::id(),
         native: node.report.native.to_string(),
+        http: http(&node.report),
         policy: config.ack.policy.to_string(),
         key: key.path().map(Path::to_owned),
     };
@@ -159,6 +160,11 @@ fn warn(report: &Report) {
     }
 }
 
+/// The admin listener's address, or `off`.
+fn http(report: &Report) -> String {
+    report.http.map_or(OFF.to_owned(), |address| address.to_string())
+}
+
 fn announce(global: &Global, config: &Config, report: &Report, key: &OwnKey) {
     let output = global.output();
     warn(report);
@@ -172,7 +178,7 @@ fn announce(global: &Global, config: &Config, report: &Report, key: &OwnKey) {
             native: report.native.to_string(),
             rpc: "off",
             fix: "off",
-            http: "off",
+            http: http(report),
             role: "primary",
             sequence: report.sequence.0,
             layout: report.plan.name,
@@ -200,6 +206,9 @@ fn announce(global: &Global, config: &Config, report: &Report, key: &OwnKey) {
             output.line(format_args!("operator key for this machine: {}", path.display()));
         }
         OwnKey::Lost => output.line("operator key for this machine: none that the venue knows"),
+    }
+    if let Some(address) = report.http {
+        output.line(format_args!("figures: http://{address}/health, /metrics, /lanes, /stats"));
     }
     output.line(format_args!(
         "ready: {} accepts native orders on {}, policy {policy}",

@@ -333,16 +333,16 @@ section! {
 section! {
     /// `[admin]`: operators.
     Admin, "admin" {} {
-        /// Console, metrics and REST.
+        /// Health, metrics and lanes over HTTP.
         http: AdminHttp;
     }
 }
 
 section! {
-    /// `[admin.http]`: console, metrics and REST.
+    /// `[admin.http]`: health, metrics and lanes over HTTP.
     AdminHttp, "admin.http" {
-        /// Only off in this release.
-        listen: Listen = Listen::Off, Rule::ListenOff("HTTP listener");
+        /// Address, or off.
+        listen: Listen = Listen::Off, Rule::Listen;
     }
 }
 

@@ -107,6 +107,7 @@ impl<D: Door> Gateway<D> {
         if completes(&slot.body) || matches!(slot.body, Body::Lost) {
             self.in_flight -= 1;
         }
+        self.count(slot);
         match slot.body {
             Body::LoggedOn { session, .. } => {
                 self.logons_answered += 1;
@@ -144,6 +145,23 @@ impl<D: Door> Gateway<D> {
         self.mark_dirty(slot.to.connection);
         if completes(&slot.body) {
             self.go_on(slot.to);
+        }
+    }
+
+    /// Tells what the slot says, and when the message it answers was received.
+    fn count(&mut self, slot: &Outbound) {
+        let stats = self.stats();
+        match slot.body {
+            Body::Event(Event { body: EventBody::Result(result), .. }) => match result.reason {
+                Some(reason) => stats.refuse(reason),
+                None => stats.accepted_commands.add(1),
+            },
+            Body::Refused { reason, .. } | Body::LogonFailed(reason) => stats.refuse(reason),
+            Body::Duplicate(_) => stats.duplicates.add(1),
+            _ => {}
+        }
+        if completes(&slot.body) {
+            self.count_answer(slot.received_ns);
         }
     }
 

@@ -26,6 +26,7 @@ use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
 use crate::ring::{Cursor, Reader, Writer};
 use crate::sequencer::overload::PressureSignal;
 use crate::sequencer::pending::Taken;
+use crate::stats::{self, Stats};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
@@ -43,6 +44,8 @@ use verify::Verifier;
 
 /// Token of the listener; connections use their slot's number.
 pub const DOOR: usize = usize::MAX - 1;
+/// Times of receipt whose answers are timed together when they are sent.
+const ANSWERED_MAX: usize = 256;
 /// Connections that are looked at in one round.
 const ROUND_MAX: usize = 256;
 /// How often connections are searched for those that are too slow or too quiet.
@@ -119,6 +122,8 @@ pub struct Wiring {
     pub taken: Taken,
     /// How overloaded the node is.
     pub pressure: PressureSignal,
+    /// What the gateway tells.
+    pub stats: Arc<Stats>,
 }
 
 /// The gateway's agent.
@@ -175,6 +180,9 @@ pub struct Gateway<D: Door> {
     pool: Vec<Vec<u8>>,
     next_sweep_ms: u64,
     now_ms: u64,
+    now_ns: u64,
+    /// Messages answered and not sent: when they were received, and how many at that time.
+    answered: Vec<(u64, u64)>,
     stopping: bool,
     /// Asked to stop, and nobody is owed anything.
     ended: bool,
@@ -230,6 +238,8 @@ impl<D: Door> Gateway<D> {
             pool: Vec::new(),
             next_sweep_ms: 0,
             now_ms: 0,
+            now_ns: 0,
+            answered: Vec::with_capacity(ANSWERED_MAX),
             stopping: false,
             ended: false,
             knock_again: false,
@@ -240,6 +250,39 @@ impl<D: Door> Gateway<D> {
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.connections.len() - self.free.len()
+    }
+
+    fn stats(&self) -> &stats::Gateway {
+        &self.wiring.stats.gateways[usize::from(self.number)]
+    }
+
+    /// Tells what a cycle came to. The answers of this cycle are with the sockets now.
+    fn tell(&mut self) {
+        if self.answered.is_empty() {
+            return;
+        }
+        let now_ns = self.clock.monotonic_ns();
+        let mut answered = std::mem::take(&mut self.answered);
+        for (received_ns, count) in answered.drain(..) {
+            self.stats().latency.record(now_ns.saturating_sub(received_ns), count);
+        }
+        self.answered = answered;
+    }
+
+    /// Counts an answer that is about to be sent.
+    fn count_answer(&mut self, received_ns: u64) {
+        self.stats().answered.add(1);
+        if let Some((same, count)) = self.answered.last_mut()
+            && *same == received_ns
+        {
+            *count += 1;
+            return;
+        }
+        if self.answered.len() == ANSWERED_MAX {
+            // So many at once are timed a little early.
+            self.tell();
+        }
+        self.answered.push((received_ns, 1));
     }
 
     /// The door, for a test that knocks.
@@ -276,6 +319,7 @@ impl<D: Door> Gateway<D> {
             match self.door.accept(slot as usize) {
                 Ok(Some(stream)) => {
                     accepted += 1;
+                    self.stats().connections_accepted.add(1);
                     self.knock_again = false;
                     self.welcome(slot, stream);
                 }
@@ -312,6 +356,7 @@ impl<D: Door> Gateway<D> {
         if self.connection_count() - self.finished > self.limits.connections_max {
             let reason = RejectReason::TooManyConnections;
             answers::refuse(connection.outbound(), 0, reason, Detail::None);
+            self.stats().refuse(RejectReason::TooManyConnections);
             connection.state = State::Closing;
         } else {
             let time_ns = self.clock.wall_ns();
@@ -457,10 +502,14 @@ impl<D: Door> Gateway<D> {
         for slot in dirty.drain(..) {
             let Some(connection) = self.connections[slot as usize].as_mut() else { continue };
             connection.dirty = false;
+            let pending = connection.pending();
             let flushed = connection.flush(self.now_ms);
+            let sent = pending - connection.pending();
             let too_slow = connection.overflows(self.limits.bounds(), self.now_ms);
             let over = connection.state == State::Closing && !connection.is_owed();
             connection.return_buffer(&mut self.pool);
+            self.stats().bytes_out.add(sent as u64);
+            self.stats().slow_closes.add(u64::from(too_slow));
             if flushed == Flushed::Broken || too_slow {
                 self.close(slot);
             } else if over {
@@ -501,8 +550,10 @@ impl<D: Door> Gateway<D> {
         self.next_sweep_ms = self.now_ms + SWEEP_MS;
         self.slowing.forget(self.limits.rate, self.now_ms);
         self.door_ready = true;
+        let mut pending = 0;
         for slot in 0..self.connections.len() as u32 {
             let Some(connection) = &self.connections[slot as usize] else { continue };
+            pending += connection.pending();
             let full_ms =
                 connection.full_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
             // A byte now and then does not make a logon.
@@ -521,10 +572,13 @@ impl<D: Door> Gateway<D> {
             // A session that waits for an answer is not idle: it is we who are slow.
             let idle = quiet_ms > allowed_ms && connection.in_flight == 0;
             let slow_ms = blocked_ms.max(full_ms);
-            if idle || slow_ms > self.limits.slow_reader_timeout_ms {
+            let slow = slow_ms > self.limits.slow_reader_timeout_ms;
+            if idle || slow {
+                self.stats().slow_closes.add(u64::from(slow));
                 self.close(slot);
             }
         }
+        self.stats().pending_output.set(pending as u64);
     }
 
     /// Tells every peer that all is sent, and ends when they are gone or have had their time.
@@ -563,7 +617,8 @@ impl<D: Door> Agent for Gateway<D> {
         if self.ended {
             return 0;
         }
-        self.now_ms = self.clock.monotonic_ns() / 1_000_000;
+        self.now_ns = self.clock.monotonic_ns();
+        self.now_ms = self.now_ns / 1_000_000;
         self.input_full = false;
         self.wake_crowded();
         let relieved = self.watch_pressure();
@@ -576,6 +631,10 @@ impl<D: Door> Agent for Gateway<D> {
         }
         (self.bulk_frames, self.other_frames) = (0, 0);
         let done = self.deliver() + self.deliver_found() + self.flush();
+        self.tell();
+        let (connections, sessions) = (self.connection_count(), self.sessions.len());
+        self.stats().connections.set(connections as u64);
+        self.stats().sessions.set(sessions as u64);
         self.sweep();
         if self.stopping && self.is_drained() {
             self.say_goodbye();

@@ -162,6 +162,7 @@ impl<D: Door> Gateway<D> {
             connection.readable = connection.hung_up || read == room - waiting;
             connection.received_ms = self.now_ms;
             length += read;
+            self.stats().bytes_in.add(read as u64);
         }
         let (used, frames, handled) = self.handle(connection, frames_max, &buffer[..length]);
         connection.backlog = handled == Handled::Blocked;
@@ -236,6 +237,7 @@ impl<D: Door> Gateway<D> {
             connection.verdict = None;
             connection.charged = false;
             connection.passes = connection.passes.saturating_sub(1);
+            self.stats().frames.add(1);
             used += size;
             frames += match admitted {
                 Admitted::Reference { .. } => REFERENCE_FRAMES,
@@ -368,8 +370,9 @@ impl<D: Door> Gateway<D> {
         frame: &[u8],
         extra: &Extra,
     ) -> bool {
+        let received_ns = self.now_ns;
         let published = self.wiring.input.try_publish(|slot| {
-            slot.head = *head;
+            slot.head = Head { received_ns, ..*head };
             slot.bytes.set(frame, extra.as_slice());
         });
         if published.is_err() {

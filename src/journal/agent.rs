@@ -14,6 +14,8 @@ use crate::limits::WRITE_MAX_BYTES;
 use crate::message::{MessageKind, Span};
 use crate::ring::{Cursor, Reader, Take};
 use crate::sequencer::{Entry, Sequenced};
+use crate::stats::Stats;
+use crate::sys::clock::Clock;
 use crate::types::{Sequence, TimeNs};
 use crossbeam::channel::{Receiver, Sender};
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub struct JournalWriter {
     /// Not zero while space is low: orders are refused then, so that the answers to those before and
     /// the refusals themselves still have room, and nobody hangs.
     no_space: Cursor,
+    stats: Arc<Stats>,
     stop: Arc<dyn FailStop>,
     failed: bool,
 }
@@ -50,6 +53,8 @@ pub struct Wiring {
     pub durable: Cursor,
     /// Not zero while there is no space.
     pub no_space: Cursor,
+    /// What the journal tells.
+    pub stats: Arc<Stats>,
 }
 
 impl JournalWriter {
@@ -69,6 +74,7 @@ impl JournalWriter {
             written: wiring.written,
             durable: wiring.durable,
             no_space: wiring.no_space,
+            stats: wiring.stats,
             stop,
             failed: false,
         }
@@ -85,6 +91,7 @@ impl JournalWriter {
     /// Encodes what the sequencer has published, up to a bounded size.
     fn encode(&mut self) -> usize {
         let (batches, durable) = (&mut self.batches, &self.durable);
+        let stats = &self.stats.journal;
         self.input.drain(ROUND_MAX, |slot| {
             if batches.sealed().len() > WRITE_MAX_BYTES / 2 {
                 return Take::Stop;
@@ -97,6 +104,7 @@ impl JournalWriter {
                     push(batches, slot);
                 }
                 Entry::BatchEnd => {
+                    stats.batches.add(1);
                     batches.seal();
                 }
                 Entry::Passing => {}
@@ -112,6 +120,11 @@ impl JournalWriter {
         }
         match self.writer.append(self.batches.sealed()) {
             Ok(Appended::Written) => {
+                let stats = &self.stats.journal;
+                stats.bytes.add(self.batches.sealed().len() as u64);
+                stats.records.add(self.writer.written().0 - self.written.get().0);
+                stats.writes.add(1);
+                stats.segment.set(self.writer.segment());
                 self.batches.clear();
                 self.written.set(self.writer.written());
                 1 + self.hand_over()
@@ -220,14 +233,23 @@ pub struct JournalSync {
     durable: Cursor,
     /// Policy `memory` syncs at intervals, and need not do so on the order path.
     interval: Option<Interval>,
+    timing: Timing,
     stop: Arc<dyn FailStop>,
     failed: bool,
+}
+
+/// What times syncs, and where it is told.
+pub struct Timing {
+    /// The clock.
+    pub clock: Box<dyn Clock>,
+    /// What the syncer tells.
+    pub stats: Arc<Stats>,
 }
 
 /// Time between two syncs where nobody waits for them.
 pub struct Interval {
     /// The clock.
-    pub clock: Box<dyn crate::sys::clock::Clock>,
+    pub clock: Box<dyn Clock>,
     /// How long to wait, in nanoseconds.
     pub every_ns: u64,
     /// When the next sync is due.
@@ -241,10 +263,11 @@ impl JournalSync {
         jobs: Receiver<SyncJob>,
         durable: Cursor,
         interval: Option<Interval>,
+        timing: Timing,
         stop: Arc<dyn FailStop>,
     ) -> JournalSync {
         let syncer = Syncer::new(durable.get());
-        JournalSync { jobs, syncer, durable, interval, stop, failed: false }
+        JournalSync { jobs, syncer, durable, interval, timing, stop, failed: false }
     }
 
     /// Syncs every file that is waiting, each once.
@@ -257,9 +280,14 @@ impl JournalSync {
             if next.as_ref().is_some_and(|next| next.covers(&job)) {
                 continue;
             }
+            let started_ns = self.timing.clock.monotonic_ns();
             match self.syncer.sync(&job) {
                 // The gate releases answers the moment the cursor moves: only now may it.
-                Ok(durable) => self.durable.set(durable),
+                Ok(durable) => {
+                    self.durable.set(durable);
+                    let took_ns = self.timing.clock.monotonic_ns() - started_ns;
+                    self.timing.stats.sync.latency.record(took_ns, 1);
+                }
                 Err(fault) => {
                     self.failed = true;
                     self.stop.fail(StopReason::JournalSync, &fault.to_string());

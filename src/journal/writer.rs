@@ -158,6 +158,12 @@ impl Writer {
         self.tip.sequence
     }
 
+    /// Index of the segment that is written to; 0 before the first, which has it too.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.index)
+    }
+
     /// Hash of the last batch that was written.
     #[must_use]
     pub fn chain_hash(&self) -> &Hash {

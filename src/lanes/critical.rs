@@ -16,11 +16,14 @@ use crate::message::{Message, MessageKind, Origin};
 use crate::publish::outbound::{Body, Derived, Outbound, Row};
 use crate::ring::{Cursor, Full, Reader, Take, Writer};
 use crate::sequencer::{Entry, Sequenced};
+use crate::stats::{CRITICAL, Stats};
+use crate::sys::clock::Clock;
 use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::message::{AccountQuery, BookQuery};
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
 use crossbeam::channel::Sender;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Slots taken from the sequenced ring in one round.
 const ROUND_MAX: usize = 1024;
@@ -37,6 +40,10 @@ pub struct Outputs {
     pub applied: Cursor,
     /// Takes the state when the lane ends.
     pub remains: Sender<Exchange>,
+    /// Times turns.
+    pub clock: Box<dyn Clock>,
+    /// What the lane tells.
+    pub stats: Arc<Stats>,
 }
 
 /// The critical lane's agent.
@@ -54,7 +61,6 @@ struct Lane {
     routes: Vec<Option<Origin>>,
     /// What is published of the current slot's outcome, and what is still to be published.
     staged: Staged,
-    rejects_lost: u64,
     applied: Sequence,
     /// The last sequence whose batch has ended.
     ended: Sequence,
@@ -77,6 +83,7 @@ impl Critical {
     /// A lane that goes on with this state.
     #[must_use]
     pub fn new(exchange: Exchange, input: Reader<Sequenced>, outputs: Outputs) -> Critical {
+        outputs.stats.lanes[CRITICAL].batch_max.set(ROUND_MAX as u64);
         let lane = Lane {
             exchange,
             applied: outputs.applied.get(),
@@ -85,7 +92,6 @@ impl Critical {
             outbox: Outbox::default(),
             routes: Vec::new(),
             staged: Staged::default(),
-            rejects_lost: 0,
         };
         Critical { input, lane }
     }
@@ -99,7 +105,7 @@ impl Critical {
     /// Entries that the reject log has lost because its ring was full.
     #[must_use]
     pub fn rejects_lost(&self) -> u64 {
-        self.lane.rejects_lost
+        self.lane.outputs.stats.lanes[CRITICAL].rejects_lost.get()
     }
 }
 
@@ -183,7 +189,14 @@ impl Lane {
             };
             let Some(to) = to else { continue };
             let (gate, client_sequence) = (slot.sequence, head.client_sequence);
-            self.staged.answers.push_back(Outbound { to, gate, client_sequence, body });
+            let received_ns = head.received_ns;
+            self.staged.answers.push_back(Outbound {
+                to,
+                gate,
+                client_sequence,
+                received_ns,
+                body,
+            });
         }
     }
 
@@ -240,7 +253,7 @@ impl Lane {
 
     fn log_reject(&mut self, message: &Message) {
         if self.outputs.rejects.try_publish(|slot| slot.copy_from(message)).is_err() {
-            self.rejects_lost += 1;
+            self.outputs.stats.lanes[CRITICAL].rejects_lost.add(1);
         }
     }
 
@@ -320,6 +333,7 @@ impl Lane {
             to: slot.message.head.origin,
             gate: slot.sequence,
             client_sequence: slot.message.head.client_sequence,
+            received_ns: slot.message.head.received_ns,
             body,
         });
     }
@@ -386,11 +400,15 @@ impl Agent for Critical {
     fn do_work(&mut self) -> usize {
         let lane = &mut self.lane;
         let mut handled = 0;
-        if lane.publish().is_ok() {
+        if lane.publish().is_ok() && self.input.has_events() {
+            let started_ns = lane.outputs.clock.monotonic_ns();
             handled = self.input.drain(ROUND_MAX, |slot| lane.take(slot));
-        }
-        if handled > 0 {
             lane.outputs.applied.set(lane.applied);
+            let stats = &lane.outputs.stats.lanes[CRITICAL];
+            stats.handled.add(handled as u64);
+            let behind = if self.input.has_events() { lane.staged.time } else { TimeNs(0) };
+            stats.behind_ns.set(behind.0);
+            stats.turn.record(lane.outputs.clock.monotonic_ns() - started_ns, 1);
         }
         // What is published counts too: threads that wait for the rest of an outcome are woken for it.
         handled + std::mem::take(&mut lane.staged.published)

@@ -14,7 +14,9 @@ use crate::journal::format::RecordKind;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::view::Record;
 use crate::ring::Cursor;
-use crate::types::{InstrumentId, Sequence, SessionId};
+use crate::stats::{self, Stats};
+use crate::sys::clock::Clock;
+use crate::types::{InstrumentId, Sequence, SessionId, TimeNs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,7 +38,6 @@ pub struct Activity {
 pub type Kinds = BTreeMap<u8, u64>;
 
 /// Up to where a following lane may go, and where it tells how far it is.
-#[derive(Clone)]
 pub struct Bounds {
     /// In the journal's files.
     pub written: Cursor,
@@ -46,12 +47,36 @@ pub struct Bounds {
     pub events_written: Cursor,
     /// Done by this lane.
     pub done: Cursor,
+    /// Times turns.
+    pub clock: Box<dyn Clock>,
+    /// What the lanes tell.
+    pub stats: Arc<Stats>,
 }
 
 impl Bounds {
     /// The last sequence that may be taken now.
     fn limit(&self) -> Sequence {
         self.written.get().min(self.applied.get())
+    }
+
+    /// Tells of the begin of a turn of this lane: what it may take at most. Returns the time.
+    fn begin(&self, lane: usize, limit: Sequence) -> u64 {
+        let waiting = limit.0.saturating_sub(self.done.get().0);
+        self.stats.lanes[lane].in_flight.set(waiting.min(ROUND_MAX as u64));
+        self.clock.monotonic_ns()
+    }
+
+    /// Tells of the end of a turn that handled so many records since `started_ns`, up to one of time
+    /// `last`.
+    fn end(&self, lane: usize, handled: usize, started_ns: u64, last: TimeNs) {
+        let stats = &self.stats.lanes[lane];
+        stats.in_flight.set(0);
+        let behind = if self.done.get() < self.limit() { last } else { TimeNs(0) };
+        stats.behind_ns.set(behind.0);
+        if handled > 0 {
+            stats.handled.add(handled as u64);
+            stats.turn.record(self.clock.monotonic_ns() - started_ns, 1);
+        }
     }
 }
 
@@ -76,6 +101,7 @@ impl Normal {
         stop: Arc<dyn FailStop>,
     ) -> Normal {
         let activity = Activity::default();
+        bounds.stats.lanes[stats::NORMAL].batch_max.set(ROUND_MAX as u64);
         Normal { journal, events, bounds, activity, stop, ended: false }
     }
 
@@ -88,12 +114,16 @@ impl Normal {
     fn follow(&mut self) -> Result<usize, ReadError> {
         let mut count = 0;
         let limit = self.bounds.limit();
+        let started_ns = self.bounds.begin(stats::NORMAL, limit);
+        let mut last = TimeNs(0);
         while count < ROUND_MAX {
             let Some(record) = self.journal.next_record(limit)? else { break };
             self.activity.command(&record);
             self.bounds.done.set(record.sequence());
+            last = record.time();
             count += 1;
         }
+        self.bounds.end(stats::NORMAL, count, started_ns, last);
         let limit = limit.min(self.bounds.events_written.get());
         while count < 2 * ROUND_MAX {
             let Some(event) = self.events.next_event(limit)? else { break };
@@ -154,6 +184,7 @@ impl Batch {
     /// A lane that has nothing behind it and reads from the journal's start.
     #[must_use]
     pub fn new(journal: Reader, bounds: Bounds, stop: Arc<dyn FailStop>) -> Batch {
+        bounds.stats.lanes[stats::BATCH].batch_max.set(ROUND_MAX as u64);
         Batch { journal, bounds, kinds: Kinds::new(), stop, ended: false }
     }
 
@@ -165,13 +196,17 @@ impl Batch {
 
     fn follow(&mut self) -> Result<usize, ReadError> {
         let limit = self.bounds.limit();
+        let started_ns = self.bounds.begin(stats::BATCH, limit);
+        let mut last = TimeNs(0);
         let mut count = 0;
         while count < ROUND_MAX {
             let Some(record) = self.journal.next_record(limit)? else { break };
             *self.kinds.entry(record.kind() as u8).or_default() += 1;
             self.bounds.done.set(record.sequence());
+            last = record.time();
             count += 1;
         }
+        self.bounds.end(stats::BATCH, count, started_ns, last);
         Ok(count)
     }
 }

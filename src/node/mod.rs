@@ -14,12 +14,14 @@ use crate::gateway::listener::Listener;
 use crate::gateway::restraint::Rate;
 use crate::gateway::verify::Worker;
 use crate::journal::Progress;
+use crate::ops::{View, http};
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
 use crate::sequencer::clock::{ClockRefused, SequencerClock};
 use crate::sequencer::overload::Thresholds;
 use crate::sequencer::queues::Capacity;
 use crate::sequencer::turn::Rules;
+use crate::stats::{LANES, Stats};
 use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
@@ -43,6 +45,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// Gateways of a node.
+const GATEWAYS: usize = 1;
 /// Threads that were told to end get at least so long.
 const THREADS_END: Duration = Duration::from_secs(10);
 
@@ -62,8 +66,10 @@ pub enum StartError {
     #[error(transparent)]
     Clock(#[from] ClockRefused),
     /// The listener cannot be opened.
-    #[error("cannot listen on {address} (gateway.native.listen): {source}")]
+    #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
+        /// The key that names the address.
+        key: &'static str,
         /// The configured address.
         address: SocketAddr,
         /// What the operating system says.
@@ -105,6 +111,9 @@ pub struct Node {
     stop: Arc<Stop>,
     cursors: Cursors,
     remains: Remains,
+    stats: Arc<Stats>,
+    /// Ends with the node.
+    _http: Option<http::Server>,
     _lock: DirLock,
     /// What the start found and chose.
     pub report: Report,
@@ -115,6 +124,8 @@ pub struct Node {
 pub struct Report {
     /// Address of the native listener.
     pub native: SocketAddr,
+    /// Address of the admin listener, where there is one.
+    pub http: Option<SocketAddr>,
     /// The last sequence at the start.
     pub sequence: Sequence,
     /// Records replayed.
@@ -165,8 +176,9 @@ impl Node {
         let differences = config::genesis_differences(&booted.state.genesis, &configured);
         let plan = plan(config, thread::cores());
         let mut parkers = parkers(&plan)?;
-        let report = |native, booted: &Booted| Report {
+        let report = |native, http, booted: &Booted| Report {
             native,
+            http,
             sequence: booted.state.order.last,
             replayed: booted.replayed,
             cut_bytes: booted.cut_bytes,
@@ -178,12 +190,17 @@ impl Node {
         let time = SequencerClock::start(Box::new(clock), booted.state.order.time, accept)?;
         let gateway_thread = plan.thread_of(Stage::Gateway);
         let home = &parkers[gateway_thread];
-        let door = Listener::bind(address, home.registry())
-            .map_err(|source| StartError::Listen { address, source })?;
-        let native = door.address().map_err(|source| StartError::Listen { address, source })?;
-        let report = report(native, &booted);
+        let key = "gateway.native.listen";
+        let unheard = |source| StartError::Listen { key, address, source };
+        let door = Listener::bind(address, home.registry()).map_err(unheard)?;
+        let native = door.address().map_err(unheard)?;
+        let admin = AdminListener::bind(config)?;
+        let http = admin.as_ref().map(|admin| admin.address);
+        let report = report(native, http, &booted);
         let verifier = Worker::start(home.unparker(), plan.verify_core)
             .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
+        let names: Vec<&str> = plan.threads.iter().map(|thread| thread.name).collect();
+        let stats = Arc::new(Stats::new(GATEWAYS, &names));
         let parts = Parts {
             door,
             verifier: Box::new(verifier),
@@ -198,19 +215,43 @@ impl Node {
             policy: policy(config),
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
             stop: Arc::new(ExitProcess),
+            stats: stats.clone(),
         };
         warm(&mut booted.state, plan.verify_core);
         let (agents, cursors, remains) = Stages::connect(booted, &logs, parts).into_agents();
         let stop = Arc::new(Stop::default());
         let unparkers = parkers.values().map(Parker::unparker).collect();
-        let threads = start_threads(&plan, agents, &mut parkers, &stop)?;
-        Ok(Node { threads, unparkers, stop, cursors, remains, _lock: lock, report })
+        let threads = start_threads(&plan, agents, &mut parkers, &stats, &stop)?;
+        let core = plan.verify_core;
+        let http = admin
+            .map(|admin| {
+                let view = View {
+                    node: config.node.name.clone(),
+                    policy: config.ack.policy.to_string(),
+                    stats: stats.clone(),
+                    cursors: cursors.clone(),
+                    batch_max: [const { None }; LANES.len()],
+                    stop: stop.clone(),
+                    clock,
+                };
+                admin.listening.serve(view, core)
+            })
+            .transpose()
+            .map_err(|source| StartError::Thread { thread: "http".into(), source })?;
+        let _lock = lock;
+        Ok(Node { threads, unparkers, stop, cursors, remains, stats, _http: http, _lock, report })
     }
 
     /// Cursors that tell how far the node is.
     #[must_use]
     pub fn cursors(&self) -> &Cursors {
         &self.cursors
+    }
+
+    /// What its stages tell.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Stops: takes nothing new, finishes and releases what is sequenced, syncs, ends the threads.
@@ -251,6 +292,23 @@ impl Node {
 
     fn wake_all(&self) {
         self.unparkers.iter().for_each(Unparker::wake);
+    }
+}
+
+/// The admin listener's address is taken before anything runs, and served when everything does.
+struct AdminListener {
+    listening: http::Listening,
+    address: SocketAddr,
+}
+
+impl AdminListener {
+    fn bind(config: &Config) -> Result<Option<AdminListener>, StartError> {
+        let Some(address) = config.admin.http.listen.address() else { return Ok(None) };
+        let key = "admin.http.listen";
+        let unheard = |source| StartError::Listen { key, address, source };
+        let listening = http::Listening::bind(address).map_err(unheard)?;
+        let address = listening.address().map_err(unheard)?;
+        Ok(Some(AdminListener { listening, address }))
     }
 }
 
@@ -392,6 +450,7 @@ fn start_threads(
     plan: &Plan,
     agents: Agents,
     parkers: &mut BTreeMap<&'static str, Parker>,
+    stats: &Stats,
     stop: &Arc<Stop>,
 ) -> Result<Vec<(String, JoinHandle<()>)>, StartError> {
     let mut agents: BTreeMap<Stage, Box<dyn Agent>> = agents.into_iter().collect();
@@ -408,6 +467,7 @@ fn start_threads(
             follows: thread.follows,
             parker: parkers.remove(thread.name).expect("every thread has a place to sleep"),
             wakes: thread.wakes.iter().map(|name| wakers[name].clone()).collect(),
+            meter: stats.meter(thread.name),
         };
         let handle = crew
             .start(stop.clone())

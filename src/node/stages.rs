@@ -10,7 +10,7 @@ use crate::gateway::connection::Door;
 use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
 use crate::gateway::{self, Gateway, Surroundings};
-use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
+use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter, Timing};
 use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
 use crate::journal::segment::Preparer;
@@ -19,7 +19,7 @@ use crate::lanes::critical::{Critical, Outputs};
 use crate::lanes::follower::{Batch, Bounds, Normal};
 use crate::message::Message;
 use crate::publish::event_log::EventLog;
-use crate::publish::gate::{AckPolicy, Gate};
+use crate::publish::gate::{AckPolicy, Gate, Waits};
 use crate::publish::outbound::{Derived, Outbound};
 use crate::publish::priority_log::PriorityLog;
 use crate::publish::reject_log::RejectLog;
@@ -31,6 +31,7 @@ use crate::sequencer::pending::Taken;
 use crate::sequencer::queues::{Capacity, Queues};
 use crate::sequencer::turn::Rules;
 use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
+use crate::stats::{MARKS_MAX, Mark, Stats};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::Sequence;
@@ -91,6 +92,8 @@ pub struct Parts<D: Door> {
     pub sync_interval_ns: u64,
     /// Who ends the node when a stage cannot go on.
     pub stop: Arc<dyn FailStop>,
+    /// Where the stages tell what they do.
+    pub stats: Arc<Stats>,
 }
 
 /// Cursors that tell how far a node is.
@@ -168,7 +171,7 @@ impl<D: Door + 'static> Stages<D> {
     #[must_use]
     pub fn connect(booted: Booted, logs: &Logs, parts: Parts<D>) -> Stages<D> {
         let Booted { state, batches, writer, event_log, reject_log, .. } = booted;
-        let (sizes, stop) = (parts.sizes, parts.stop);
+        let (sizes, stop, stats) = (parts.sizes, parts.stop, parts.stats);
         let last = state.order.last;
         let epoch = state.order.epoch;
         let cursors = Cursors {
@@ -187,6 +190,7 @@ impl<D: Door + 'static> Stages<D> {
         let (events, to_event_log) = ring(sizes.events, Derived::default);
         let (answers, to_gateway) = ring(sizes.answers, Outbound::default);
         let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
+        let (marks, to_gate) = ring(MARKS_MAX, Mark::default);
         let (wanted, to_replay) = bounded(REPLAYS_MAX);
         let (found, to_asker) = bounded(REPLAYS_MAX);
         let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
@@ -214,6 +218,7 @@ impl<D: Door + 'static> Stages<D> {
                 drained: cursors.drained.clone(),
                 taken: taken.clone(),
                 pressure: pressure.clone(),
+                stats: stats.clone(),
             },
         );
         let sequencer = Sequencer::new(
@@ -228,11 +233,12 @@ impl<D: Door + 'static> Stages<D> {
                 no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
                 overload: Overload::new(parts.thresholds, pressure),
                 applied: cursors.applied.clone(),
-                load: Cursor::default(),
                 taken: vec![taken],
                 adjusted,
                 bulk_one_in: parts.bulk_one_in,
                 remains: last_order,
+                marks,
+                stats: stats.clone(),
             },
         );
         let journal = JournalWriter::new(
@@ -244,6 +250,7 @@ impl<D: Door + 'static> Stages<D> {
                 written: cursors.written.clone(),
                 durable: cursors.durable.clone(),
                 no_space: cursors.no_space.clone(),
+                stats: stats.clone(),
             },
             stop.clone(),
         );
@@ -252,12 +259,17 @@ impl<D: Door + 'static> Stages<D> {
             every_ns: parts.sync_interval_ns,
             next_ns: 0,
         });
-        let sync = JournalSync::new(to_sync, cursors.durable.clone(), interval, stop.clone());
+        let timing = Timing { clock: (parts.clock)(), stats: stats.clone() };
+        let durable = cursors.durable.clone();
+        let sync = JournalSync::new(to_sync, durable, interval, timing, stop.clone());
+        let (clock, counted) = ((parts.clock)(), last);
+        let waits = Waits { marks: to_gate, clock, stats: stats.clone(), counted };
         let gate = Gate::new(
             parts.policy,
             cursors.written.clone(),
             cursors.durable.clone(),
             cursors.released.clone(),
+            waits,
         );
         let outputs = Outputs {
             events,
@@ -265,6 +277,8 @@ impl<D: Door + 'static> Stages<D> {
             rejects,
             applied: cursors.applied.clone(),
             remains: last_exchange,
+            clock: (parts.clock)(),
+            stats: stats.clone(),
         };
         let critical = Critical::new(state.exchange, to_critical, outputs);
         let events_written = cursors.events_written.clone();
@@ -276,8 +290,10 @@ impl<D: Door + 'static> Stages<D> {
             cursors.no_event_space.clone(),
             stop.clone(),
         );
-        let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
         let priority_log = PriorityLog::new(to_priority_log, (parts.clock)());
+        let clock = (parts.clock)();
+        let reject_log =
+            RejectLog::new(to_reject_log, reject_log, clock, stop.clone(), stats.clone());
         let lookup = EventLogReader::new(logs.events.clone());
         let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
         let prepare = Prepare {
@@ -290,6 +306,8 @@ impl<D: Door + 'static> Stages<D> {
             applied: cursors.applied.clone(),
             events_written: cursors.events_written.clone(),
             done: done.clone(),
+            clock: (parts.clock)(),
+            stats: stats.clone(),
         };
         let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
         let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);

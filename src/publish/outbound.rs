@@ -17,6 +17,8 @@ pub struct Outbound {
     pub gate: Sequence,
     /// The client's own sequence number of the message it answers; 0 for none.
     pub client_sequence: u64,
+    /// When the message it answers was received, by the gateway's monotonic clock.
+    pub received_ns: u64,
     /// What it says.
     pub body: Body,
 }
@@ -122,6 +124,7 @@ impl Default for Outbound {
             to: Origin::default(),
             gate: Sequence::NONE,
             client_sequence: 0,
+            received_ns: 0,
             body: Body::LoggedOut,
         }
     }

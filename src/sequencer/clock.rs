@@ -84,6 +84,12 @@ impl SequencerClock {
         self.last
     }
 
+    /// Monotonic time of the last reading, nanoseconds.
+    #[must_use]
+    pub fn read_ns(&self) -> u64 {
+        self.last_monotonic_ns
+    }
+
     /// Nanoseconds until the sequencer's time reaches `deadline`; 0 where it is due.
     #[must_use]
     pub fn until(&self, deadline: TimeNs) -> u64 {

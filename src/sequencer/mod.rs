@@ -21,13 +21,15 @@ use crate::event::RejectReason;
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
 use crate::message::{Head, Message, MessageKind};
 use crate::ring::{Cursor, Full, Reader, Take, Writer};
-use crate::types::{Epoch, Sequence, TimeNs};
+use crate::stats::{Mark, PRIORITIES, Stats};
+use crate::types::{Epoch, Priority, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
 use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
 use overload::Overload;
 use pending::Taken;
 use queues::{Adjusted, QueueFull, Queues};
+use std::sync::Arc;
 use std::time::Duration;
 use turn::Turn;
 
@@ -101,8 +103,6 @@ pub struct Sequencer {
     overload: Overload,
     /// Up to where the critical lane has applied.
     applied: Cursor,
-    /// How busy the lanes are, in thousandths.
-    load: Cursor,
     /// Counts what left the queues, for each gateway.
     taken: Vec<Taken>,
     /// Changes of priority on their way to the log.
@@ -112,6 +112,12 @@ pub struct Sequencer {
     /// Such messages in the open batch.
     bulk: usize,
     remains: Sender<Order>,
+    /// Tells the gate when records got their sequence.
+    marks: Writer<Mark>,
+    /// Messages that have left each priority's queue in this turn, and batches that have ended.
+    left: [u64; PRIORITIES],
+    batches: u64,
+    stats: Arc<Stats>,
 }
 
 /// What the sequencer is connected to.
@@ -128,8 +134,6 @@ pub struct Wiring {
     pub overload: Overload,
     /// Up to where the critical lane has applied.
     pub applied: Cursor,
-    /// How busy the lanes are, in thousandths.
-    pub load: Cursor,
     /// Tells each gateway what left the queues.
     pub taken: Vec<Taken>,
     /// Takes changes of priority; a full channel keeps them waiting.
@@ -139,6 +143,10 @@ pub struct Wiring {
     pub bulk_one_in: usize,
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
+    /// Tells the gate when records got their sequence.
+    pub marks: Writer<Mark>,
+    /// What the sequencer tells.
+    pub stats: Arc<Stats>,
 }
 
 impl Sequencer {
@@ -152,6 +160,7 @@ impl Sequencer {
         wiring: Wiring,
     ) -> Sequencer {
         order.dedupe.end_replay();
+        wiring.stats.sequencing.sequence.set(order.last.0);
         Sequencer {
             inputs: wiring.inputs,
             queues,
@@ -166,12 +175,15 @@ impl Sequencer {
             batch_max: batch_max.min(BATCH_COUNT_MAX),
             overload: wiring.overload,
             applied: wiring.applied,
-            load: wiring.load,
             taken: wiring.taken,
             adjusted: wiring.adjusted,
             bulk_one_in: wiring.bulk_one_in,
             bulk: 0,
             remains: wiring.remains,
+            marks: wiring.marks,
+            left: [0; PRIORITIES],
+            batches: 0,
+            stats: wiring.stats,
         }
     }
 
@@ -185,7 +197,7 @@ impl Sequencer {
     fn intake(&mut self) -> usize {
         let mut taken = 0;
         let mut time = None;
-        let load = self.load.get().0;
+        let (stats, mut load) = (&self.stats, None);
         for input in &mut self.inputs {
             let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
             let clock = &mut self.clock;
@@ -196,12 +208,15 @@ impl Sequencer {
                     MessageKind::Command => dedupe.fingerprint(&identity(message)),
                     _ => Fingerprint::default(),
                 };
+                let bulk = message.head.priority == Priority::Batch;
+                let load = if bulk { *load.get_or_insert_with(|| stats.load()) } else { 0 };
                 let pushed =
                     queues.push(message, fingerprint, now, load).or_else(|full| match full {
                         QueueFull::Blocked => Err(full),
                         // Begin and end of a session are no requests that could be made again: they wait.
                         QueueFull::Busy if message.head.kind.is_session() => Err(full),
                         QueueFull::Busy => {
+                            stats.sequencing.refused[message.head.priority as usize].add(1);
                             let kind = MessageKind::Refuse(RejectReason::Busy);
                             queues.push_refusal(Head { kind, ..message.head }, now)
                         }
@@ -224,6 +239,8 @@ impl Sequencer {
         while !self.adjusted.is_full()
             && let Some(adjusted) = self.queues.adjusted()
         {
+            let Adjusted { from, to, rule, .. } = adjusted;
+            self.stats.sequencing.adjusted[from as usize][to as usize][rule as usize].add(1);
             // Whoever does not listen any more needs no log of it.
             let _ = self.adjusted.try_send(adjusted);
         }
@@ -246,6 +263,7 @@ impl Sequencer {
         {
             let order = &mut self.order;
             let (clock, ring) = (&mut self.clock, &mut self.ring);
+            let left = &mut self.left;
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let taken_of = &self.taken;
             let (mut records, mut bytes) = (0, 0);
@@ -262,6 +280,7 @@ impl Sequencer {
                         bytes = RECORD_OVERHEAD + message.bytes.as_slice().len();
                     }
                 }
+                left[head.priority as usize] += u64::from(published.is_ok());
                 published.is_ok()
             });
             match taken {
@@ -312,11 +331,34 @@ impl Sequencer {
         if published.is_err() {
             return 0;
         }
+        self.batches += 1;
         self.open = 0;
         self.open_bytes = 0;
         self.bulk = 0;
         self.ending = false;
         1
+    }
+
+    /// Tells what a turn came to.
+    fn tell(&mut self) {
+        let stats = &self.stats.sequencing;
+        let depths = self.queues.depths();
+        for (priority, taken) in self.left.iter_mut().enumerate() {
+            stats.depth[priority].set(depths[priority] as u64);
+            stats.taken[priority].add(std::mem::take(taken));
+        }
+        stats.batches.add(std::mem::take(&mut self.batches));
+        stats.pressure.set(u64::from(self.overload.is_pressed()));
+        for (priority, since) in self.queues.oldest().into_iter().enumerate() {
+            let age_ns = since.map_or(0, |since| self.order.time.0.saturating_sub(since.0));
+            stats.oldest_ns[priority].set(age_ns);
+        }
+        if stats.sequence.get() != self.order.last.0 {
+            stats.sequence.set(self.order.last.0);
+            let mark = Mark { last: self.order.last, at_ns: self.clock.read_ns() };
+            // A gate that is that far behind counts these records with the next mark.
+            let _ = self.marks.try_publish(|slot| *slot = mark);
+        }
     }
 }
 
@@ -424,6 +466,9 @@ impl Agent for Sequencer {
             if sequenced == 0 || self.queues.is_empty() {
                 break;
             }
+        }
+        if handled > 0 {
+            self.tell();
         }
         handled
     }

@@ -56,11 +56,12 @@ fn bench(ring_slots: usize) -> Bench {
         no_space: [no_space.clone(), Cursor::default()],
         overload: Overload::new(THRESHOLDS, PressureSignal::default()),
         applied: Cursor::default(),
-        load: Cursor::default(),
         taken: vec![Taken::default()],
         adjusted: crossbeam::channel::bounded(1).0,
         bulk_one_in: 8,
         remains: crossbeam::channel::bounded(1).0,
+        marks: ring(4, Mark::default).0,
+        stats: Arc::new(Stats::new(1, &[])),
     };
     let queues = Queues::new(Capacity { messages: [8; 5], large: 2 }, Rules::default());
     let sequencer = Sequencer::new(order, source, queues, 256, wiring);

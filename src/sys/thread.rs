@@ -1,5 +1,18 @@
 //! Cores: how many there are, and pinning a thread to one.
 
+/// How far a thread that gives way goes down, of 19 steps.
+const NICE: libc::c_int = 10;
+
+/// Lets the calling thread give way to others wherever a core is wanted by more than one.
+#[allow(unsafe_code, reason = "setpriority is not in std")]
+pub fn give_way() {
+    // SAFETY: the call takes no pointers; 0 means the calling thread on Linux.
+    let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    if set != 0 {
+        tracing::debug!("a thread keeps its priority: the system does not let it give way");
+    }
+}
+
 /// Cores that this process may use, at least 1.
 #[must_use]
 pub fn cores() -> usize {

@@ -1,6 +1,6 @@
 //! Frames cut, flipped, lied about and put together: told by a reason, and never the end of the node.
 
-use super::frame::{Body, Draft, FLAG_AGAIN, Fields, Metadata, NEW_ORDER, NORMAL, Order, reseal};
+use super::frame::{Body, Draft, FLAG_AGAIN, Fields, Metadata, NEW_ORDER, Order, reseal};
 use super::node::{Home, Who, shared};
 use super::peer::{Peer, answer, ping, reason};
 use std::io::Write;

@@ -289,6 +289,13 @@ impl Node {
         self.stopped()
     }
 
+    /// SIGTERM, exit status 0, and all that it wrote on stderr.
+    pub(crate) fn log(mut self) -> String {
+        self.terminate();
+        assert_eq!(self.running.wait().code(), Some(0));
+        self.running.stderr.join()
+    }
+
     /// Its end after a SIGTERM.
     pub(crate) fn stopped(mut self) -> Value {
         let last = self.running.line().expect("a last line");

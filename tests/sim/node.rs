@@ -15,6 +15,7 @@ use openoutcry::sequencer::clock::SequencerClock;
 use openoutcry::sequencer::overload::Thresholds;
 use openoutcry::sequencer::queues::Capacity;
 use openoutcry::sequencer::turn::Rules;
+use openoutcry::stats::Stats;
 use openoutcry::sys;
 use openoutcry::sys::clock::Clock;
 use openoutcry::wire::frame::OpenLimits;
@@ -238,6 +239,7 @@ impl Node {
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),
+            stats: Arc::new(Stats::new(1, &[])),
         };
         let stages = Stages::connect(booted, logs, parts);
         let (policy, schedule) = (setup.policy, Schedule::Free([1; AGENTS]));
