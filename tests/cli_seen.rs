@@ -8,7 +8,7 @@ const HTTP: &[&str] = &["--set", "admin.http.listen=127.0.0.1:0"];
 fn lanes_has_a_row_for_every_lane_and_queue() {
     let dir = dir();
     let node = Served::start(dir.path(), HTTP);
-    let order = ["order", "deposit", "2", "BTC", "1"];
+    let order = ["order", "deposit", "--account", "2", "--asset", "BTC", "--amount", "1"];
     let sequence = good(dir.path(), &order)["sequence"].clone();
     let rows = json(dir.path(), &["lanes"], 0);
     assert_eq!(rows.len(), 9);

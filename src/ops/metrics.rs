@@ -162,7 +162,7 @@ impl Writer<'_> {
 
 /// Sum in seconds, and what each bucket holds up to its bound in seconds; the encoder sums up.
 fn parts(tally: &Tally) -> (f64, Vec<(f64, u64)>) {
-    let bounds = BOUNDS_NS.iter().map(|ns| seconds(*ns)).chain([f64::MAX]);
+    let bounds = BOUNDS_NS.iter().map(|ns| seconds(*ns)).chain([f64::INFINITY]);
     (seconds(tally.sum_ns), bounds.zip(tally.counts).collect())
 }
 
