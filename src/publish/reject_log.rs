@@ -8,7 +8,7 @@ use crate::journal::reject_log::{Refused, RejectLog as Log};
 use crate::message::{Message, MessageKind};
 use crate::ring::{Reader, Take};
 use crate::sys::clock::Clock;
-use crate::types::TimeNs;
+use crate::types::{Sequence, TimeNs};
 use std::sync::Arc;
 
 /// Slots taken in one round: as many as one batch of the log holds.
@@ -60,10 +60,11 @@ impl Agent for RejectLog {
 
 fn refused(message: &Message, time: TimeNs) -> Refused<'_> {
     let head = &message.head;
-    let reason = match head.kind {
-        MessageKind::Refuse(reason) => reason,
+    let (reason, repeats) = match head.kind {
+        MessageKind::Refuse(reason) => (reason, Sequence::NONE),
         // A repeated message is no fault of the client; the log notes that it came again.
-        _ => RejectReason::Duplicate,
+        MessageKind::Duplicate(original) => (RejectReason::Duplicate, original),
+        _ => unreachable!("the lane hands on refusals and duplicates alone"),
     };
     Refused {
         time,
@@ -73,6 +74,7 @@ fn refused(message: &Message, time: TimeNs) -> Refused<'_> {
         session: head.session,
         key: head.key,
         client_sequence: head.client_sequence,
+        repeats,
         received: &message.bytes.as_slice()[head.received.range()],
     }
 }
