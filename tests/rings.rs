@@ -74,6 +74,7 @@ impl Sender {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "a long run tells how long it took")]
 fn through(layout: &str, smallest: bool, messages: u64) {
     let dir = dir();
     let mut settings = vec![format!("threads.layout={layout}")];
