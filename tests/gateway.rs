@@ -2,6 +2,7 @@
 //! of these tests' own, written from `docs/NATIVE.md` alone.
 
 mod asking;
+mod audit;
 mod entitlement;
 mod flow;
 mod frame;

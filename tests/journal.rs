@@ -623,6 +623,7 @@ fn the_reject_log_keeps_what_was_refused_and_never_more_than_its_bound() {
                 session: SessionId(2),
                 key: KeyId(3),
                 client_sequence: number,
+                repeats: Sequence::NONE,
                 received: &[number as u8; 300],
             });
             total += 1;
@@ -664,6 +665,7 @@ fn a_reject_without_space_is_counted_and_nothing_fails() {
         session: SessionId(0),
         key: KeyId(0),
         client_sequence: 0,
+        repeats: Sequence::NONE,
         received: b"noise",
     };
     rejects.push(&refused);

@@ -169,6 +169,7 @@ fn write_golden(dir: &Path) {
             session: SessionId(0),
             key: KeyId(0),
             client_sequence: number,
+            repeats: Sequence::NONE,
             received: b"not a frame",
         });
     }

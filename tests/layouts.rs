@@ -92,8 +92,83 @@ fn a_core_that_does_not_exist_is_warned_of_and_the_node_serves() {
     let node = Served::start(dir.path(), &["--set", "threads.core.batch=999"]);
     let load = ["load", "--connections", "1", "--window", "1", "--commands", "10"];
     assert_eq!(good(dir.path(), &load)["acknowledged"], 10);
+    // It runs where the process may, as if no core had been named.
+    let found = threads(node.pid());
+    assert_eq!(cores_of(&found, "batch"), cores_of(&found, "outcry"), "{found:?}");
     node.stop();
     let log = std::fs::read_to_string(dir.path().join("serve.log")).expect("a log");
     let warned = log.lines().any(|line| line.contains("WARN") && line.contains("999"));
     assert!(warned, "{log}");
+}
+
+/// Names of a node's threads and the cores that each may run on, as the system tells them.
+fn threads(pid: u32) -> Vec<(String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let told = tasks.map(|task| {
+        let path = task.expect("a task").path();
+        let name = std::fs::read_to_string(path.join("comm")).expect("a name").trim().to_owned();
+        let status = std::fs::read_to_string(path.join("status")).expect("a status");
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        (name, allowed.expect("Linux tells it").trim().to_owned())
+    });
+    told.collect()
+}
+
+/// The cores that the thread of a name may run on.
+fn cores_of(threads: &[(String, String)], name: &str) -> String {
+    let found: Vec<_> = threads.iter().filter(|(thread, _)| thread == name).collect();
+    assert_eq!(found.len(), 1, "one thread {name} in {threads:?}");
+    found[0].1.clone()
+}
+
+const COMPACT: &[&str] = &["critical", "normal", "batch", "helper", "segments", "verify"];
+const DEDICATED: &[&str] = &[
+    "gateway",
+    "sequencer",
+    "journal",
+    "critical",
+    "normal",
+    "batch",
+    "helper",
+    "segments",
+    "verify",
+];
+
+#[test]
+fn each_thread_has_its_name_and_its_core_in_both_layouts() {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        println!("one core: no thread is pinned to a core of its own");
+        return;
+    }
+    for (layout, names) in [("compact", COMPACT), ("dedicated", DEDICATED)] {
+        let dir = dir();
+        let mut settings = vec![format!("threads.layout={layout}")];
+        // The other way round than it is without being told.
+        let core = |at: usize| (at + 1) % 2;
+        let pins = names.iter().enumerate();
+        settings.extend(pins.map(|(at, name)| format!("threads.core.{name}={}", core(at))));
+        let args: Vec<&str> = settings.iter().flat_map(|s| ["--set", s.as_str()]).collect();
+        let node = Served::start(dir.path(), &args);
+        // A thread names and pins itself when it first runs.
+        let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+        let placed = |found: &[(String, String)], at: usize, name: &str| {
+            found.iter().any(|(thread, cores)| thread == name && *cores == core(at).to_string())
+        };
+        let found = loop {
+            let found = threads(node.pid());
+            let all = names.iter().enumerate().all(|(at, name)| placed(&found, at, name));
+            if all || std::time::Instant::now() > deadline {
+                break found;
+            }
+            std::thread::yield_now();
+        };
+        for (at, name) in names.iter().enumerate() {
+            assert_eq!(cores_of(&found, name), core(at).to_string(), "{layout}: {name}");
+        }
+        let others = DEDICATED.iter().filter(|name| !names.contains(name));
+        for name in others {
+            assert!(found.iter().all(|(thread, _)| thread != name), "{layout}: {found:?}");
+        }
+        node.stop();
+    }
 }

@@ -8,6 +8,7 @@
 //! `run(&Args, &Global)`; it is added by its `mod` line and its line in `commands!`.
 
 mod account;
+mod audit;
 mod book;
 mod completions;
 mod config_show;
@@ -62,6 +63,7 @@ commands! {
     Top => top,
     Replay => replay,
     Journal => journal,
+    Audit => audit,
     Demo => demo,
     Keygen => keygen,
     Config => config_show,

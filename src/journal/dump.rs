@@ -134,7 +134,7 @@ pub fn describe(record: &Record<'_>) -> DumpRecord {
 }
 
 /// Printable text, or hex.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => hex(bytes),
@@ -180,7 +180,9 @@ fn fixed(kind: RecordKind, bytes: &[u8]) -> Value {
         };
         map.insert(field.name.to_owned(), value);
     }
-    if bytes.len() > layout.size {
+    if let (RecordKind::Reject, Some(sequence)) = (kind, payload::repeats(bytes)) {
+        map.insert("repeats".to_owned(), sequence.0.into());
+    } else if bytes.len() > layout.size {
         map.insert("rest".to_owned(), hex(&bytes[layout.size..]).into());
     }
     Value::Object(map)

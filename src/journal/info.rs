@@ -87,6 +87,26 @@ pub fn info(log: &LogDir) -> io::Result<LogInfo> {
     Ok(info)
 }
 
+/// The first sequence of the last segment that began at or before `time`; 1 where none did. Records
+/// of that time or later stand there or behind.
+///
+/// # Errors
+/// As the storage tells.
+pub fn first_at(log: &LogDir, time: TimeNs) -> io::Result<Sequence> {
+    let mut first = Sequence(1);
+    for (_, path) in log.segments()? {
+        let mut page = vec![0; SEGMENT_HEADER_SIZE];
+        let read = log.open(&path)?.read_at(&mut page, 0)?;
+        let Some(header) = SegmentHeader::parse(&page[..read]) else { break };
+        // Records before the segment's first may have the same time.
+        if header.first_time_ns.get() >= time.0 {
+            break;
+        }
+        first = Sequence(header.first_sequence.get());
+    }
+    Ok(first)
+}
+
 /// Steps through a segment's batches.
 fn walk(mut rest: &[u8], info: &mut LogInfo) {
     while let Some(header) = BatchHeader::parse(rest) {

@@ -7,6 +7,7 @@
 
 pub mod agent;
 mod archive;
+pub mod audit;
 pub mod batch;
 pub mod dump;
 pub mod event_log;

@@ -6,6 +6,7 @@
 //! events ([`crate::event::EVENT_SIZE`] bytes each).
 
 use super::format::{RecordKind, layout};
+use crate::types::Sequence;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, KnownLayout};
 
@@ -173,7 +174,8 @@ layout! {
         reserved: U32,
     }
 
-    /// `reject`; what was received stands as the record's received bytes.
+    /// `reject`; what was received stands as the record's received bytes. A duplicate goes on with the
+    /// sequence that it repeats, u64.
     Reject = "Reject", 16 {
         /// Number of the reason on the wire.
         reason: U16,
@@ -186,6 +188,16 @@ layout! {
         /// Bytes that were received; more than the record keeps where they are too many.
         received_length: U64,
     }
+}
+
+/// Bytes of a reject's payload at most.
+pub const REJECT_MAX_BYTES: usize = size_of::<Reject>() + size_of::<u64>();
+
+/// The sequence that the payload of a reject says it repeats, if it does.
+#[must_use]
+pub fn repeats(payload: &[u8]) -> Option<Sequence> {
+    let (_, rest) = Reject::read_from_prefix(payload).ok()?;
+    Some(Sequence(u64::from_le_bytes(*rest.first_chunk()?)))
 }
 
 /// Reads the fixed part of a payload; `None` where it is too short.

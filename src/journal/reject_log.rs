@@ -6,7 +6,7 @@
 
 use super::batch::{BatchBuilder, RecordFields};
 use super::format::{JournalId, LogKind, RecordKind};
-use super::payload::Reject;
+use super::payload::{REJECT_MAX_BYTES, Reject};
 use super::recovery::{Recovered, RecoveryError, recover_derived};
 use super::segment::{LogDir, Preparer};
 use super::writer::{Appended, Fault, Writer};
@@ -34,6 +34,8 @@ pub struct Refused<'a> {
     pub key: KeyId,
     /// The client's own sequence number, where it could be read.
     pub client_sequence: u64,
+    /// The sequence that a duplicate repeats; none for other reasons.
+    pub repeats: Sequence,
     /// What was received; what is beyond [`FRAME_MAX_BYTES`] is not kept.
     pub received: &'a [u8],
 }
@@ -93,15 +95,21 @@ impl RejectLog {
             client_sequence: refused.client_sequence,
             ..RecordFields::new(RecordKind::Reject, next.next(), time)
         };
-        let payload = Reject {
+        let head = Reject {
             reason: (refused.reason as u16).into(),
             protocol: refused.protocol,
             reserved: 0,
             connection: refused.connection.into(),
             received_length: (refused.received.len() as u64).into(),
         };
+        let mut payload = [0; REJECT_MAX_BYTES];
+        let (fixed, repeats) = payload.split_at_mut(size_of::<Reject>());
+        fixed.copy_from_slice(head.as_bytes());
+        repeats.copy_from_slice(&refused.repeats.0.to_le_bytes());
+        let repeated = refused.repeats != Sequence::NONE;
+        let length = if repeated { REJECT_MAX_BYTES } else { size_of::<Reject>() };
         let received = &refused.received[..refused.received.len().min(FRAME_MAX_BYTES)];
-        if self.builder.push(&fields, received, Some(payload.as_bytes())).is_err() {
+        if self.builder.push(&fields, received, Some(&payload[..length])).is_err() {
             // Flushing was put off until the batch was full.
             self.dropped += 1;
         }

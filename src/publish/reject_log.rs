@@ -13,7 +13,7 @@ use crate::message::{Message, MessageKind};
 use crate::ring::{Reader, Take};
 use crate::stats::{CRITICAL, LANES, Stats};
 use crate::sys::clock::Clock;
-use crate::types::TimeNs;
+use crate::types::{Sequence, TimeNs};
 use crate::wire::frame::{Frame, OpenLimits};
 use std::sync::Arc;
 use tracing::Level;
@@ -158,10 +158,11 @@ fn note(message: &Message) {
 
 fn refused(message: &Message, time: TimeNs) -> Refused<'_> {
     let head = &message.head;
-    let reason = match head.kind {
-        MessageKind::Refuse(reason) => reason,
+    let (reason, repeats) = match head.kind {
+        MessageKind::Refuse(reason) => (reason, Sequence::NONE),
         // A repeated message is no fault of the client; the log notes that it came again.
-        _ => RejectReason::Duplicate,
+        MessageKind::Duplicate(original) => (RejectReason::Duplicate, original),
+        _ => unreachable!("the lane hands on refusals and duplicates alone"),
     };
     Refused {
         time,
@@ -171,6 +172,7 @@ fn refused(message: &Message, time: TimeNs) -> Refused<'_> {
         session: head.session,
         key: head.key,
         client_sequence: head.client_sequence,
+        repeats,
         received: &message.bytes.as_slice()[head.received.range()],
     }
 }

@@ -172,7 +172,7 @@ pub(crate) fn order_of(number: u64, side: Side, quantity: i64) -> Vec<u8> {
     let (schema, bit_mode) = (NewOrder::SCHEMA, BitMode::Bits64);
     let head = FrameHead { schema, flags, bit_mode, client_sequence: number };
     let order = NewOrder {
-        account: AccountId(venue::KEYS[KEY.0 as usize - 1].1[0]),
+        account: AccountId(account()),
         instrument: InstrumentId(1),
         side,
         order_type: OrderType::Limit,
@@ -193,4 +193,9 @@ pub(crate) fn logout(number: u64) -> Vec<u8> {
     let mut out = Vec::new();
     send(&Logout {}, number, &mut out);
     out
+}
+
+/// The account that [`KEY`] trades for.
+pub(crate) fn account() -> u64 {
+    venue::KEYS[KEY.0 as usize - 1].1[0]
 }

@@ -156,6 +156,11 @@ impl Served {
         Served { child, lines, dir: dir.to_owned(), ready }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its native address.
     pub(crate) fn address(&self) -> &str {
         self.ready["native"].as_str().expect("an address")

@@ -3,6 +3,7 @@
 //! Invariants: rate and latency are those of the same commands; a rate is what was acknowledged over
 //! the time from the first of these commands to the last answer, so it is one for a single command too.
 
+use super::crowd::Hostile;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,6 +26,75 @@ pub(super) struct How<'a> {
     pub(super) nominal: Duration,
     /// Share of the run that is left out.
     pub(super) warm_up: f64,
+    /// What else was going on.
+    pub(super) beside: &'a Beside,
+}
+
+/// What was going on beside the measured connections.
+#[derive(Serialize)]
+pub(super) struct Beside {
+    /// Of the measured orders.
+    pub(super) priority: &'static str,
+    pub(super) idle_connections: u32,
+    /// Idle sessions that ended before the run did.
+    pub(super) idle_lost: u64,
+    /// Null without idle sessions, and where the node's process is not known.
+    pub(super) server_bytes_per_idle_connection: Option<u64>,
+    /// Null without it, like the one below.
+    pub(super) flood: Option<Flooded>,
+    pub(super) hostile: Option<Harmed>,
+}
+
+/// What a flood came to.
+#[derive(Serialize)]
+pub(super) struct Flooded {
+    connections: u32,
+    sent: u64,
+    acknowledged: u64,
+    rejected: BTreeMap<String, u64>,
+}
+
+/// What hostile connections came to.
+#[derive(Serialize)]
+pub(super) struct Harmed {
+    pub(super) kind: Hostile,
+    pub(super) connections: u32,
+    /// How often one was opened, and closed by the node.
+    pub(super) opened: u64,
+    pub(super) closed: u64,
+}
+
+impl Beside {
+    /// In lines; none where nothing was going on.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        if self.idle_connections > 0 {
+            let _ = write!(text, "beside {} idle sessions", self.idle_connections);
+            if self.idle_lost > 0 {
+                let _ = write!(text, ", of which {} were lost", self.idle_lost);
+            }
+            if let Some(bytes) = self.server_bytes_per_idle_connection {
+                let _ = write!(text, ", {bytes} bytes of the node's memory each");
+            }
+            text.push('\n');
+        }
+        if let Some(flood) = &self.flood {
+            let Flooded { connections, sent, acknowledged, .. } = flood;
+            let _ = writeln!(
+                text,
+                "beside a flood of {connections} connections: sent {sent}, acknowledged {acknowledged}"
+            );
+        }
+        if let Some(Harmed { kind, connections, opened, closed }) = &self.hostile {
+            let _ = writeln!(
+                text,
+                "beside {connections} hostile connections ({kind:?}): opened {opened} times, closed \
+                 {closed} times"
+            );
+        }
+        text
+    }
 }
 
 impl How<'_> {
@@ -124,6 +194,12 @@ impl Measure {
         self.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// What the flood of so many connections came to.
+    pub(super) fn flooded(self, connections: u32) -> Flooded {
+        let Measure { sent, acknowledged, rejected, .. } = self;
+        Flooded { connections, sent, acknowledged, rejected }
+    }
+
     pub(super) fn report(self, how: &How<'_>) -> Report {
         let us = |quantile: f64| self.latency_ns.value_at_quantile(quantile) as f64 / 1000.0;
         let seconds = match (self.measured_from, self.measured_to) {
@@ -203,6 +279,8 @@ pub(super) struct Json<'a> {
     rate_missed: Option<bool>,
     orders_per_s: f64,
     latency_us: Latency,
+    #[serde(flatten)]
+    beside: &'a Beside,
     measured: String,
 }
 
@@ -224,6 +302,7 @@ impl Report {
             rate_missed: how.rate.map(|_| self.has_missed_rate(how)),
             orders_per_s: self.orders_per_s,
             latency_us: self.latency_us,
+            beside: how.beside,
             measured: how.measured(),
         }
     }
@@ -262,6 +341,7 @@ impl Report {
         for (reason, count) in &self.rejected {
             let _ = writeln!(text, "rejected {count} x {reason}");
         }
+        text.push_str(&how.beside.text());
         let _ = writeln!(text, "measured {}", how.measured());
         text
     }

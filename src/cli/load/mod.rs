@@ -7,6 +7,7 @@
 //! Invariants: every command that was due is accounted for: acknowledged, refused, unanswered or
 //! unsent; a run that breaks off still tells what it saw.
 
+mod crowd;
 mod flow;
 mod measure;
 
@@ -14,12 +15,17 @@ use super::{Failure, Global, Outcome};
 use crate::client::{Client, ClientError, Config, Options, Reply, RequestId, now_ms};
 use crate::endpoint::Endpoint;
 use crate::keys::KeyPair;
-use crate::types::Status;
+use crate::sys::process::allow_descriptors;
+use crate::types::{Priority, Status};
 use crate::wire::query::Reference;
+use crowd::{Company, Crowd, Hostile, Told};
 use flow::Flow;
-use measure::{How, Measure, Report};
+use measure::{Beside, Flooded, How, Measure, Report};
 use mio::{Events, Poll, Token};
+use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long nothing at all may come of commands that wait for their answers.
@@ -60,6 +66,28 @@ pub(super) struct Args {
     /// Seed of the flow
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Priority of the orders: critical, high, normal, low or batch
+    #[arg(long, value_name = "NAME", default_value = "normal", value_parser = parse_priority)]
+    priority: Priority,
+    /// Further sessions that only ping; named alike in every run, so two runs need two keys
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    idle: u32,
+    /// Keys of the idle sessions, used in turn; a key has at most 16,384 sessions [default: --key]
+    #[arg(long, value_name = "FILE")]
+    idle_key: Vec<PathBuf>,
+    /// Loopback addresses, from 127.0.0.1 on, that idle and hostile connections come from: one has some
+    /// 28,000 ports
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
+    from_addresses: u8,
+    /// Further connections that send orders of priority batch as fast as they are taken
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=4096))]
+    flood: u32,
+    /// Further connections that do harm, and come again when they are closed
+    #[arg(long, value_enum, value_name = "KIND")]
+    hostile: Option<Hostile>,
+    /// How many of them
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "hostile", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    hostile_connections: u32,
     /// Addresses of the node [default: the one that runs on this data directory]
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     connect: Vec<String>,
@@ -76,11 +104,17 @@ fn parse_protocol(text: &str) -> Result<String, String> {
     }
 }
 
+fn parse_priority(text: &str) -> Result<Priority, String> {
+    Priority::from_word(text).ok_or_else(|| "write critical, high, normal, low or batch".to_owned())
+}
+
 /// Where and as whom to log on.
 struct Target {
     addresses: Vec<String>,
     key: KeyPair,
     policy: String,
+    /// The node's process, where it runs on this machine.
+    pid: Option<u32>,
 }
 
 /// One connection of the load.
@@ -103,11 +137,37 @@ struct Waiting {
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let loaded = global.load()?;
     let target = target(args, Path::new(&loaded.config.node.data_dir))?;
-    let mut load = Load::connect(args, &target)?;
+    allow_connections(args)?;
+    let measured = Shape {
+        name: "load",
+        connections: args.connections,
+        window: args.window,
+        seed: args.seed,
+        priority: args.priority,
+    };
+    let mut load = Load::connect(&measured, &target)?;
+    let (crowd, bytes_per_idle) = crowd(args, &target)?;
+    let flood = Flood::start(args, &target)?;
     let plan = Plan::new(args, Instant::now());
     let mut measure = Measure::new(plan.started);
     let ended = load.run(&plan, &mut measure);
+    let (flooded, flood_ended) = flood.map_or((None, Ok(())), Flood::end);
+    let told = crowd.map_or(Told::default(), Crowd::end);
+    let beside = Beside {
+        priority: args.priority.as_str(),
+        idle_connections: args.idle,
+        idle_lost: told.idle_lost,
+        server_bytes_per_idle_connection: bytes_per_idle,
+        flood: flooded,
+        hostile: args.hostile.map(|kind| measure::Harmed {
+            kind,
+            connections: args.hostile_connections,
+            opened: told.opened,
+            closed: told.closed,
+        }),
+    };
     let how = How {
+        beside: &beside,
         connections: args.connections,
         window: args.window,
         policy: &target.policy,
@@ -117,7 +177,140 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         warm_up: WARM_UP,
     };
     print(global, &how, &measure.report(&how));
-    ended
+    ended.and(flood_ended)
+}
+
+/// Lets this process have as many connections as it is to open.
+fn allow_connections(args: &Args) -> Outcome {
+    /// Standard streams, polls, and what else a process has open.
+    const OTHERS: u64 = 64;
+    let hostile = args.hostile.map_or(0, |_| args.hostile_connections);
+    let all = [args.connections, args.idle, args.flood, hostile].map(u64::from);
+    let wanted = all.iter().sum::<u64>() + OTHERS;
+    let allowed = allow_descriptors(wanted);
+    if allowed < wanted {
+        return Err(Failure::usage(format_args!(
+            "{wanted} descriptors are needed and {allowed} are allowed: see `ulimit -Hn`"
+        )));
+    }
+    Ok(())
+}
+
+/// Opens the idle and hostile connections; what an idle one costs the node in bytes, where its process
+/// can be looked at.
+fn crowd(args: &Args, target: &Target) -> Result<(Option<Crowd>, Option<u64>), Failure> {
+    if args.idle == 0 && args.hostile.is_none() {
+        return Ok((None, None));
+    }
+    let mut keys = Vec::new();
+    for file in &args.idle_key {
+        keys.push(KeyPair::load(file).map_err(Failure::usage)?);
+    }
+    if keys.is_empty() {
+        keys.push(target.key.clone());
+    }
+    let first = target.addresses.first().map_or("", String::as_str);
+    let mut addresses = first.to_socket_addrs().map_err(Failure::usage)?;
+    let address = addresses.next().ok_or_else(|| Failure::usage("no address to connect to"))?;
+    if args.from_addresses > 1 && !(address.is_ipv4() && address.ip().is_loopback()) {
+        return Err(Failure::usage("--from-addresses is for a node on a loopback address"));
+    }
+    let company = |idle, hostile| Company {
+        address,
+        keys: keys.clone(),
+        idle,
+        from_addresses: args.from_addresses,
+        hostile,
+        hostile_connections: args.hostile_connections,
+    };
+    let pid = target.pid.filter(|_| args.idle > 0);
+    let before = pid.and_then(settled_bytes);
+    let crowd = Crowd::start(company(args.idle, args.hostile))?;
+    let after = pid.and_then(settled_bytes);
+    let grown = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+    let each = grown.and_then(|bytes| bytes.checked_div(u64::from(args.idle)));
+    Ok((Some(crowd), each))
+}
+
+/// [`own_bytes`] once they do not change any more: a node that has just started is still filling its tables.
+fn settled_bytes(pid: u32) -> Option<u64> {
+    const QUIET: Duration = Duration::from_millis(300);
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let started = Instant::now();
+    let mut last = own_bytes(pid)?;
+    loop {
+        std::thread::sleep(QUIET);
+        let now = own_bytes(pid)?;
+        if now == last || started.elapsed() > PATIENCE {
+            return Some(now);
+        }
+        last = now;
+    }
+}
+
+/// Resident memory that a process has for itself; none where this machine does not tell.
+fn own_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// Orders of priority batch beside the measured ones, on a thread of their own.
+struct Flood {
+    thread: std::thread::JoinHandle<(Measure, Outcome)>,
+    stop: Arc<AtomicBool>,
+    connections: u32,
+}
+
+impl Flood {
+    /// Commands of one connection of the flood that wait for their answer.
+    const WINDOW: u32 = 256;
+
+    fn start(args: &Args, target: &Target) -> Result<Option<Flood>, Failure> {
+        if args.flood == 0 {
+            return Ok(None);
+        }
+        let shape = Shape {
+            name: "flood",
+            connections: args.flood,
+            window: Flood::WINDOW,
+            seed: !args.seed,
+            priority: Priority::Batch,
+        };
+        let mut load = Load::connect(&shape, target)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let plan = Plan::until(stop.clone());
+        let thread = std::thread::Builder::new()
+            .name("flood".into())
+            .spawn(move || {
+                let mut measure = Measure::new(plan.started);
+                let ended = load.run(&plan, &mut measure);
+                (measure, ended)
+            })
+            .map_err(Failure::usage)?;
+        Ok(Some(Flood { thread, stop, connections: args.flood }))
+    }
+
+    /// Ends it: what it sent, and why it broke off, if it did.
+    fn end(self) -> (Option<Flooded>, Outcome) {
+        self.stop.store(true, Ordering::Relaxed);
+        let Ok((measure, ended)) = self.thread.join() else {
+            return (None, Err(Failure::node("the flood ended by itself")));
+        };
+        let ended =
+            ended.map_err(|failure| Failure::node(format_args!("flood: {}", failure.message)));
+        (Some(measure.flooded(self.connections)), ended)
+    }
+}
+
+/// Connections that send the same kind of orders.
+struct Shape {
+    /// What their sessions' names begin with.
+    name: &'static str,
+    connections: u32,
+    window: u32,
+    seed: u64,
+    priority: Priority,
 }
 
 fn target(args: &Args, data_dir: &Path) -> Result<Target, Failure> {
@@ -138,16 +331,18 @@ fn target(args: &Args, data_dir: &Path) -> Result<Target, Failure> {
     })?;
     let key = KeyPair::load(&key).map_err(Failure::usage)?;
     if !args.connect.is_empty() {
-        return Ok(Target { addresses: args.connect.clone(), key, policy: "unknown".into() });
+        let (addresses, policy) = (args.connect.clone(), "unknown".into());
+        return Ok(Target { addresses, key, policy, pid: None });
     }
-    let endpoint = endpoint.ok_or_else(|| missing("--connect"))?;
-    Ok(Target { addresses: vec![endpoint.native], key, policy: endpoint.policy })
+    let Endpoint { native, policy, pid, .. } = endpoint.ok_or_else(|| missing("--connect"))?;
+    Ok(Target { addresses: vec![native], key, policy, pid: Some(pid) })
 }
 
 /// All connections and the thread that drives them.
 struct Load {
     connections: Vec<Connection>,
     poll: Poll,
+    priority: Priority,
 }
 
 /// What is sent when.
@@ -164,6 +359,8 @@ struct Plan {
     /// What is sent before is not measured.
     warm_up: Instant,
     warm_up_commands: u64,
+    /// Nothing more is sent once this is set.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl Plan {
@@ -191,7 +388,27 @@ impl Plan {
             warm_up_commands: args
                 .commands
                 .map_or(0, |commands| (commands as f64 * WARM_UP) as u64),
+            stop: None,
         }
+    }
+
+    /// Full windows until it is told to stop.
+    fn until(stop: Arc<AtomicBool>) -> Plan {
+        let started = Instant::now();
+        Plan {
+            started,
+            end: None,
+            commands: u64::MAX,
+            rate: None,
+            nominal: Duration::ZERO,
+            warm_up: started,
+            warm_up_commands: 0,
+            stop: Some(stop),
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// How many commands were to be sent, where that was settled beforehand.
@@ -213,28 +430,28 @@ fn at(number: u64, rate: u64) -> Duration {
 }
 
 impl Load {
-    fn connect(args: &Args, target: &Target) -> Result<Load, Failure> {
+    fn connect(shape: &Shape, target: &Target) -> Result<Load, Failure> {
         let addresses: Vec<&str> = target.addresses.iter().map(String::as_str).collect();
         let poll = Poll::new().map_err(Failure::usage)?;
         let mut connections = Vec::new();
         let mut reference = None;
-        for number in 0..args.connections {
-            let name = format!("load-{:x}-{number}", std::process::id());
+        for number in 0..shape.connections {
+            let name = format!("{}-{:x}-{number}", shape.name, std::process::id());
             let mut config = Config::new(&addresses, target.key.clone(), &name);
-            config.window = args.window as usize;
+            config.window = shape.window as usize;
             let mut client = Client::connect(config).map_err(|error| cannot_connect(&error))?;
             if reference.is_none() {
                 reference = Some(fetch_reference(&mut client)?);
             }
             let instruments = reference.as_ref().map_or(&[][..], |r| &r.instruments);
             client.register(poll.registry(), Token(number as usize)).map_err(Failure::node)?;
-            let flow = Flow::new(args.seed.wrapping_add(u64::from(number)), number, instruments)
+            let flow = Flow::new(shape.seed.wrapping_add(u64::from(number)), number, instruments)
                 .ok_or_else(|| Failure::node("the venue has no instrument to trade"))?;
-            let slots = (args.window as usize * 2).next_power_of_two();
+            let slots = (shape.window as usize * 2).next_power_of_two();
             let nothing = Waiting { since: Instant::now(), measured: false };
             connections.push(Connection { client, flow, waiting: vec![nothing; slots] });
         }
-        Ok(Load { connections, poll })
+        Ok(Load { connections, poll, priority: shape.priority })
     }
 
     /// Sends what is to be sent and waits for the answers; why it broke off.
@@ -271,10 +488,11 @@ impl Load {
     /// Fills the windows, or sends what is due. False where nothing more is to be sent.
     fn send(&mut self, plan: &Plan, measure: &mut Measure) -> bool {
         let now = Instant::now();
-        if plan.end.is_some_and(|end| now >= end) || measure.sent() >= plan.commands {
+        let over = plan.is_stopped() || plan.end.is_some_and(|end| now >= end);
+        if over || measure.sent() >= plan.commands {
             return false;
         }
-        let options = Options { timestamp_ms: Some(now_ms()), ..Options::default() };
+        let options = options(self.priority);
         let count = self.connections.len() as u64;
         match plan.rate {
             None => {
@@ -373,6 +591,11 @@ impl Connection {
     }
 }
 
+/// How an order of this priority is sent now.
+fn options(priority: Priority) -> Options<'static> {
+    Options { priority, timestamp_ms: Some(now_ms()), ..Options::default() }
+}
+
 fn request_slot(request: RequestId, slots: usize) -> usize {
     request.0 as usize & (slots - 1)
 }
@@ -411,4 +634,48 @@ fn print(global: &Global, how: &How<'_>, report: &Report) {
         how.connections, how.window, how.policy
     ));
     output.raw(&report.text(how));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Conversation;
+    use crate::wire::message::{Challenge, LogonAccepted, send};
+    use crate::wire::{Frame, OpenLimits};
+
+    #[test]
+    fn an_order_says_its_priority_in_flags_and_metadata() {
+        for priority in Priority::ALL.iter().copied() {
+            assert_eq!(parse_priority(priority.as_str()), Ok(priority));
+            let key = KeyPair::from_seed(&[7; 32]);
+            let mut conversation =
+                Conversation::new(key, "load", 4, 0, [0; 4]).expect("a good name");
+            let mut server = Vec::new();
+            let challenge =
+                Challenge { nonce: [1; 32], time_ns: crate::types::TimeNs(1), frame_max: 4096 };
+            send(&challenge, 0, &mut server);
+            let accepted = LogonAccepted {
+                session: Default::default(),
+                key: Default::default(),
+                role: crate::types::Role::Operator,
+                outbound: 0,
+                heartbeat_interval_ms: 1000,
+                sequence: Default::default(),
+            };
+            send(&accepted, 0, &mut server);
+            conversation.receive(&server, &mut |_| ()).expect("sound frames");
+            conversation.out().clear();
+            let command = crate::command::Deposit {
+                account: Default::default(),
+                asset: Default::default(),
+                amount: Default::default(),
+            };
+            conversation.submit(&command.into(), &options(priority)).expect("there is room");
+            let frame = Frame::open(conversation.out(), &OpenLimits::default()).expect("sound");
+            assert_eq!(frame.header().flags.priority(), priority);
+            let metadata = frame.metadata().expect("readable").expect("a command has some");
+            assert_eq!(metadata.priority, priority);
+        }
+        assert!(parse_priority("urgent").is_err());
+    }
 }
