@@ -12,7 +12,9 @@ mod book;
 mod completions;
 mod config_show;
 mod connect;
+mod decode;
 mod demo;
+mod encode;
 mod explain;
 mod journal;
 mod keygen;
@@ -23,6 +25,7 @@ mod order;
 pub mod output;
 mod own_key;
 mod replay;
+mod schema;
 mod serve;
 mod signals;
 mod venue;
@@ -58,6 +61,9 @@ commands! {
     Replay => replay,
     Journal => journal,
     Demo => demo,
+    Schema => schema,
+    Encode => encode,
+    Decode => decode,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,
