@@ -19,7 +19,8 @@ pub fn schemas() -> Vec<SchemaDefinition> {
 
 fn schema((id, name, layout): &Layout) -> SchemaDefinition {
     let mut fields = numbered(&layout());
-    for tail in fixed::tails(*id) {
+    let tails = fixed::tails(*id, &fields);
+    for tail in tails {
         let number = fields.len() as u16 + 1;
         let kind = if tail.row.is_some() { Kind::Rows } else { Kind::String };
         let mut field = Field::new(number, tail.name, kind);

@@ -5,9 +5,8 @@ use super::{Field, Kind, PayloadFault, Placed, SchemaDefinition, Value};
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::wire::BitMode;
 use crate::wire::answer::Answer;
-use crate::wire::message::{NoticeHead, RejectHead};
 use crate::wire::payload::encode_int;
-use crate::wire::query::{AccountHead, BookHead, ReferenceHead};
+use crate::wire::query::{AccountHead, BookHead};
 
 /// What follows the fixed fields of a message.
 #[derive(Debug)]
@@ -66,13 +65,15 @@ const ACCOUNT: &[Tail] = &[
     },
 ];
 
-/// What follows the fixed fields of a built-in schema; its encoder and decoder stand in `wire`.
-pub(super) const fn tails(schema: u32) -> &'static [Tail] {
+/// What follows the fixed fields of a built-in schema, whose first fields these are; its encoder and
+/// decoder stand in `wire`.
+pub(super) fn tails(schema: u32, fields: &[Field]) -> &'static [Tail] {
     match schema {
-        RejectHead::SCHEMA | NoticeHead::SCHEMA | ReferenceHead::SCHEMA => TEXT,
         Answer::SCHEMA => FILLS,
         BookHead::SCHEMA => BOOK,
         AccountHead::SCHEMA => ACCOUNT,
+        // A head that counts bytes of text has them behind it.
+        _ if fields.iter().any(|field| field.name == TEXT[0].counted_by) => TEXT,
         _ => &[],
     }
 }
@@ -132,7 +133,7 @@ fn walk(
     let mut offset = 0;
     let mut values: Vec<(u16, Value)> = Vec::new();
     for field in &schema.fields {
-        let tail = tails(schema.id).iter().find(|tail| tail.name == field.name);
+        let tail = tails(schema.id, &schema.fields).iter().find(|tail| tail.name == field.name);
         let (range, value) = match (tail, size(field.kind, mode)) {
             (None, Some(size)) => {
                 let range = take(payload, offset, size, &field.name)?;
@@ -198,7 +199,7 @@ fn rows(field: &Field, bytes: &[u8], row_size: usize) -> Result<Value, PayloadFa
 
 /// Fills in the counts that a message lacks.
 pub(super) fn complete(schema: &SchemaDefinition, fields: &mut Vec<(u16, Value)>) {
-    for tail in tails(schema.id) {
+    for tail in tails(schema.id, &schema.fields) {
         let Some(count) = schema.field_named(tail.counted_by).map(|field| field.id) else {
             continue;
         };
@@ -229,7 +230,7 @@ pub(super) fn encode(
 ) -> Result<(), String> {
     for field in &schema.fields {
         let value = fields.iter().find(|(id, _)| *id == field.id).map(|(_, value)| value);
-        let tail = tails(schema.id).iter().find(|tail| tail.name == field.name);
+        let tail = tails(schema.id, &schema.fields).iter().find(|tail| tail.name == field.name);
         if let Some(tail) = tail {
             let there = match value {
                 Some(Value::Text(text)) => text.len(),
