@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Writes the bytes themselves instead of hex
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     raw: bool,
 }
 
@@ -65,6 +65,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         timestamp_ms: now_ms(),
         key: key.as_ref().map(KeyPair::signing),
     };
+    if args.raw && global.json {
+        return Err(Failure::usage("--raw writes bytes and --json objects: take one of them"));
+    }
     if args.raw && std::io::stdout().is_terminal() {
         return Err(Failure::usage(
             "--raw writes bytes, which a terminal cannot show: redirect them",
