@@ -44,6 +44,8 @@ trait Wire: Sized {
     const SIZE: usize;
     /// Type name in documents and schemas.
     const NAME: &'static str;
+    /// Number and word of every value, where only those listed exist.
+    const WORDS: &'static [(u8, &'static str)] = &[];
     /// Reads the value; `Err` is the raw number that it cannot be.
     fn get(bytes: &[u8]) -> Result<Self, i64>;
     /// Writes the value.
@@ -88,6 +90,7 @@ macro_rules! wire_enum {
         impl Wire for $ty {
             const SIZE: usize = 1;
             const NAME: &'static str = "enum8";
+            const WORDS: &'static [(u8, &'static str)] = $ty::WORDS;
             #[inline]
             fn get(bytes: &[u8]) -> Result<Self, i64> {
                 $ty::from_u8(bytes[0]).ok_or(i64::from(bytes[0]))
@@ -113,14 +116,18 @@ pub struct FieldLayout {
     pub offset: usize,
     /// Bytes, in 64-bit mode.
     pub size: usize,
+    /// Number and word of every value of an `enum8`.
+    pub words: &'static [(u8, &'static str)],
+    /// What it means: the field's own comment.
+    pub about: &'static str,
 }
 
 macro_rules! layout {
-    ($($(#[$doc:meta])* $name:ident = $schema:literal, $text:literal { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)+ })+) => {
+    ($($(#[$doc:meta])* $name:ident = $schema:literal, $text:literal { $($(#[doc = $fdoc:literal])* $field:ident: $ty:ty,)+ })+) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            pub struct $name { $($(#[$fdoc])* pub $field: $ty,)+ }
+            pub struct $name { $($(#[doc = $fdoc])* pub $field: $ty,)+ }
 
             impl $name {
                 /// Schema id of the payload.
@@ -171,7 +178,11 @@ macro_rules! layout {
                     vec![$({
                         let size = <$ty as Wire>::SIZE;
                         offset += size;
-                        FieldLayout { name: stringify!($field), kind: <$ty as Wire>::NAME, offset: offset - size, size }
+                        FieldLayout {
+                            name: stringify!($field), kind: <$ty as Wire>::NAME,
+                            offset: offset - size, size, words: <$ty as Wire>::WORDS,
+                            about: concat!($($fdoc),*).trim_ascii(),
+                        }
                     },)+]
                 }),
             )+];

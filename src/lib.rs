@@ -17,6 +17,7 @@ pub mod decimal;
 pub mod event;
 pub mod exchange;
 pub mod genesis;
+pub mod schema;
 pub mod timestamp;
 pub mod wire;
 

@@ -60,6 +60,16 @@ pub const ACCOUNTS_MAX: usize = 1 << 16;
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Length of an asset's or instrument's symbol in bytes.
 pub const SYMBOL_MAX_BYTES: usize = 16;
+/// Schemas that may be registered, each with its active version (row S1.46, `schema_cache_max`).
+pub const SCHEMA_CACHE_MAX: usize = 200;
+/// Versions of one schema that are kept.
+pub const SCHEMA_VERSIONS_MAX: usize = 64;
+/// Fields of one schema.
+pub const SCHEMA_FIELDS_MAX: usize = 256;
+/// Bytes of the name of a schema, a field or a value.
+pub const SCHEMA_NAME_MAX_BYTES: usize = 48;
+/// Bytes of a schema as text.
+pub const SCHEMA_TEXT_MAX_BYTES: usize = 256 * 1024;
 /// Decimal places of an asset, a price or a quantity.
 pub const SCALE_MAX: u8 = 12;
 

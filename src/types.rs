@@ -98,6 +98,8 @@ macro_rules! byte_enum {
         impl $name {
             /// Every value, in numeric order.
             pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+            /// Number and word of every value, in numeric order.
+            pub const WORDS: &'static [(u8, &'static str)] = &[$(($value, $text),)+];
 
             /// The value with this number, if there is one.
             #[must_use]

@@ -11,10 +11,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-struct Vector {
-    name: String,
-    bytes: Vec<u8>,
-    expected: String,
+pub(crate) struct Vector {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) expected: String,
 }
 
 fn data(name: &str) -> PathBuf {
@@ -30,7 +30,7 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(pair).collect()
 }
 
-fn vectors(file: &str) -> Vec<Vector> {
+pub(crate) fn vectors(file: &str) -> Vec<Vector> {
     let text = fs::read_to_string(data("native").join(file)).expect("the vectors are there");
     let mut vectors: Vec<Vector> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -51,7 +51,7 @@ fn vectors(file: &str) -> Vec<Vector> {
 
 const LIMITS: OpenLimits = OpenLimits { frame_max: 4096, strict_reserved: true };
 
-fn key() -> ed25519_dalek::SigningKey {
+pub(crate) fn key() -> ed25519_dalek::SigningKey {
     ed25519_dalek::SigningKey::from_bytes(&[7; 32])
 }
 

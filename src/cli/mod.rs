@@ -13,7 +13,9 @@ mod book;
 mod completions;
 mod config_show;
 mod connect;
+mod decode;
 mod demo;
+mod encode;
 mod explain;
 mod figures;
 mod journal;
@@ -26,6 +28,7 @@ mod order;
 pub mod output;
 mod own_key;
 mod replay;
+mod schema;
 mod serve;
 mod signals;
 mod top;
@@ -65,6 +68,9 @@ commands! {
     Journal => journal,
     Audit => audit,
     Demo => demo,
+    Schema => schema,
+    Encode => encode,
+    Decode => decode,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

@@ -347,6 +347,14 @@ section! {
 }
 
 section! {
+    /// `[schemas]`: schemas of messages beside the built-in ones.
+    Schemas, "schemas" {
+        /// Directory whose *.toml files `schema`, `encode` and `decode` read; it may be missing.
+        dir: String = "schemas".into(), Rule::Path;
+    }
+}
+
+section! {
     /// `[log]`: what a person or a collector reads on stderr.
     Log, "log" {
         /// Least severe level that is written.
@@ -476,6 +484,8 @@ pub struct Config {
     pub time: Time,
     /// Operators.
     pub admin: Admin,
+    /// Schemas of messages.
+    pub schemas: Schemas,
     /// Logs.
     pub log: Log,
     /// The venue.
@@ -502,6 +512,7 @@ const SECTIONS: &[&[Key]] = &[
     Time::KEYS,
     Admin::KEYS,
     AdminHttp::KEYS,
+    Schemas::KEYS,
     Log::KEYS,
     Genesis::KEYS,
     AssetEntry::KEYS,

@@ -75,6 +75,7 @@ impl Exchange {
             sha.update([u8::from(session.active)]);
             sha.update(session.outbound.to_be_bytes());
         }
+        self.schemas.add_to_hash(sha);
     }
 
     fn hash_definitions(&self, sha: &mut Sha256) {

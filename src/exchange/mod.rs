@@ -42,6 +42,7 @@ pub use sessions::{Session, SessionName};
 use crate::command::{Command, Deposit, Transfer, Withdraw};
 use crate::event::{CommandResult, RejectReason, SessionChange};
 use crate::genesis::{Asset, Instrument, Key, Settings};
+use crate::schema::{RegisterError, Registered, Registry, SchemaDefinition};
 use crate::sys::memory::Region;
 use crate::types::{
     AccountId, Amount, AssetId, InstrumentId, KeyId, OrderId, Quantity, Sequence, SessionId,
@@ -89,6 +90,8 @@ pub struct Exchange {
     orders: Orders,
     accounts: Accounts,
     sessions: Sessions,
+    /// Schemas of messages that operators registered.
+    schemas: Registry,
     /// The last command applied.
     sequence: Sequence,
 }
@@ -122,6 +125,7 @@ impl Exchange {
             orders,
             accounts: Accounts::new(hasher),
             sessions: Sessions::default(),
+            schemas: Registry::new(),
             sequence: Sequence::NONE,
         }
     }
@@ -245,6 +249,23 @@ impl Exchange {
     pub fn lose_sessions(&mut self, sequence: Sequence) {
         self.advance(sequence);
         self.sessions.lose_all();
+    }
+
+    /// Registers a schema of messages, as part of a command that was sequenced.
+    ///
+    /// # Errors
+    /// [`RegisterError`], one sentence that says what is wrong; nothing is changed then.
+    pub fn register_schema(
+        &mut self,
+        schema: SchemaDefinition,
+    ) -> Result<Registered, RegisterError> {
+        self.schemas.register(schema)
+    }
+
+    /// The schemas: built-in ones and those that were registered.
+    #[must_use]
+    pub fn schemas(&self) -> &Registry {
+        &self.schemas
     }
 
     #[inline]

@@ -13,6 +13,8 @@ pub(crate) trait Field: Sized {
     const SIZE: usize;
     /// Type name in documents.
     const NAME: &'static str;
+    /// Number and word of every value, where only those listed exist.
+    const WORDS: &'static [(u8, &'static str)] = &[];
     /// Reads exactly `SIZE` bytes; `Err` is the raw number that the value cannot be.
     fn get(bytes: &[u8]) -> Result<Self, i64>;
     /// Writes the value.
@@ -83,6 +85,7 @@ macro_rules! enum_fields {
         impl Field for $ty {
             const SIZE: usize = 1;
             const NAME: &'static str = "enum8";
+            const WORDS: &'static [(u8, &'static str)] = $ty::WORDS;
             #[inline]
             fn get(bytes: &[u8]) -> Result<Self, i64> {
                 $ty::from_u8(bytes[0]).ok_or(i64::from(bytes[0]))
@@ -151,12 +154,12 @@ pub(crate) fn expect_size(
 /// Declares messages, heads of messages, or rows of one, with all fields fixed.
 macro_rules! messages {
     ($(#[$tdoc:meta])* $table:ident: $($(#[$doc:meta])* $name:ident = $schema:literal, $text:literal {
-        $($(#[$fdoc:meta])* $field:ident: $ty:ty,)*
+        $($(#[doc = $fdoc:literal])* $field:ident: $ty:ty,)*
     })+) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            pub struct $name { $($(#[$fdoc])* pub $field: $ty,)* }
+            pub struct $name { $($(#[doc = $fdoc])* pub $field: $ty,)* }
 
             impl $name {
                 /// Schema id of the message.
@@ -238,6 +241,8 @@ macro_rules! messages {
                         kind: <$ty as $crate::wire::fields::Field>::NAME,
                         offset: offset - size,
                         size,
+                        words: <$ty as $crate::wire::fields::Field>::WORDS,
+                        about: concat!($($fdoc),*).trim_ascii(),
                     }
                 },)*]
             }),
