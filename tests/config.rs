@@ -232,7 +232,6 @@ fn what_a_later_release_brings_is_refused_by_name() {
             "overload.queued_total_max=10000",
             "overload.queued_total_max: the section [overload], which slows and refuses clients under load, does not exist in this release; remove it (from --set)",
         ),
-        ("lanes.critical.max_batch=16", "lanes.critical.max_batch: the section [lanes], "),
         ("limits.pending_max=256", "limits.pending_max: the key limits.pending_max, "),
         ("replication.peers=[]", "replication.peers: the section [replication], "),
         ("snapshot.interval_s=60", "snapshot.interval_s: the section [snapshot], "),
@@ -248,14 +247,13 @@ fn what_a_later_release_brings_is_refused_by_name() {
 #[test]
 fn a_section_of_a_later_release_is_refused_by_name_wherever_it_stands() {
     let in_file = |text| with_file(text).expect_err("not in this release");
-    let in_env = with_env(&[("OUTCRY_LANES__BATCH__MAX_BATCH", "8")]).expect_err("not either");
+    let in_env = with_env(&[("OUTCRY_SNAPSHOT__INTERVAL_S", "8")]).expect_err("not either");
     for (error, key, origin) in [
         (in_file("[overload]\n"), "overload", "some.toml"),
-        (in_file("[lanes.normal]\nmax_batch = 32\n"), "lanes", "some.toml"),
         (in_file("[limits]\npending_max = 256\n"), "limits.pending_max", "some.toml"),
         (in_file("[gateway.tls]\n"), "gateway.tls", "some.toml"),
         (in_file("kafka = true\n"), "kafka", "some.toml"),
-        (in_env, "lanes.batch.max_batch", "env OUTCRY_LANES__BATCH__MAX_BATCH"),
+        (in_env, "snapshot.interval_s", "env OUTCRY_SNAPSHOT__INTERVAL_S"),
     ] {
         assert!(matches!(error, ConfigError::NotInRelease { .. }), "{error}");
         let message = error.to_string();

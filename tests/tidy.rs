@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// stages of a command's way do not use each other: `node` introduces them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["limits", "types", "timestamp", "decimal", "checksum"]),
-    ("pure", &["command", "event", "genesis", "message", "wire", "exchange"]),
+    ("pure", &["command", "event", "genesis", "admin", "message", "wire", "exchange"]),
     ("machine", &["sys", "ring"]),
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
@@ -40,8 +40,18 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules that must stay pure: the same input gives the same output, on every machine.
-const PURE: &[&str] =
-    &["wire", "exchange", "command", "event", "genesis", "types", "limits", "decimal", "timestamp"];
+const PURE: &[&str] = &[
+    "wire",
+    "exchange",
+    "command",
+    "event",
+    "genesis",
+    "admin",
+    "types",
+    "limits",
+    "decimal",
+    "timestamp",
+];
 
 /// What a pure module never names: threads, clocks, files, sockets, randomness, and the modules that
 /// have them.

@@ -130,7 +130,6 @@ fn file_of(sources: &Sources) -> Option<PathBuf> {
 /// Sections and keys of later releases: whoever tries one is told so, not that it is misspelled.
 const LATER: &[(&str, &str)] = &[
     ("overload", "section [overload], which slows and refuses clients under load,"),
-    ("lanes", "section [lanes], which bounds the turns of a lane,"),
     ("limits.pending_max", "key limits.pending_max, which bounds a session's waiting commands,"),
     ("replication", "section [replication], which keeps standbys,"),
     ("snapshot", "section [snapshot], which shortens recovery,"),

@@ -22,11 +22,11 @@ pub use value::{AckPolicy, Core, Idle, Layout, Listen, LogFormat, LogLevel};
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, ORDERS_MAX, SCALE_MAX,
-    SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, KEY_CRITICAL_PER_S_MAX,
+    LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
-use crate::types::Role;
+use crate::types::{Priority, Role};
 use serde::{Deserialize, Serialize};
 
 /// Defines a section: its structure, its defaults, and its keys with their rules.
@@ -204,6 +204,43 @@ section! {
         segments_ahead: u32 = 3, integer(1, 16);
         /// Time between two syncs under the policy `memory`.
         sync_interval_ms: u64 = 100, integer(1, 60_000);
+    }
+}
+
+section! {
+    /// `[lanes]`: the owning thread applies it.
+    Lanes, "lanes" {} {
+        /// Books, balances, sessions.
+        critical: LaneCritical;
+        /// Tasks up to NORMAL, projections.
+        normal: LaneNormal;
+        /// Bulk.
+        batch: LaneBatch;
+    }
+}
+
+section! {
+    /// `[lanes.critical]`: books, balances, sessions.
+    LaneCritical, "lanes.critical" {
+        /// Records executed before the lane tells how far it is, unless an admin command says another
+        /// number.
+        max_batch: u32 = 16, integer(1, LANE_BATCH_MAX as i64);
+    }
+}
+
+section! {
+    /// `[lanes.normal]`: tasks up to NORMAL, projections.
+    LaneNormal, "lanes.normal" {
+        /// See `lanes.critical.max_batch`.
+        max_batch: u32 = 32, integer(1, LANE_BATCH_MAX as i64);
+    }
+}
+
+section! {
+    /// `[lanes.batch]`: bulk.
+    LaneBatch, "lanes.batch" {
+        /// See `lanes.critical.max_batch`.
+        max_batch: u32 = 8, integer(1, LANE_BATCH_MAX as i64);
     }
 }
 
@@ -389,6 +426,12 @@ entry! {
     } optional {
         /// For which accounts; an operator needs none.
         accounts: Vec<u64>, Rule::Accounts;
+        /// The most urgent priority that it may use; normal where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        priority: Option<Priority>, words(&["critical", "high", "normal", "low", "batch"]);
+        /// Critical messages it may send in a second; 100 where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        critical_per_s: Option<u32>, integer(0, KEY_CRITICAL_PER_S_MAX as i64);
     }
 }
 
@@ -406,6 +449,8 @@ pub struct Config {
     pub sequencer: Sequencer,
     /// Durability.
     pub journal: Journal,
+    /// Lanes.
+    pub lanes: Lanes,
     /// Acknowledgement.
     pub ack: Ack,
     /// Threads and cores.
@@ -430,6 +475,10 @@ const SECTIONS: &[&[Key]] = &[
     Limits::KEYS,
     Sequencer::KEYS,
     Journal::KEYS,
+    Lanes::KEYS,
+    LaneCritical::KEYS,
+    LaneNormal::KEYS,
+    LaneBatch::KEYS,
     Ack::KEYS,
     Threads::KEYS,
     ThreadCores::KEYS,

@@ -11,24 +11,23 @@
 pub mod admission;
 mod answers;
 pub mod connection;
-pub mod directory;
 pub mod listener;
 mod receive;
 pub mod verify;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
+use crate::exchange::Directory;
 use crate::limits::CONNECTION_MESSAGES_MAX;
 use crate::message::{Head, Message, MessageKind, Origin};
 use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
-use crate::ring::{Cursor, Reader, Writer};
+use crate::ring::{Cursor, LatestReader, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Sequence, SessionId};
 use crate::wire::frame::OpenLimits;
 use connection::{Bounds, Connection, Door, Flushed, State, Stream as _};
 use crossbeam::channel::{Receiver, Sender};
-use directory::Directory;
 use mio::event::Event;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -106,7 +105,9 @@ pub struct Gateway<D: Door> {
     number: u8,
     door: D,
     door_ready: bool,
+    /// The version that this round works with, and where the newest one is.
     directory: Arc<Directory>,
+    directories: LatestReader<Directory>,
     verifier: Box<dyn Verifier>,
     clock: Box<dyn Clock>,
     random: Box<dyn Random>,
@@ -156,7 +157,7 @@ impl<D: Door> Gateway<D> {
     pub fn new(
         number: u8,
         surroundings: Surroundings<D>,
-        directory: Arc<Directory>,
+        mut directories: LatestReader<Directory>,
         limits: Limits,
         answers: Reader<Outbound>,
         wiring: Wiring,
@@ -167,7 +168,8 @@ impl<D: Door> Gateway<D> {
             number,
             door,
             door_ready: true,
-            directory,
+            directory: directories.get().clone(),
+            directories,
             verifier,
             clock,
             random,
@@ -499,6 +501,7 @@ impl<D: Door> Agent for Gateway<D> {
         }
         self.now_ms = self.clock.monotonic_ns() / 1_000_000;
         self.input_full = false;
+        self.directory.clone_from(self.directories.get());
         self.accept() + self.verdicts() + self.report_lost() + self.receive()
     }
 

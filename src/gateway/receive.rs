@@ -17,7 +17,8 @@ use std::io::{self, Read};
 const ROUND_FRAMES_MAX: usize = 256;
 /// Malformed frames in a row that a connection survives.
 const MALFORMED_MAX: u32 = 64;
-/// Frames that a question for assets and instruments counts as: its answer is long, and made here.
+/// Frames that a question for assets and instruments, or for keys, counts as: its answer is long, and
+/// made here.
 const REFERENCE_FRAMES: usize = 32;
 
 /// Why handling a connection's bytes ended.
@@ -193,7 +194,7 @@ impl<D: Door> Gateway<D> {
             connection.verdict = None;
             used += size;
             frames += match admitted {
-                Admitted::Reference { .. } => REFERENCE_FRAMES,
+                Admitted::Reference { .. } | Admitted::Directory { .. } => REFERENCE_FRAMES,
                 _ => 1,
             };
             if !is_malformed(&admitted) {
@@ -228,6 +229,16 @@ impl<D: Door> Gateway<D> {
             Admitted::Reference { query, client_sequence } => {
                 let out = connection.outbound();
                 answers::reference(out, *client_sequence, query, &self.directory);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Directory { query, client_sequence } => {
+                // What is decided and not yet safe is shown to nobody.
+                if self.directory.sequence() > self.wiring.released.get() {
+                    return false;
+                }
+                let out = connection.outbound();
+                answers::directory(out, *client_sequence, query, &self.directory);
                 self.dirty_now(connection);
                 true
             }

@@ -13,6 +13,7 @@ use crate::journal::event_log::EventFollower;
 use crate::journal::format::RecordKind;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::view::Record;
+use crate::lanes::batch_size::LaneBatch;
 use crate::ring::Cursor;
 use crate::types::{InstrumentId, Sequence, SessionId};
 use std::collections::BTreeMap;
@@ -53,6 +54,27 @@ impl Bounds {
     fn limit(&self) -> Sequence {
         self.written.get().min(self.applied.get())
     }
+
+    /// Records that wait for the lane.
+    fn lag(&self) -> u64 {
+        self.applied.get().0.saturating_sub(self.done.get().0)
+    }
+}
+
+/// Hands up to `max` records to `each`: how many there were and the last one's sequence, or none.
+fn take(
+    journal: &mut Reader,
+    limit: Sequence,
+    max: usize,
+    mut each: impl FnMut(&Record<'_>),
+) -> Result<Option<(usize, Sequence)>, ReadError> {
+    let mut taken = None;
+    for count in 1..=max {
+        let Some(record) = journal.next_record(limit)? else { break };
+        each(&record);
+        taken = Some((count, record.sequence()));
+    }
+    Ok(taken)
 }
 
 /// The lane `normal`.
@@ -60,6 +82,7 @@ pub struct Normal {
     journal: Reader,
     events: EventFollower,
     bounds: Bounds,
+    batch: LaneBatch,
     activity: Activity,
     stop: Arc<dyn FailStop>,
     /// A log could not be read, or the node stops: what is not counted is counted at the next start.
@@ -73,10 +96,11 @@ impl Normal {
         journal: Reader,
         events: EventFollower,
         bounds: Bounds,
+        batch: LaneBatch,
         stop: Arc<dyn FailStop>,
     ) -> Normal {
         let activity = Activity::default();
-        Normal { journal, events, bounds, activity, stop, ended: false }
+        Normal { journal, events, bounds, batch, activity, stop, ended: false }
     }
 
     /// What it has counted.
@@ -88,11 +112,16 @@ impl Normal {
     fn follow(&mut self) -> Result<usize, ReadError> {
         let mut count = 0;
         let limit = self.bounds.limit();
+        let size = self.batch.of_round(self.bounds.lag());
         while count < ROUND_MAX {
-            let Some(record) = self.journal.next_record(limit)? else { break };
-            self.activity.command(&record);
-            self.bounds.done.set(record.sequence());
-            count += 1;
+            let activity = &mut self.activity;
+            let taken = take(&mut self.journal, limit, size, |record| activity.command(record))?;
+            if let Some((taken, last)) = taken {
+                self.bounds.done.set(last);
+                count += taken;
+            } else {
+                break;
+            }
         }
         let limit = limit.min(self.bounds.events_written.get());
         while count < 2 * ROUND_MAX {
@@ -144,6 +173,7 @@ impl Agent for Normal {
 pub struct Batch {
     journal: Reader,
     bounds: Bounds,
+    batch: LaneBatch,
     kinds: Kinds,
     stop: Arc<dyn FailStop>,
     /// A log could not be read, or the node stops: what is not counted is counted at the next start.
@@ -153,8 +183,13 @@ pub struct Batch {
 impl Batch {
     /// A lane that has nothing behind it and reads from the journal's start.
     #[must_use]
-    pub fn new(journal: Reader, bounds: Bounds, stop: Arc<dyn FailStop>) -> Batch {
-        Batch { journal, bounds, kinds: Kinds::new(), stop, ended: false }
+    pub fn new(
+        journal: Reader,
+        bounds: Bounds,
+        batch: LaneBatch,
+        stop: Arc<dyn FailStop>,
+    ) -> Batch {
+        Batch { journal, bounds, batch, kinds: Kinds::new(), stop, ended: false }
     }
 
     /// What it has counted.
@@ -165,12 +200,16 @@ impl Batch {
 
     fn follow(&mut self) -> Result<usize, ReadError> {
         let limit = self.bounds.limit();
+        let size = self.batch.of_round(self.bounds.lag());
         let mut count = 0;
         while count < ROUND_MAX {
-            let Some(record) = self.journal.next_record(limit)? else { break };
-            *self.kinds.entry(record.kind() as u8).or_default() += 1;
-            self.bounds.done.set(record.sequence());
-            count += 1;
+            let kinds = &mut self.kinds;
+            let taken = take(&mut self.journal, limit, size, |record| {
+                *kinds.entry(record.kind() as u8).or_default() += 1;
+            })?;
+            let Some((taken, last)) = taken else { break };
+            self.bounds.done.set(last);
+            count += taken;
         }
         Ok(count)
     }

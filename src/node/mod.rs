@@ -273,6 +273,11 @@ fn sizes(config: &Config) -> Sizes {
         queue: sequencer.queue_slots as usize,
         queue_large: sequencer.queue_slots_large as usize,
         batch: sequencer.batch_count_max as usize,
+        lanes: [
+            config.lanes.critical.max_batch,
+            config.lanes.normal.max_batch,
+            config.lanes.batch.max_batch,
+        ],
     }
 }
 

@@ -4,10 +4,9 @@
 use super::boot::{Booted, Logs};
 use super::layout::Stage;
 use crate::agent::{Agent, FailStop};
-use crate::exchange::Exchange;
+use crate::exchange::{Directory, Exchange};
 use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
-use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
 use crate::gateway::{self, Gateway, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
@@ -15,6 +14,7 @@ use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
 use crate::journal::segment::Preparer;
 use crate::journal::view::Verify;
+use crate::lanes::batch_size::LaneBatch;
 use crate::lanes::critical::{Critical, Outputs};
 use crate::lanes::follower::{Batch, Bounds, Normal};
 use crate::message::Message;
@@ -23,13 +23,13 @@ use crate::publish::gate::{AckPolicy, Gate};
 use crate::publish::outbound::{Derived, Outbound};
 use crate::publish::reject_log::RejectLog;
 use crate::publish::replay::Replay;
-use crate::ring::{Cursor, ring, ring_of_two};
+use crate::ring::{Cursor, Latest, ring, ring_of_two};
 use crate::sequencer::clock::SequencerClock;
 use crate::sequencer::queues::Queues;
 use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
-use crate::types::Sequence;
+use crate::types::{Lane, Sequence};
 use crossbeam::channel::{Receiver, bounded};
 use std::sync::Arc;
 
@@ -57,6 +57,8 @@ pub struct Sizes {
     pub queue_large: usize,
     /// Records in a journal batch.
     pub batch: usize,
+    /// Records that each lane executes between two publications, by the lane's number.
+    pub lanes: [u32; Lane::ALL.len()],
 }
 
 /// What a node is made of beside its stages.
@@ -100,6 +102,8 @@ pub struct Cursors {
     pub normal: Cursor,
     /// Done by the lane `batch`.
     pub batch: Cursor,
+    /// Records that each lane executes between two publications now, by the lane's number.
+    pub lane_batches: [Cursor; Lane::ALL.len()],
     /// Not zero when the gateway was asked to stop and owes nobody an answer.
     pub drained: Cursor,
     /// Not zero while the journal has no space.
@@ -167,8 +171,15 @@ impl<D: Door + 'static> Stages<D> {
             events_written: Cursor::new(last),
             ..Cursors::default()
         };
-        let directory =
-            Arc::new(Directory::new(&state.genesis, state.exchange.permissions().clone()));
+        let directory = Latest::new(Directory::of(&state.exchange));
+        let controls = Latest::new(*state.exchange.controls());
+
+        let lane_batch = |lane: Lane| {
+            let (at, shown) = (lane as usize, &cursors.lane_batches);
+            LaneBatch::new(lane, sizes.lanes[at], controls.reader(), shown[at].clone())
+        };
+        let [critical_batch, normal_batch, batch_batch] =
+            [Lane::Critical, Lane::Normal, Lane::Batch].map(lane_batch);
 
         let (input, intake) = ring(sizes.input, Message::default);
         let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
@@ -189,7 +200,7 @@ impl<D: Door + 'static> Stages<D> {
                 clock: (parts.clock)(),
                 random: parts.random,
             },
-            directory,
+            directory.reader(),
             parts.limits,
             to_gateway,
             gateway::Wiring {
@@ -210,6 +221,7 @@ impl<D: Door + 'static> Stages<D> {
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
                 no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
+                controls: controls.reader(),
                 remains: last_order,
             },
         );
@@ -242,9 +254,11 @@ impl<D: Door + 'static> Stages<D> {
             answers: vec![answers],
             rejects,
             applied: cursors.applied.clone(),
+            directory,
+            controls,
             remains: last_exchange,
         };
-        let critical = Critical::new(state.exchange, to_critical, outputs);
+        let critical = Critical::new(state.exchange, to_critical, critical_batch, outputs);
         let events_written = cursors.events_written.clone();
         let event_log = EventLog::new(
             to_event_log,
@@ -270,8 +284,9 @@ impl<D: Door + 'static> Stages<D> {
         };
         let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
         let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
-        let normal = Normal::new(commands(), follower, bounds(&cursors.normal), stop.clone());
-        let batch = Batch::new(commands(), bounds(&cursors.batch), stop);
+        let normal_bounds = bounds(&cursors.normal);
+        let normal = Normal::new(commands(), follower, normal_bounds, normal_batch, stop.clone());
+        let batch = Batch::new(commands(), bounds(&cursors.batch), batch_batch, stop);
         Stages {
             gateway,
             sequencer,

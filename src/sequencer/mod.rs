@@ -13,11 +13,12 @@ pub mod clock;
 pub mod dedupe;
 pub mod queues;
 
+use crate::admin::Controls;
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
 use crate::message::{Head, Message, MessageKind};
-use crate::ring::{Cursor, Full, Reader, Take, Writer};
+use crate::ring::{Cursor, Full, LatestReader, Reader, Take, Writer};
 use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
@@ -92,6 +93,8 @@ pub struct Sequencer {
     /// One of them is not zero while its log has no space: commands are refused.
     no_space: [Cursor; 2],
     batch_max: usize,
+    /// Sequenced settings, the newest version.
+    controls: LatestReader<Controls>,
     remains: Sender<Order>,
 }
 
@@ -105,6 +108,8 @@ pub struct Wiring {
     pub deadline: Cursor,
     /// Not zero while the journal, or the event log, has no space.
     pub no_space: [Cursor; 2],
+    /// The newest version of the sequenced settings.
+    pub controls: LatestReader<Controls>,
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
 }
@@ -132,6 +137,7 @@ impl Sequencer {
             deadline: wiring.deadline,
             no_space: wiring.no_space,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
+            controls: wiring.controls,
             remains: wiring.remains,
         }
     }
@@ -142,6 +148,12 @@ impl Sequencer {
         &self.order
     }
 
+    /// The sequenced settings, in their newest version.
+    #[inline]
+    pub fn controls(&mut self) -> Controls {
+        **self.controls.get()
+    }
+
     /// Takes what the gateways have published into the queues.
     fn intake(&mut self) -> usize {
         let mut taken = 0;
@@ -149,7 +161,7 @@ impl Sequencer {
             let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
             taken += input.drain(INTAKE_MAX, |message| {
                 let fingerprint = match message.head.kind {
-                    MessageKind::Command => dedupe.fingerprint(&identity(message)),
+                    kind if kind.is_command() => dedupe.fingerprint(&identity(message)),
                     _ => Fingerprint::default(),
                 };
                 let pushed = queues.push(message, fingerprint).or_else(|full| match full {
@@ -283,7 +295,7 @@ impl Order {
             MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
                 Placed::Record(None)
             }
-            MessageKind::Command => {
+            MessageKind::Command | MessageKind::Admin => {
                 let timestamp = head.client_timestamp_ms;
                 let verdict = self.dedupe.check(fingerprint, head.key, timestamp, now);
                 match verdict {

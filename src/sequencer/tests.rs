@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::message::Span;
-use crate::ring::{ring, ring_of_two};
+use crate::ring::{Latest, ring, ring_of_two};
 use crate::sys::clock::Clock;
 use crate::types::KeyId;
 use dedupe::Window;
@@ -48,6 +48,7 @@ fn bench(ring_slots: usize) -> Bench {
         ring: writer,
         deadline: deadline.clone(),
         no_space: [no_space.clone(), Cursor::default()],
+        controls: Latest::new(Controls::default()).reader(),
         remains: crossbeam::channel::bounded(1).0,
     };
     let sequencer = Sequencer::new(order, source, Queues::new(8, 2), 256, wiring);

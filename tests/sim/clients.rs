@@ -265,6 +265,7 @@ impl Client {
                 assert_eq!((reference.assets.len(), reference.instruments.len()), (2, 2));
                 assert!(matches!(self.complete(number, false), What::Reference));
             }
+            ServerMessage::Directory(_) => panic!("nobody asks for keys"),
             ServerMessage::LoggedOut(_) => {
                 if number != 0 {
                     assert!(matches!(self.complete(number, true), What::Logout));

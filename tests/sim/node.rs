@@ -125,6 +125,7 @@ impl Setup {
                 queue: 64,
                 queue_large: 4,
                 batch: 64,
+                lanes: [16, 32, 8],
             },
             limits: gateway::Limits {
                 connections_max: 100,
@@ -156,6 +157,7 @@ impl Setup {
                 queue: [1, 2, 8, 64][random.below(4) as usize],
                 queue_large: [1, 4][random.below(2) as usize],
                 batch: [1, 2, 8, 64][random.below(4) as usize],
+                lanes: std::array::from_fn(|_| [1, 3, 16][random.below(3) as usize]),
             },
             limits: gateway::Limits {
                 connections_max: [3, 100, 100][random.below(3) as usize],
