@@ -155,6 +155,8 @@ fn start(logs: &Logs) -> Booted {
         public_key: "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c".to_owned(),
         role: Role::Operator,
         accounts: Vec::new(),
+        priority: None,
+        critical_per_s: None,
     });
     let (items, commands) = genesis_items(&config, [7; 16]).expect("the default venue");
     let genesis = || Genesis { items, commands, time: START };

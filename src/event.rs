@@ -88,7 +88,7 @@ reasons! {
     /// The signature is wrong.
     BadSignature = 12, "the signature does not match";
     /// A message that must be signed is not.
-    SignatureRequired = 13, "a message of this priority must be signed";
+    SignatureRequired = 13, "a message of this kind or priority must be signed";
     /// The metadata cannot be read.
     BadMetadata = 14, "the metadata cannot be read";
     /// The priority is not 0 to 4, or the flags tell another one.
@@ -156,6 +156,14 @@ reasons! {
     SameAccount = 115, "from and to are the same account";
     /// The liability account cannot do this.
     LiabilityAccount = 116, "the liability account cannot be used for this";
+    /// An admin command with a value that cannot be.
+    InvalidAdmin = 117, "the admin command has a value that cannot be";
+    /// The key does not exist.
+    UnknownKey = 118, "no such key";
+    /// The public key is another key's.
+    DuplicateKey = 119, "a key with this public half is there already";
+    /// No operator would be left to undo it.
+    LastOperator = 120, "no operator would be left";
 
     /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
     TooManyRequests = 429, "too many requests: try again later";

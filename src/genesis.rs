@@ -4,7 +4,7 @@
 //! payload is its JSON with the fields in the order they stand here: it is read by every later
 //! release, so fields are only ever added, with a default.
 
-use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Role};
+use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Priority, Role};
 use serde::{Deserialize, Serialize};
 
 /// Version of the exchange's rules, with which a new journal begins. What the rules make of a journal
@@ -106,6 +106,44 @@ pub struct Key {
     pub role: Role,
     /// For which accounts; an operator needs none.
     pub accounts: Vec<AccountId>,
+    /// The most urgent priority that it may use.
+    #[serde(default = "Key::default_priority", skip_serializing_if = "is_default_priority")]
+    pub priority: Priority,
+    /// Critical messages it may send in a second.
+    #[serde(default = "Key::default_critical_per_s", skip_serializing_if = "is_default_rate")]
+    pub critical_per_s: u32,
+    /// It may do nothing, not even log on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+impl Key {
+    /// Critical messages that a key may send in a second where nothing else is said.
+    pub const CRITICAL_PER_S: u32 = 100;
+
+    /// A key of usual entitlement.
+    #[must_use]
+    pub fn new(id: KeyId, public_key: String, role: Role, accounts: Vec<AccountId>) -> Key {
+        let (priority, critical_per_s) = (Key::default_priority(), Key::CRITICAL_PER_S);
+        Key { id, public_key, role, accounts, priority, critical_per_s, disabled: false }
+    }
+
+    pub(crate) const fn default_priority() -> Priority {
+        Priority::Normal
+    }
+
+    pub(crate) const fn default_critical_per_s() -> u32 {
+        Key::CRITICAL_PER_S
+    }
+}
+
+// Serde hands over references.
+fn is_default_priority(priority: &Priority) -> bool {
+    *priority == Key::default_priority()
+}
+
+fn is_default_rate(per_s: &u32) -> bool {
+    *per_s == Key::CRITICAL_PER_S
 }
 
 impl GenesisItem {

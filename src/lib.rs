@@ -12,6 +12,7 @@ pub mod publish;
 pub mod sequencer;
 
 // Pure: no thread, no clock, no I/O.
+pub mod admin;
 pub mod command;
 pub mod decimal;
 pub mod event;

@@ -58,6 +58,12 @@ pub const SESSIONS_MAX: usize = 1 << 16;
 pub const ACCOUNTS_MAX: usize = 1 << 16;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
+/// Critical messages that a key may be entitled to send in a second.
+pub const KEY_CRITICAL_PER_S_MAX: u32 = 1_000_000;
+/// Records that a lane may execute between two publications of how far it is.
+pub const LANE_BATCH_MAX: u32 = 1024;
+/// Records that wait for a lane above which it publishes more often.
+pub const LANE_LAG_MAX: u64 = 5_000;
 /// Length of an asset's or instrument's symbol in bytes.
 pub const SYMBOL_MAX_BYTES: usize = 16;
 /// Schemas that may be registered, each with its active version (row S1.46, `schema_cache_max`).

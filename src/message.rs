@@ -23,6 +23,8 @@ pub struct Origin {
 pub enum MessageKind {
     /// Sequence and apply the command.
     Command,
+    /// Sequence and apply the admin command.
+    Admin,
     /// Answer a question at the place where it stands among the session's messages.
     Query,
     /// Sequence the begin of a session; the bytes are a session record.
@@ -114,6 +116,13 @@ pub enum Detail {
 }
 
 impl MessageKind {
+    /// True for what a client asks to be sequenced and names by a message id.
+    #[must_use]
+    #[inline]
+    pub const fn is_command(self) -> bool {
+        matches!(self, MessageKind::Command | MessageKind::Admin)
+    }
+
     /// True for the begin and the end of a session.
     #[must_use]
     pub const fn is_session(self) -> bool {

@@ -145,6 +145,18 @@ byte_enum!(
 );
 
 byte_enum!(
+    /// A thread and the state that it alone writes.
+    Lane {
+        /// Books, balances, sessions.
+        Critical = 0 => "critical",
+        /// Tasks up to NORMAL, projections.
+        Normal = 1 => "normal",
+        /// Bulk.
+        Batch = 2 => "batch",
+    }
+);
+
+byte_enum!(
     /// Buy or sell (row S4.27).
     Side {
         /// Bids for the base asset with the quote asset.

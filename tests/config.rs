@@ -241,12 +241,11 @@ fn what_a_later_release_brings_is_refused_by_name() {
 #[test]
 fn a_section_of_a_later_release_is_refused_by_name_wherever_it_stands() {
     let in_file = |text| with_file(text).expect_err("not in this release");
-    let in_env = with_env(&[("OUTCRY_LANES__BATCH__MAX_BATCH", "8")]).expect_err("not either");
+    let in_env = with_env(&[("OUTCRY_SNAPSHOT__INTERVAL_S", "8")]).expect_err("not either");
     for (error, key, origin) in [
-        (in_file("[lanes.normal]\nmax_batch = 32\n"), "lanes", "some.toml"),
         (in_file("[gateway.tls]\n"), "gateway.tls", "some.toml"),
         (in_file("kafka = true\n"), "kafka", "some.toml"),
-        (in_env, "lanes.batch.max_batch", "env OUTCRY_LANES__BATCH__MAX_BATCH"),
+        (in_env, "snapshot.interval_s", "env OUTCRY_SNAPSHOT__INTERVAL_S"),
     ] {
         assert!(matches!(error, ConfigError::NotInRelease { .. }), "{error}");
         let message = error.to_string();

@@ -1,6 +1,7 @@
 //! The gateway as a stranger meets it: the real binary over TCP, spoken to by an encoder and decoder
 //! of these tests' own, written from `docs/NATIVE.md` alone.
 
+mod admin;
 mod asking;
 mod audit;
 mod entitlement;

@@ -82,7 +82,13 @@ fn first(config: &Config, path: &Path) -> Result<KeyEntry, Failure> {
 }
 
 fn operator(pair: &KeyPair) -> KeyEntry {
-    KeyEntry { public_key: pair.public_hex(), role: Role::Operator, accounts: Vec::new() }
+    KeyEntry {
+        public_key: pair.public_hex(),
+        role: Role::Operator,
+        accounts: Vec::new(),
+        priority: None,
+        critical_per_s: None,
+    }
 }
 
 /// The node's own key as the journal's venue knows it; where it does not, says what can be done. The
@@ -106,7 +112,14 @@ fn known(path: &Path, items: &[GenesisItem]) -> Result<Option<KeyEntry>, Failure
     if let Some(key) = keys.iter().find(|key| Some(&key.public_key) == public.as_ref()) {
         let accounts = key.accounts.iter().map(|account| account.0).collect();
         let public_key = key.public_key.clone();
-        return Ok(Some(KeyEntry { public_key, role: key.role, accounts }));
+        let (priority, critical_per_s) = (Some(key.priority), Some(key.critical_per_s));
+        return Ok(Some(KeyEntry {
+            public_key,
+            role: key.role,
+            accounts,
+            priority,
+            critical_per_s,
+        }));
     }
     let path = path.display();
     let what = match public {
@@ -117,7 +130,7 @@ fn known(path: &Path, items: &[GenesisItem]) -> Result<Option<KeyEntry>, Failure
     tracing::warn!(
         keys = theirs.join(", "),
         "commands on this machine cannot log on: {what}, and the journal's venue was sequenced with \
-         other keys, to which this release cannot add one. Restore the file from a copy, give \
+         other keys, to which only one of its operators can add one (`outcry keys add`). Restore the file from a copy, give \
          commands one of the venue's keys by --key, or begin again with another --data-dir"
     );
     Ok(None)

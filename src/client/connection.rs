@@ -5,10 +5,11 @@
 
 use super::conversation::may_try_elsewhere;
 use super::{BUFFER_BYTES, Conversation, Options, Reply, RequestId, State, SubmitError};
+use crate::admin::AdminCommand;
 use crate::command::Command;
 use crate::keys::{KeyError, KeyPair};
 use crate::limits::FRAME_MAX_BYTES;
-use crate::types::{AccountId, AssetId, InstrumentId, OrderId};
+use crate::types::{AccountId, AssetId, InstrumentId, KeyId, OrderId};
 use crate::wire::WireError;
 use crate::wire::message::{LogonAccepted, ReasonCode};
 use mio::net::TcpStream;
@@ -383,6 +384,26 @@ impl Client {
         after_instrument: InstrumentId,
     ) -> Result<RequestId, SubmitError> {
         self.conversation.reference(after_asset, after_instrument)
+    }
+
+    /// See [`Conversation::administer`].
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn administer(
+        &mut self,
+        command: &AdminCommand,
+        options: &Options<'_>,
+    ) -> Result<RequestId, SubmitError> {
+        self.conversation.administer(command, options)
+    }
+
+    /// See [`Conversation::directory`].
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn directory(&mut self, after_key: KeyId) -> Result<RequestId, SubmitError> {
+        self.conversation.directory(after_key)
     }
 
     /// See [`Conversation::ping`].

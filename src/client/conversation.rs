@@ -5,16 +5,18 @@
 
 use super::pending::Pending;
 use super::{Options, Reply, RequestId, SubmitError};
+use crate::admin::AdminCommand;
 use crate::command::Command;
 use crate::event::RejectReason;
 use crate::keys::KeyPair;
 use crate::limits::{FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES};
-use crate::types::{AccountId, AssetId, InstrumentId, OrderId, Priority};
+use crate::types::{AccountId, AssetId, InstrumentId, KeyId, OrderId, Priority};
+use crate::wire::admin::encode_admin;
 use crate::wire::answer::{AnswerView, Fill};
 use crate::wire::frame::mark_duplicate;
 use crate::wire::message::{
-    AccountQuery, BookQuery, Challenge, Logon, LogonAccepted, Logout, Message, Ping, ReasonCode,
-    ReferenceQuery, ServerMessage, send,
+    AccountQuery, BookQuery, Challenge, DirectoryQuery, Logon, LogonAccepted, Logout, Message,
+    Ping, ReasonCode, ReferenceQuery, ServerMessage, send,
 };
 use crate::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, HashesAhead, Metadata, OpenLimits, WireError,
@@ -236,6 +238,39 @@ impl Conversation {
         command: &Command,
         options: &Options<'_>,
     ) -> Result<RequestId, SubmitError> {
+        let schema = command.schema();
+        let encode =
+            |payload: &mut Vec<u8>| Ok(payload::encode_command(command, BitMode::Bits64, payload)?);
+        self.send_command(schema, options, encode)
+    }
+
+    /// Appends an admin command to what is to be sent, signed.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; nothing is appended then.
+    pub fn administer(
+        &mut self,
+        command: &AdminCommand,
+        options: &Options<'_>,
+    ) -> Result<RequestId, SubmitError> {
+        let options = Options { sign: true, ..*options };
+        let max = self.frame_max;
+        self.send_command(AdminCommand::SCHEMA, &options, |payload| {
+            if encode_admin(command, payload) {
+                return Ok(());
+            }
+            Err(SubmitError::FrameTooLong { size: command.encode().len(), max })
+        })
+    }
+
+    /// Appends a frame with metadata; `encode` appends its payload.
+    #[inline]
+    fn send_command(
+        &mut self,
+        schema: u32,
+        options: &Options<'_>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), SubmitError>,
+    ) -> Result<RequestId, SubmitError> {
         self.check()?;
         let id = self.pending.next();
         let message_id = match options.message_id {
@@ -254,13 +289,13 @@ impl Conversation {
         };
         let again = if options.possible_duplicate { Flags::POSSIBLE_DUPLICATE } else { 0 };
         let head = FrameHead {
-            schema: command.schema(),
+            schema,
             flags: Flags::new(options.priority).with(Flags::RESPONSE_REQUIRED | again),
             bit_mode: BitMode::Bits64,
             client_sequence: id.0,
         };
         let mut writer = FrameWriter::begin_with(&mut self.out, head, &metadata)?;
-        payload::encode_command(command, BitMode::Bits64, writer.payload())?;
+        encode(writer.payload())?;
         let signed = options.sign || options.priority == Priority::Critical;
         let at = match signed {
             true => writer.seal_signed(self.key.signing()),
@@ -330,6 +365,14 @@ impl Conversation {
         after_instrument: InstrumentId,
     ) -> Result<RequestId, SubmitError> {
         self.ask(&ReferenceQuery { after_asset, after_instrument })
+    }
+
+    /// Asks for the sequenced settings and the keys after one; 0 from the start. For operators.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn directory(&mut self, after_key: KeyId) -> Result<RequestId, SubmitError> {
+        self.ask(&DirectoryQuery { after_key })
     }
 
     /// Asks for a pong.
@@ -465,6 +508,11 @@ impl Conversation {
             ServerMessage::Reference(view) => {
                 if self.pending.answered(request.0) {
                     each(Reply::Reference { request, view });
+                }
+            }
+            ServerMessage::Directory(view) => {
+                if self.pending.answered(request.0) {
+                    each(Reply::Directory { request, view });
                 }
             }
             ServerMessage::LoggedOut(logged_out) => {

@@ -41,6 +41,7 @@ pub use crate::wire::partition::partition;
 
 use crate::limits::FRAME_MAX_BYTES;
 use crate::types::Priority;
+use crate::wire::admin::DirectoryView;
 use crate::wire::answer::{AnswerView, Fill};
 use crate::wire::message::{LogonAccepted, Notice, ReasonCode, Reject};
 use crate::wire::metadata::{Custom, MetadataError};
@@ -168,6 +169,13 @@ pub enum Reply<'a> {
         request: RequestId,
         /// The text.
         view: ReferenceView<'a>,
+    },
+    /// Keys and sequenced settings.
+    Directory {
+        /// The request.
+        request: RequestId,
+        /// The text.
+        view: DirectoryView<'a>,
     },
     /// Messages of this session are missing: the server kept them no more.
     Gap {

@@ -22,11 +22,11 @@ pub use value::{AboveEntitlement, AckPolicy, Core, Idle, Layout, Listen, LogForm
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, ORDERS_MAX, SCALE_MAX,
-    SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, KEY_CRITICAL_PER_S_MAX,
+    LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
-use crate::types::Role;
+use crate::types::{Priority, Role};
 use serde::{Deserialize, Serialize};
 
 /// Defines a section: its structure, its defaults, and its keys with their rules.
@@ -225,8 +225,6 @@ section! {
         attempts_max: u16 = 3, integer(0, 1_000);
         /// Below this load of the lanes BATCH is served as LOW.
         idle_load_percent: u8 = 50, integer(0, 100);
-        /// LOW and BATCH get one in so many places of a batch while anything more urgent waits.
-        bulk_one_in: u32 = 8, integer(1, BATCH_COUNT_MAX as i64);
         /// What becomes of a message whose priority is above what its key may use.
         above_entitlement: AboveEntitlement = AboveEntitlement::Cap, words(&["cap", "refuse"]);
     }
@@ -262,6 +260,43 @@ section! {
         segments_ahead: u32 = 3, integer(1, 16);
         /// Time between two syncs under the policy `memory`.
         sync_interval_ms: u64 = 100, integer(1, 60_000);
+    }
+}
+
+section! {
+    /// `[lanes]`: the owning thread applies it.
+    Lanes, "lanes" {} {
+        /// Books, balances, sessions.
+        critical: LaneCritical;
+        /// Tasks up to NORMAL, projections.
+        normal: LaneNormal;
+        /// Bulk.
+        batch: LaneBatch;
+    }
+}
+
+section! {
+    /// `[lanes.critical]`: books, balances, sessions.
+    LaneCritical, "lanes.critical" {
+        /// Records executed before the lane tells how far it is, unless an admin command says another
+        /// number.
+        max_batch: u32 = 16, integer(1, LANE_BATCH_MAX as i64);
+    }
+}
+
+section! {
+    /// `[lanes.normal]`: tasks up to NORMAL, projections.
+    LaneNormal, "lanes.normal" {
+        /// See `lanes.critical.max_batch`.
+        max_batch: u32 = 32, integer(1, LANE_BATCH_MAX as i64);
+    }
+}
+
+section! {
+    /// `[lanes.batch]`: bulk.
+    LaneBatch, "lanes.batch" {
+        /// See `lanes.critical.max_batch`.
+        max_batch: u32 = 8, integer(1, LANE_BATCH_MAX as i64);
     }
 }
 
@@ -455,6 +490,12 @@ entry! {
     } optional {
         /// For which accounts; an operator needs none.
         accounts: Vec<u64>, Rule::Accounts;
+        /// The most urgent priority that it may use; normal where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        priority: Option<Priority>, words(&["critical", "high", "normal", "low", "batch"]);
+        /// Critical messages it may send in a second; 100 where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        critical_per_s: Option<u32>, integer(0, KEY_CRITICAL_PER_S_MAX as i64);
     }
 }
 
@@ -476,6 +517,8 @@ pub struct Config {
     pub overload: Overload,
     /// Durability.
     pub journal: Journal,
+    /// Lanes.
+    pub lanes: Lanes,
     /// Acknowledgement.
     pub ack: Ack,
     /// Threads and cores.
@@ -505,6 +548,10 @@ const SECTIONS: &[&[Key]] = &[
     Priorities::KEYS,
     Overload::KEYS,
     Journal::KEYS,
+    Lanes::KEYS,
+    LaneCritical::KEYS,
+    LaneNormal::KEYS,
+    LaneBatch::KEYS,
     Ack::KEYS,
     Threads::KEYS,
     ThreadCores::KEYS,

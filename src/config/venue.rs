@@ -270,7 +270,12 @@ fn keys(config: &Config, accounts: &[AccountId]) -> Result<Vec<Key>, ConfigError
             let problem = format!("account {missing} is not in genesis.accounts");
             return Err(ConfigError::relation(key("accounts"), problem, "add it there"));
         }
-        keys.push(Key { id: KeyId(number(index)), public_key, role: entry.role, accounts: bound });
+        let usual = Key::new(KeyId(number(index)), public_key, entry.role, bound);
+        keys.push(Key {
+            priority: entry.priority.unwrap_or(usual.priority),
+            critical_per_s: entry.critical_per_s.unwrap_or(usual.critical_per_s),
+            ..usual
+        });
     }
     Ok(keys)
 }
@@ -279,6 +284,7 @@ fn keys(config: &Config, accounts: &[AccountId]) -> Result<Vec<Key>, ConfigError
 mod tests {
     use super::super::DepositEntry;
     use super::*;
+    use crate::types::Priority;
 
     fn refusal(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -387,16 +393,19 @@ mod tests {
             public_key: "AB".repeat(32),
             role,
             accounts: accounts.to_vec(),
+            priority: None,
+            critical_per_s: None,
         };
         let mut config = Config::default();
         config.genesis.keys = vec![key(Role::Trade, &[5, 2, 5])];
         let (items, _) = genesis_items(&config, [0; 16]).expect("consistent");
-        let expected = Key {
-            id: KeyId(1),
-            public_key: "ab".repeat(32),
-            role: Role::Trade,
-            accounts: vec![AccountId(2), AccountId(5)],
-        };
+        let accounts = vec![AccountId(2), AccountId(5)];
+        let mut expected = Key::new(KeyId(1), "ab".repeat(32), Role::Trade, accounts);
+        assert_eq!(items.last(), Some(&GenesisItem::Key(expected.clone())));
+        config.genesis.keys[0].priority = Some(Priority::Critical);
+        config.genesis.keys[0].critical_per_s = Some(7);
+        (expected.priority, expected.critical_per_s) = (Priority::Critical, 7);
+        let (items, _) = genesis_items(&config, [0; 16]).expect("consistent");
         assert_eq!(items.last(), Some(&GenesisItem::Key(expected)));
 
         let missing = refusal(|c| c.genesis.keys = vec![key(Role::Trade, &[99])]);

@@ -2,6 +2,7 @@
 
 use super::Exchange;
 use super::level::NONE;
+use crate::admin::Controls;
 use crate::genesis::{Account, GenesisItem};
 use crate::types::{AccountId, OrderId, Quantity, Side};
 use sha2::{Digest, Sha256};
@@ -76,20 +77,33 @@ impl Exchange {
             sha.update(session.outbound.to_be_bytes());
         }
         self.schemas.add_to_hash(sha);
+        // Journals from before there were controls have the hash they had.
+        if self.controls != Controls::default() {
+            sha.update(self.controls.bulk_share.to_be_bytes());
+            for max_batch in self.controls.max_batch {
+                sha.update(max_batch.unwrap_or(0).to_be_bytes());
+            }
+        }
     }
 
     fn hash_definitions(&self, sha: &mut Sha256) {
-        let mut item = |item: &GenesisItem| {
+        for item in self.definitions() {
             let bytes = item.encode();
             sha.update((bytes.len() as u64).to_be_bytes());
             sha.update(bytes);
-        };
-        self.settings.iter().for_each(|it| item(&GenesisItem::Settings(it.clone())));
-        self.assets.iter().for_each(|it| item(&GenesisItem::Asset(it.clone())));
-        self.instruments.iter().for_each(|it| item(&GenesisItem::Instrument(it.clone())));
-        self.accounts().for_each(|id| item(&GenesisItem::Account(Account { id })));
-        self.keys.iter().for_each(|it| item(&GenesisItem::Key(it.clone())));
+        }
         sha.update(0u64.to_be_bytes());
+    }
+
+    /// What the exchange consists of now, as the items that would define it.
+    pub fn definitions(&self) -> impl Iterator<Item = GenesisItem> {
+        let settings = self.settings.iter().cloned().map(GenesisItem::Settings);
+        let accounts = self.accounts().map(|id| GenesisItem::Account(Account { id }));
+        settings
+            .chain(self.assets.iter().cloned().map(GenesisItem::Asset))
+            .chain(self.instruments.iter().cloned().map(GenesisItem::Instrument))
+            .chain(accounts)
+            .chain(self.keys.iter().cloned().map(GenesisItem::Key))
     }
 
     /// Balances that are not zero, in order of account and asset; account 0 ends them.

@@ -17,10 +17,12 @@
 //! command's function tells its own order.
 
 mod accounts;
+mod admin;
 mod audit;
 mod book;
 mod clearing;
 mod define;
+mod directory;
 mod entry;
 mod index;
 mod instrument;
@@ -33,12 +35,14 @@ mod query;
 mod sessions;
 
 pub use define::DefineError;
+pub use directory::Directory;
 pub use order::OrderRow;
 pub use outbox::Outbox;
 pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
 pub use sessions::{Session, SessionName};
 
+use crate::admin::Controls;
 use crate::command::{Command, Deposit, Transfer, Withdraw};
 use crate::event::{CommandResult, RejectReason, SessionChange};
 use crate::genesis::{Asset, Instrument, Key, Settings};
@@ -74,6 +78,26 @@ pub struct Context {
     pub expires: TimeNs,
 }
 
+impl Context {
+    /// The result of a command of which nothing has become yet.
+    #[inline]
+    fn result(&self, account: AccountId) -> CommandResult {
+        CommandResult {
+            status: Status::Done,
+            reason: None,
+            session: self.session,
+            fill_count: 0,
+            outbound: 0,
+            client_sequence: self.client_sequence,
+            order_id: OrderId(0),
+            filled: Quantity(0),
+            leaves: Quantity(0),
+            time: self.time,
+            account,
+        }
+    }
+}
+
 /// The state of the exchange.
 #[derive(Debug)]
 pub struct Exchange {
@@ -82,6 +106,7 @@ pub struct Exchange {
     instruments: Vec<Instrument>,
     keys: Vec<Key>,
     permissions: Permissions,
+    controls: Controls,
     /// By index of the instrument, as `instruments`.
     rules: Vec<Rules>,
     /// By index of the instrument, as `instruments`.
@@ -119,6 +144,7 @@ impl Exchange {
             instruments: Vec::new(),
             keys: Vec::new(),
             permissions: Permissions::default(),
+            controls: Controls::default(),
             rules: Vec::new(),
             books: Vec::new(),
             levels: Levels::with_capacity(orders_max),
@@ -141,22 +167,7 @@ impl Exchange {
     pub fn apply(&mut self, ctx: &Context, command: &Command, out: &mut Outbox) {
         self.advance(ctx.sequence);
         self.accounts.begin();
-        out.begin(
-            ctx.sequence,
-            CommandResult {
-                status: Status::Done,
-                reason: None,
-                session: ctx.session,
-                fill_count: 0,
-                outbound: 0,
-                client_sequence: ctx.client_sequence,
-                order_id: OrderId(0),
-                filled: Quantity(0),
-                leaves: Quantity(0),
-                time: ctx.time,
-                account: command.account(),
-            },
-        );
+        out.begin(ctx.sequence, ctx.result(command.account()));
         let (Ok(outcome) | Err(outcome)) = self.judge(ctx, command, out);
         out.finish(outcome, &mut self.sessions, &self.accounts);
     }
@@ -221,7 +232,8 @@ impl Exchange {
     }
 
     /// Gives a session its number: the same for a key and name for ever. Without a free number the
-    /// session is 0, and so is its event's: the logon is refused.
+    /// session is 0, and so is its event's: the logon is refused. So is that of a key that was
+    /// disabled after its gateway let it through.
     pub fn logon(
         &mut self,
         ctx: &Context,
@@ -230,7 +242,8 @@ impl Exchange {
         out: &mut Outbox,
     ) -> SessionId {
         self.advance(ctx.sequence);
-        let session = self.sessions.logon(key, name);
+        let disabled = self.permissions.role(key).is_some() && !self.permissions.is_active(key);
+        let session = if disabled { None } else { self.sessions.logon(key, name) };
         let outbound = session.and_then(|id| self.sessions.get(id)).map_or(0, |s| s.outbound);
         let (active, session) = (session.is_some(), session.unwrap_or_default());
         out.session(ctx.sequence, SessionChange { session, active, outbound });

@@ -8,27 +8,45 @@ use crate::command::Command;
 use crate::event::RejectReason;
 use crate::genesis::Key;
 use crate::limits::{KEY_ACCOUNTS_MAX, KEYS_MAX};
-use crate::types::{AccountId, KeyId, Role};
+use crate::types::{AccountId, KeyId, Priority, Role};
 use std::collections::BTreeMap;
 
-/// A key's role and the accounts it is bound to.
+/// A key's role, the accounts it is bound to, and how urgent its messages may be.
 #[derive(Clone, Debug)]
 struct Grant {
     role: Role,
     /// Sorted, for a binary search.
     accounts: Vec<AccountId>,
+    priority: Priority,
+    critical_per_s: u32,
+    active: bool,
+}
+
+impl Grant {
+    fn of(key: &Key) -> Grant {
+        let mut accounts = key.accounts.clone();
+        accounts.sort_unstable();
+        Grant {
+            role: key.role,
+            accounts,
+            priority: key.priority,
+            critical_per_s: key.critical_per_s,
+            active: !key.disabled,
+        }
+    }
 }
 
 /// The rights of all keys.
 ///
 /// | Role | May |
 /// |---|---|
-/// | operator | everything, for every account; alone may deposit and withdraw |
+/// | operator | everything, for every account; alone may deposit, withdraw and administer |
 /// | trade | enter, replace and cancel orders of its accounts, transfer from them, ask about them |
 /// | cancel-only | cancel orders of its accounts, ask about them |
 /// | read-only | ask about its accounts |
 ///
-/// Key 0 is the node itself and may do everything; a key that genesis does not define, nothing.
+/// Key 0 is the node itself and may do everything; a key that is not defined, or is
+/// disabled, nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Permissions {
     grants: Vec<Grant>,
@@ -36,7 +54,7 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Adds a key of genesis.
+    /// Adds a key.
     ///
     /// # Errors
     /// A number out of turn, a public key that cannot be read or is there already, too many keys
@@ -57,15 +75,25 @@ impl Permissions {
         if self.by_public_key.contains_key(&public_key) {
             return Err(DefineError::Repeated { what: "public key", name: key.public_key.clone() });
         }
-        let mut accounts = key.accounts.clone();
-        accounts.sort_unstable();
-        self.grants.push(Grant { role: key.role, accounts });
+        self.grants.push(Grant::of(key));
         self.by_public_key.insert(public_key, key.id);
         Ok(())
     }
 
+    /// Gives a key that was added before other rights; its public half stays.
+    pub(super) fn change(&mut self, key: &Key) {
+        let index = (key.id.0 as usize).checked_sub(1).expect("keys are numbered from 1");
+        self.grants[index] = Grant::of(key);
+    }
+
+    /// The rights of a key that is not disabled.
     #[inline]
     fn grant(&self, key: KeyId) -> Option<&Grant> {
+        self.defined(key).filter(|grant| grant.active)
+    }
+
+    #[inline]
+    fn defined(&self, key: KeyId) -> Option<&Grant> {
         self.grants.get((key.0 as usize).checked_sub(1)?)
     }
 
@@ -101,22 +129,43 @@ impl Permissions {
             })
     }
 
+    /// Says whether a key may give admin commands.
+    #[must_use]
+    pub fn may_administer(&self, key: KeyId) -> bool {
+        key.0 == 0 || self.grant(key).is_some_and(|grant| grant.role == Role::Operator)
+    }
+
     /// The most urgent priority that a key may use.
     #[must_use]
-    pub fn priority_max(&self, _key: KeyId) -> crate::types::Priority {
-        crate::types::Priority::Normal
+    #[inline]
+    pub fn priority_max(&self, key: KeyId) -> Priority {
+        match key.0 {
+            0 => Priority::Critical,
+            _ => self.defined(key).map_or(Priority::Batch, |grant| grant.priority),
+        }
     }
 
-    /// Signatures of a key that are checked in a second.
+    /// Critical messages that a key may send in a second.
     #[must_use]
-    pub fn critical_per_s(&self, _key: KeyId) -> u32 {
-        100
+    #[inline]
+    pub fn critical_per_s(&self, key: KeyId) -> u32 {
+        match key.0 {
+            0 => u32::MAX,
+            _ => self.defined(key).map_or(0, |grant| grant.critical_per_s),
+        }
     }
 
-    /// A key's role.
+    /// True where a key is defined and not disabled.
+    #[must_use]
+    #[inline]
+    pub fn is_active(&self, key: KeyId) -> bool {
+        key.0 == 0 || self.grant(key).is_some()
+    }
+
+    /// A key's role, disabled or not.
     #[must_use]
     pub fn role(&self, key: KeyId) -> Option<Role> {
-        self.grant(key).map(|grant| grant.role)
+        self.defined(key).map(|grant| grant.role)
     }
 
     /// The number of the key with this Ed25519 public key.
@@ -152,7 +201,7 @@ mod tests {
 
     fn key(id: u32, role: Role, accounts: &[u64]) -> Key {
         let accounts = accounts.iter().map(|&id| AccountId(id)).collect();
-        Key { id: KeyId(id), public_key: format!("{id:064x}"), role, accounts }
+        Key::new(KeyId(id), format!("{id:064x}"), role, accounts)
     }
 
     /// Every command for account 2.
@@ -219,6 +268,33 @@ mod tests {
         }
         assert_eq!(permissions.role(KeyId(3)), Some(Role::CancelOnly));
         assert_eq!(permissions.role(KeyId(0)), None);
+    }
+
+    #[test]
+    fn a_disabled_key_may_do_nothing_until_it_is_enabled() {
+        let mut permissions = Permissions::default();
+        let mut one = key(1, Role::Operator, &[]);
+        one.priority = Priority::High;
+        one.critical_per_s = 7;
+        permissions.define(&one).expect("in turn");
+        let may = |permissions: &Permissions| {
+            let commands = commands().iter().any(|c| permissions.check(KeyId(1), c).is_ok());
+            let reads = permissions.may_read(KeyId(1), AccountId(2));
+            [commands, reads, permissions.may_administer(KeyId(1)), permissions.is_active(KeyId(1))]
+        };
+        assert_eq!(may(&permissions), [true; 4]);
+        one.disabled = true;
+        permissions.change(&one);
+        assert_eq!(may(&permissions), [false; 4]);
+        // What it is entitled to is kept for when it is enabled.
+        assert_eq!(permissions.priority_max(KeyId(1)), Priority::High);
+        assert_eq!(permissions.critical_per_s(KeyId(1)), 7);
+        one.disabled = false;
+        permissions.change(&one);
+        assert_eq!(may(&permissions), [true; 4]);
+        assert!(permissions.is_active(KeyId(0)) && !permissions.is_active(KeyId(2)));
+        assert_eq!(permissions.priority_max(KeyId(2)), Priority::Batch);
+        assert_eq!(permissions.critical_per_s(KeyId(2)), 0);
     }
 
     #[test]

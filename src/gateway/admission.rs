@@ -4,10 +4,11 @@
 //! The order of checks is that of row S1.51: form, CRC, hash, signature, then what the message says,
 //! then whether the key may say it. What is refused here got no sequence and used up no message id.
 
+use crate::admin::AdminCommand;
 use crate::command::Command;
 use crate::event::RejectReason;
+use crate::exchange::Directory;
 use crate::gateway::connection::State;
-use crate::gateway::directory::Directory;
 use crate::gateway::verify::Job;
 use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED};
 use crate::journal::payload::{PROTOCOL_NATIVE, SessionLogon};
@@ -15,9 +16,12 @@ use crate::message::{Detail, Head, MessageKind, Origin, Span, Subject};
 use crate::sys::sha256::Hash;
 use crate::types::{AccountId, KeyId, Priority, Role, SessionId};
 use crate::wire::WireError;
+use crate::wire::admin::{AdminHead, admin_text};
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
 use crate::wire::header::{Flags, client_sequence};
-use crate::wire::message::{AccountQuery, BookQuery, Logon, Logout, Ping, ReferenceQuery};
+use crate::wire::message::{
+    AccountQuery, BookQuery, DirectoryQuery, Logon, Logout, Ping, ReferenceQuery,
+};
 use crate::wire::payload::COMMAND_SIZE_MAX;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -71,6 +75,13 @@ pub enum Admitted {
     Reference {
         /// What is asked.
         query: ReferenceQuery,
+        /// The client's sequence.
+        client_sequence: u64,
+    },
+    /// Keys and sequenced settings, as they are published here: answered here.
+    Directory {
+        /// What is asked.
+        query: DirectoryQuery,
         /// The client's sequence.
         client_sequence: u64,
     },
@@ -199,10 +210,10 @@ fn signed(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted
             }
         }
     }
-    if frame.schema() <= COMMAND_SCHEMA_MAX {
-        command(frame, caller, directory)
-    } else {
-        session_message(frame, caller, directory)
+    match frame.schema() {
+        AdminHead::SCHEMA => admin(frame, caller, directory),
+        ..=COMMAND_SCHEMA_MAX => command(frame, caller, directory),
+        _ => session_message(frame, caller, directory),
     }
 }
 
@@ -274,6 +285,51 @@ fn subject(command: &Command) -> Subject {
     }
 }
 
+/// An admin command is signed and an operator's. Its JSON is the canonical payload.
+fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+    let client_sequence = frame.client_sequence();
+    let metadata = match frame.metadata() {
+        Ok(Some(metadata)) => metadata,
+        Ok(None) => return refused(RejectReason::MissingSegment, client_sequence),
+        Err(error) => return refused(error.reason(), client_sequence),
+    };
+    if frame.integrity().signature.is_none() {
+        return refused(RejectReason::SignatureRequired, client_sequence);
+    }
+    let Ok(text) = admin_text(frame.payload()) else {
+        return refused(RejectReason::BadPayload, client_sequence);
+    };
+    let command = AdminCommand::decode(text.as_bytes());
+    if !command.is_ok_and(|command| command.check().is_ok()) {
+        return refused(RejectReason::BadPayload, client_sequence);
+    }
+    if !directory.permissions().may_administer(caller.key) {
+        return refused(RejectReason::NotEntitled, client_sequence);
+    }
+    let at = frame.locations(&metadata);
+    let mut flags = FLAG_SIGNED;
+    if frame.header().flags.has(Flags::POSSIBLE_DUPLICATE) {
+        flags |= FLAG_POSSIBLE_DUPLICATE;
+    }
+    let head = Head {
+        kind: MessageKind::Admin,
+        client_sequence,
+        client_timestamp_ms: metadata.timestamp_ms,
+        expires_ns: metadata.expires().0,
+        schema: frame.schema(),
+        priority: metadata.priority.max(directory.permissions().priority_max(caller.key)),
+        priority_sent: metadata.priority,
+        flags,
+        command: span(at.payload.start + AdminHead::SIZE..at.payload.end),
+        received: span(0..frame.bytes().len()),
+        message_id: span(at.message_id),
+        source: span(at.source),
+        hash: span(at.hash),
+        ..head_of(caller)
+    };
+    Admitted::Message { head, extra: Extra::NONE, command: None }
+}
+
 fn entitled(caller: &Caller, directory: &Directory, command: &Command) -> Result<(), RejectReason> {
     directory.permissions().check(caller.key, command).map_err(|_| RejectReason::NotEntitled)
 }
@@ -281,6 +337,13 @@ fn entitled(caller: &Caller, directory: &Directory, command: &Command) -> Result
 fn session_message(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
     let payload = frame.payload();
+    let rights = directory.permissions();
+    let allowed = match frame.schema() {
+        // A session whose key was disabled meanwhile may still end well.
+        Ping::SCHEMA | Logout::SCHEMA => true,
+        DirectoryQuery::SCHEMA => rights.may_administer(caller.key),
+        _ => rights.is_active(caller.key),
+    };
     let decoded = match frame.schema() {
         Ping::SCHEMA => {
             Ping::decode(payload).map(|ping| Admitted::Pong { nonce: ping.nonce, client_sequence })
@@ -291,13 +354,19 @@ fn session_message(frame: &Frame<'_>, caller: &Caller, directory: &Directory) ->
         }),
         ReferenceQuery::SCHEMA => ReferenceQuery::decode(payload)
             .map(|query| Admitted::Reference { query, client_sequence }),
+        DirectoryQuery::SCHEMA => DirectoryQuery::decode(payload)
+            .map(|query| Admitted::Directory { query, client_sequence }),
         BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller, directory)),
         AccountQuery::SCHEMA => {
             AccountQuery::decode(payload).map(|_| query(frame, caller, directory))
         }
         schema => return malformed(&WireError::UnknownSchema(schema), client_sequence),
     };
-    decoded.unwrap_or_else(|_| refused(RejectReason::BadPayload, client_sequence))
+    match decoded {
+        Ok(_) if !allowed => refused(RejectReason::NotEntitled, client_sequence),
+        Ok(admitted) => admitted,
+        Err(_) => refused(RejectReason::BadPayload, client_sequence),
+    }
 }
 
 /// A question keeps its place among the session's messages; its payload is read where it is answered.

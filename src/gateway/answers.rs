@@ -2,8 +2,8 @@
 
 use super::Gateway;
 use super::connection::{Connection, Door, State};
-use super::directory::Directory;
 use crate::event::{Event, EventBody, RejectReason};
+use crate::exchange::Directory;
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::{Detail, Origin};
 use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
@@ -11,9 +11,10 @@ use crate::ring::Take;
 use crate::sequencer::overload::Pressure;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::WireError;
+use crate::wire::admin::send_directory;
 use crate::wire::answer::{Fill, write_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
-use crate::wire::message::{ReferenceQuery, Reject, send, write};
+use crate::wire::message::{DirectoryQuery, ReferenceQuery, Reject, send, write};
 use crate::wire::query::{BookState, send_account, send_reference};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -84,6 +85,18 @@ pub(super) fn reference(
     let instruments = directory.instruments();
     let instruments = &instruments[instruments.len().min(query.after_instrument.0 as usize)..];
     send_reference(assets, instruments, client_sequence, out);
+}
+
+/// Answers a question for keys and settings.
+pub(super) fn directory(
+    out: &mut Vec<u8>,
+    client_sequence: u64,
+    query: &DirectoryQuery,
+    directory: &Directory,
+) {
+    let keys = directory.keys();
+    let keys = &keys[keys.len().min(query.after_key.0 as usize)..];
+    send_directory(directory.controls(), keys, client_sequence, out);
 }
 
 impl<D: Door> Gateway<D> {

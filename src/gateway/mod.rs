@@ -11,7 +11,6 @@
 pub mod admission;
 mod answers;
 pub mod connection;
-pub mod directory;
 pub mod listener;
 mod receive;
 pub mod restraint;
@@ -20,10 +19,11 @@ pub mod verify;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
+use crate::exchange::Directory;
 use crate::limits::CONNECTION_MESSAGES_MAX;
 use crate::message::{Detail, Head, Message, MessageKind, Origin};
 use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
-use crate::ring::{Cursor, Reader, Writer};
+use crate::ring::{Cursor, LatestReader, Reader, Writer};
 use crate::sequencer::overload::PressureSignal;
 use crate::sequencer::pending::Taken;
 use crate::stats::{self, Stats};
@@ -33,7 +33,6 @@ use crate::types::{Sequence, SessionId};
 use crate::wire::frame::OpenLimits;
 use connection::{Bounds, Connection, Door, Flushed, State, Stream as _};
 use crossbeam::channel::{Receiver, Sender};
-use directory::Directory;
 use mio::event::Event;
 use restraint::Rate;
 use slowing::Slowing;
@@ -131,7 +130,9 @@ pub struct Gateway<D: Door> {
     number: u8,
     door: D,
     door_ready: bool,
+    /// The version that this round works with, and where the newest one is.
     directory: Arc<Directory>,
+    directories: LatestReader<Directory>,
     verifier: Box<dyn Verifier>,
     clock: Box<dyn Clock>,
     random: Box<dyn Random>,
@@ -195,7 +196,7 @@ impl<D: Door> Gateway<D> {
     pub fn new(
         number: u8,
         surroundings: Surroundings<D>,
-        directory: Arc<Directory>,
+        mut directories: LatestReader<Directory>,
         limits: Limits,
         answers: Reader<Outbound>,
         wiring: Wiring,
@@ -206,7 +207,8 @@ impl<D: Door> Gateway<D> {
             number,
             door,
             door_ready: true,
-            directory,
+            directory: directories.get().clone(),
+            directories,
             verifier,
             clock,
             random,
@@ -622,6 +624,7 @@ impl<D: Door> Agent for Gateway<D> {
         self.input_full = false;
         self.wake_crowded();
         let relieved = self.watch_pressure();
+        self.directory.clone_from(self.directories.get());
         relieved + self.accept() + self.verdicts() + self.report_lost() + self.receive()
     }
 

@@ -23,7 +23,8 @@ const BULK_ONE_IN: usize = 8;
 const BULK_READ_BYTES: usize = 8 * 1024;
 /// Malformed frames in a row that a connection survives.
 const MALFORMED_MAX: u32 = 64;
-/// Frames that a question for assets and instruments counts as: its answer is long, and made here.
+/// Frames that a question for assets and instruments, or for keys, counts as: its answer is long, and
+/// made here.
 const REFERENCE_FRAMES: usize = 32;
 
 /// Why handling a connection's bytes ended.
@@ -240,7 +241,7 @@ impl<D: Door> Gateway<D> {
             self.stats().frames.add(1);
             used += size;
             frames += match admitted {
-                Admitted::Reference { .. } => REFERENCE_FRAMES,
+                Admitted::Reference { .. } | Admitted::Directory { .. } => REFERENCE_FRAMES,
                 _ => 1,
             };
             if !is_malformed(&admitted) {
@@ -275,6 +276,16 @@ impl<D: Door> Gateway<D> {
             Admitted::Reference { query, client_sequence } => {
                 let out = connection.outbound();
                 answers::reference(out, *client_sequence, query, &self.directory);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Directory { query, client_sequence } => {
+                // What is decided and not yet safe is shown to nobody.
+                if self.directory.sequence() > self.wiring.released.get() {
+                    return false;
+                }
+                let out = connection.outbound();
+                answers::directory(out, *client_sequence, query, &self.directory);
                 self.dirty_now(connection);
                 true
             }

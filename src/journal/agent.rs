@@ -168,6 +168,7 @@ fn push(batches: &mut BatchBuilder, slot: &Sequenced) {
         MessageKind::SessionLogon => RecordKind::SessionLogon,
         MessageKind::SessionLogout => RecordKind::SessionLogout,
         MessageKind::SessionLost => RecordKind::SessionLost,
+        MessageKind::Admin => RecordKind::Admin,
         _ => RecordKind::Command,
     };
     let bytes = slot.message.bytes.as_slice();

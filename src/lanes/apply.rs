@@ -1,5 +1,6 @@
 //! Applying a record to the exchange: the one function that live running, recovery and replay share.
 
+use crate::admin::AdminCommand;
 use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
 use crate::genesis::GenesisItem;
@@ -60,6 +61,10 @@ pub fn apply(
         RecordKind::Command => {
             let command = Command::decode(input.schema, input.payload).map_err(|_| unreadable)?;
             exchange.apply(&input.context, &command, outbox);
+        }
+        RecordKind::Admin => {
+            let command = AdminCommand::decode(input.payload).map_err(|_| unreadable)?;
+            exchange.administer(&input.context, &command, outbox);
         }
         RecordKind::SessionLogon => {
             let logon: SessionLogon = payload::head(input.payload).ok_or(unreadable)?;

@@ -7,14 +7,16 @@
 //! to stop: they leave when the batch is released, it is released when it has ended, and its end
 //! stands behind them in the ring that this lane alone could free.
 
+use crate::admin::Controls;
 use crate::agent::Agent;
 use crate::event::{Balance, Event, EventBody, RejectReason};
-use crate::exchange::{BookRow, Context, Exchange, Outbox};
+use crate::exchange::{BookRow, Context, Directory, Exchange, Outbox};
 use crate::journal::format::RecordKind;
 use crate::lanes::apply::{self, Input};
+use crate::lanes::batch_size::LaneBatch;
 use crate::message::{Message, MessageKind, Origin};
 use crate::publish::outbound::{Body, Derived, Outbound, Row};
-use crate::ring::{Cursor, Full, Reader, Take, Writer};
+use crate::ring::{Cursor, Full, Latest, Reader, Take, Writer};
 use crate::sequencer::{Entry, Sequenced};
 use crate::stats::{CRITICAL, Stats};
 use crate::sys::clock::Clock;
@@ -38,6 +40,10 @@ pub struct Outputs {
     pub rejects: Writer<Message>,
     /// The last sequence applied.
     pub applied: Cursor,
+    /// What gateways know of the state: a new version after each admin command.
+    pub directory: Latest<Directory>,
+    /// The sequenced settings, for who needs nothing else of it.
+    pub controls: Latest<Controls>,
     /// Takes the state when the lane ends.
     pub remains: Sender<Exchange>,
     /// Times turns.
@@ -49,6 +55,7 @@ pub struct Outputs {
 /// The critical lane's agent.
 pub struct Critical {
     input: Reader<Sequenced>,
+    batch: LaneBatch,
     lane: Lane,
 }
 
@@ -82,8 +89,12 @@ struct Staged {
 impl Critical {
     /// A lane that goes on with this state.
     #[must_use]
-    pub fn new(exchange: Exchange, input: Reader<Sequenced>, outputs: Outputs) -> Critical {
-        outputs.stats.lanes[CRITICAL].batch_max.set(ROUND_MAX as u64);
+    pub fn new(
+        exchange: Exchange,
+        input: Reader<Sequenced>,
+        batch: LaneBatch,
+        outputs: Outputs,
+    ) -> Critical {
         let lane = Lane {
             exchange,
             applied: outputs.applied.get(),
@@ -93,7 +104,7 @@ impl Critical {
             routes: Vec::new(),
             staged: Staged::default(),
         };
-        Critical { input, lane }
+        Critical { input, batch, lane }
     }
 
     /// The state, for a hash at the end of a run.
@@ -151,6 +162,7 @@ impl Lane {
             MessageKind::SessionLogon => RecordKind::SessionLogon,
             MessageKind::SessionLogout => RecordKind::SessionLogout,
             MessageKind::SessionLost => RecordKind::SessionLost,
+            MessageKind::Admin => RecordKind::Admin,
             _ => RecordKind::Command,
         };
         let payload = slot.message.command();
@@ -158,6 +170,12 @@ impl Lane {
         self.apply(&input);
         match kind {
             RecordKind::Command => self.stage_events(slot),
+            RecordKind::Admin => {
+                // Before the answer leaves: who has it can rely on what it says.
+                self.outputs.directory.publish(Directory::of(&self.exchange));
+                self.outputs.controls.publish(*self.exchange.controls());
+                self.stage_events(slot);
+            }
             RecordKind::SessionLogon => self.stage_logon(slot),
             _ => self.stage_end(slot),
         }
@@ -205,7 +223,12 @@ impl Lane {
         let (session, outbound) =
             apply::session_of(&self.outbox).expect("a logon has a session event");
         if session.0 == 0 {
-            self.answer(slot, Body::LogonFailed(RejectReason::CapacityReached));
+            let reason = if self.exchange.permissions().is_active(head.key) {
+                RejectReason::CapacityReached
+            } else {
+                RejectReason::LogonRefused
+            };
+            self.answer(slot, Body::LogonFailed(reason));
             return;
         }
         let index = session.0 as usize;
@@ -245,6 +268,7 @@ impl Lane {
             }
             MessageKind::Query => self.query(slot),
             MessageKind::Command
+            | MessageKind::Admin
             | MessageKind::SessionLogon
             | MessageKind::SessionLogout
             | MessageKind::SessionLost => unreachable!("the sequencer gives these a sequence"),
@@ -400,11 +424,26 @@ impl Agent for Critical {
     fn do_work(&mut self) -> usize {
         let lane = &mut self.lane;
         let mut handled = 0;
-        if lane.publish().is_ok() && self.input.has_events() {
-            let started_ns = lane.outputs.clock.monotonic_ns();
-            handled = self.input.drain(ROUND_MAX, |slot| lane.take(slot));
+        let mut goes_on = lane.publish().is_ok();
+        let waiting = self.input.available();
+        let size = self.batch.of_round(waiting as u64);
+        let started_ns = if goes_on && waiting > 0 { lane.outputs.clock.monotonic_ns() } else { 0 };
+        while goes_on && handled < ROUND_MAX {
+            let max = size.min(ROUND_MAX - handled);
+            let count = self.input.drain(max, |slot| {
+                let take = lane.take(slot);
+                goes_on = take == Take::Next;
+                take
+            });
+            if count == 0 {
+                break;
+            }
+            handled += count;
             lane.outputs.applied.set(lane.applied);
+        }
+        if handled > 0 {
             let stats = &lane.outputs.stats.lanes[CRITICAL];
+            stats.batch_max.set(size as u64);
             stats.handled.add(handled as u64);
             let behind = if self.input.has_events() { lane.staged.time } else { TimeNs(0) };
             stats.behind_ns.set(behind.0);

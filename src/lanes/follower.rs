@@ -13,6 +13,7 @@ use crate::journal::event_log::EventFollower;
 use crate::journal::format::RecordKind;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::view::Record;
+use crate::lanes::batch_size::LaneBatch;
 use crate::ring::Cursor;
 use crate::stats::{self, Stats};
 use crate::sys::clock::Clock;
@@ -60,7 +61,8 @@ impl Bounds {
     }
 
     /// Tells of the begin of a turn of this lane: what it may take at most. Returns the time.
-    fn begin(&self, lane: usize, limit: Sequence) -> u64 {
+    fn begin(&self, lane: usize, limit: Sequence, size: usize) -> u64 {
+        self.stats.lanes[lane].batch_max.set(size as u64);
         let waiting = limit.0.saturating_sub(self.done.get().0);
         self.stats.lanes[lane].in_flight.set(waiting.min(ROUND_MAX as u64));
         self.clock.monotonic_ns()
@@ -78,6 +80,35 @@ impl Bounds {
             stats.turn.record(self.clock.monotonic_ns() - started_ns, 1);
         }
     }
+
+    /// Records that wait for the lane.
+    fn lag(&self) -> u64 {
+        self.applied.get().0.saturating_sub(self.done.get().0)
+    }
+}
+
+/// Records that a lane has taken.
+struct Taken {
+    count: usize,
+    /// Sequence and time of the last one.
+    last: Sequence,
+    time: TimeNs,
+}
+
+/// Hands up to `max` records to `each`; none where there is none.
+fn take(
+    journal: &mut Reader,
+    limit: Sequence,
+    max: usize,
+    mut each: impl FnMut(&Record<'_>),
+) -> Result<Option<Taken>, ReadError> {
+    let mut taken = None;
+    for count in 1..=max {
+        let Some(record) = journal.next_record(limit)? else { break };
+        each(&record);
+        taken = Some(Taken { count, last: record.sequence(), time: record.time() });
+    }
+    Ok(taken)
 }
 
 /// The lane `normal`.
@@ -85,6 +116,7 @@ pub struct Normal {
     journal: Reader,
     events: EventFollower,
     bounds: Bounds,
+    batch: LaneBatch,
     activity: Activity,
     stop: Arc<dyn FailStop>,
     /// A log could not be read, or the node stops: what is not counted is counted at the next start.
@@ -98,11 +130,11 @@ impl Normal {
         journal: Reader,
         events: EventFollower,
         bounds: Bounds,
+        batch: LaneBatch,
         stop: Arc<dyn FailStop>,
     ) -> Normal {
         let activity = Activity::default();
-        bounds.stats.lanes[stats::NORMAL].batch_max.set(ROUND_MAX as u64);
-        Normal { journal, events, bounds, activity, stop, ended: false }
+        Normal { journal, events, bounds, batch, activity, stop, ended: false }
     }
 
     /// What it has counted.
@@ -114,16 +146,18 @@ impl Normal {
     fn follow(&mut self) -> Result<usize, ReadError> {
         let mut count = 0;
         let limit = self.bounds.limit();
-        let started_ns = self.bounds.begin(stats::NORMAL, limit);
-        let mut last = TimeNs(0);
+        let size = self.batch.of_round(self.bounds.lag());
+        let started_ns = self.bounds.begin(stats::NORMAL, limit, size);
+        let mut time = TimeNs(0);
         while count < ROUND_MAX {
-            let Some(record) = self.journal.next_record(limit)? else { break };
-            self.activity.command(&record);
-            self.bounds.done.set(record.sequence());
-            last = record.time();
-            count += 1;
+            let activity = &mut self.activity;
+            let taken = take(&mut self.journal, limit, size, |record| activity.command(record))?;
+            let Some(taken) = taken else { break };
+            self.bounds.done.set(taken.last);
+            time = taken.time;
+            count += taken.count;
         }
-        self.bounds.end(stats::NORMAL, count, started_ns, last);
+        self.bounds.end(stats::NORMAL, count, started_ns, time);
         let limit = limit.min(self.bounds.events_written.get());
         while count < 2 * ROUND_MAX {
             let Some(event) = self.events.next_event(limit)? else { break };
@@ -174,6 +208,7 @@ impl Agent for Normal {
 pub struct Batch {
     journal: Reader,
     bounds: Bounds,
+    batch: LaneBatch,
     kinds: Kinds,
     stop: Arc<dyn FailStop>,
     /// A log could not be read, or the node stops: what is not counted is counted at the next start.
@@ -183,9 +218,13 @@ pub struct Batch {
 impl Batch {
     /// A lane that has nothing behind it and reads from the journal's start.
     #[must_use]
-    pub fn new(journal: Reader, bounds: Bounds, stop: Arc<dyn FailStop>) -> Batch {
-        bounds.stats.lanes[stats::BATCH].batch_max.set(ROUND_MAX as u64);
-        Batch { journal, bounds, kinds: Kinds::new(), stop, ended: false }
+    pub fn new(
+        journal: Reader,
+        bounds: Bounds,
+        batch: LaneBatch,
+        stop: Arc<dyn FailStop>,
+    ) -> Batch {
+        Batch { journal, bounds, batch, kinds: Kinds::new(), stop, ended: false }
     }
 
     /// What it has counted.
@@ -196,17 +235,21 @@ impl Batch {
 
     fn follow(&mut self) -> Result<usize, ReadError> {
         let limit = self.bounds.limit();
-        let started_ns = self.bounds.begin(stats::BATCH, limit);
-        let mut last = TimeNs(0);
+        let size = self.batch.of_round(self.bounds.lag());
+        let started_ns = self.bounds.begin(stats::BATCH, limit, size);
+        let mut time = TimeNs(0);
         let mut count = 0;
         while count < ROUND_MAX {
-            let Some(record) = self.journal.next_record(limit)? else { break };
-            *self.kinds.entry(record.kind() as u8).or_default() += 1;
-            self.bounds.done.set(record.sequence());
-            last = record.time();
-            count += 1;
+            let kinds = &mut self.kinds;
+            let taken = take(&mut self.journal, limit, size, |record| {
+                *kinds.entry(record.kind() as u8).or_default() += 1;
+            })?;
+            let Some(taken) = taken else { break };
+            self.bounds.done.set(taken.last);
+            time = taken.time;
+            count += taken.count;
         }
-        self.bounds.end(stats::BATCH, count, started_ns, last);
+        self.bounds.end(stats::BATCH, count, started_ns, time);
         Ok(count)
     }
 }

@@ -5,5 +5,6 @@
 //! replay alike. A lane never calls another lane.
 
 pub mod apply;
+pub mod batch_size;
 pub mod critical;
 pub mod follower;

@@ -209,7 +209,6 @@ impl Node {
             time,
             sizes: sizes(config),
             rules: rules(config),
-            bulk_one_in: config.priorities.bulk_one_in as usize,
             thresholds: thresholds(config),
             limits: limits(config),
             policy: policy(config),
@@ -342,6 +341,11 @@ fn sizes(config: &Config) -> Sizes {
             large: sequencer.queue_slots_large as usize,
         },
         batch: sequencer.batch_count_max as usize,
+        lanes: [
+            config.lanes.critical.max_batch,
+            config.lanes.normal.max_batch,
+            config.lanes.batch.max_batch,
+        ],
     }
 }
 

@@ -4,10 +4,9 @@
 use super::boot::{Booted, Logs};
 use super::layout::Stage;
 use crate::agent::{Agent, FailStop};
-use crate::exchange::Exchange;
+use crate::exchange::{Directory, Exchange};
 use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
-use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
 use crate::gateway::{self, Gateway, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter, Timing};
@@ -15,6 +14,7 @@ use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
 use crate::journal::segment::Preparer;
 use crate::journal::view::Verify;
+use crate::lanes::batch_size::LaneBatch;
 use crate::lanes::critical::{Critical, Outputs};
 use crate::lanes::follower::{Batch, Bounds, Normal};
 use crate::message::Message;
@@ -24,7 +24,7 @@ use crate::publish::outbound::{Derived, Outbound};
 use crate::publish::priority_log::PriorityLog;
 use crate::publish::reject_log::RejectLog;
 use crate::publish::replay::Replay;
-use crate::ring::{Cursor, ring, ring_of_two};
+use crate::ring::{Cursor, Latest, ring, ring_of_two};
 use crate::sequencer::clock::SequencerClock;
 use crate::sequencer::overload::{Overload, PressureSignal, Thresholds};
 use crate::sequencer::pending::Taken;
@@ -34,7 +34,7 @@ use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
 use crate::stats::{MARKS_MAX, Mark, Stats};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
-use crate::types::Sequence;
+use crate::types::{Lane, Sequence};
 use crossbeam::channel::{Receiver, bounded};
 use std::sync::Arc;
 
@@ -62,6 +62,8 @@ pub struct Sizes {
     pub queues: Capacity,
     /// Records in a journal batch.
     pub batch: usize,
+    /// Records that each lane executes between two publications, by the lane's number.
+    pub lanes: [u32; Lane::ALL.len()],
 }
 
 /// What a node is made of beside its stages.
@@ -80,8 +82,6 @@ pub struct Parts<D: Door> {
     pub sizes: Sizes,
     /// When a waiting message has its turn.
     pub rules: Rules,
-    /// LOW and BATCH that waited long get one in so many places of a batch.
-    pub bulk_one_in: usize,
     /// When the node is overloaded.
     pub thresholds: Thresholds,
     /// The gateway's bounds.
@@ -113,6 +113,8 @@ pub struct Cursors {
     pub normal: Cursor,
     /// Done by the lane `batch`.
     pub batch: Cursor,
+    /// Records that each lane executes between two publications now, by the lane's number.
+    pub lane_batches: [Cursor; Lane::ALL.len()],
     /// Not zero when the gateway was asked to stop and owes nobody an answer.
     pub drained: Cursor,
     /// Not zero while the journal has no space.
@@ -182,8 +184,15 @@ impl<D: Door + 'static> Stages<D> {
             events_written: Cursor::new(last),
             ..Cursors::default()
         };
-        let directory =
-            Arc::new(Directory::new(&state.genesis, state.exchange.permissions().clone()));
+        let directory = Latest::new(Directory::of(&state.exchange));
+        let controls = Latest::new(*state.exchange.controls());
+
+        let lane_batch = |lane: Lane| {
+            let (at, shown) = (lane as usize, &cursors.lane_batches);
+            LaneBatch::new(lane, sizes.lanes[at], controls.reader(), shown[at].clone())
+        };
+        let [critical_batch, normal_batch, batch_batch] =
+            [Lane::Critical, Lane::Normal, Lane::Batch].map(lane_batch);
 
         let (input, intake) = ring(sizes.input, Message::default);
         let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
@@ -207,7 +216,7 @@ impl<D: Door + 'static> Stages<D> {
                 clock: (parts.clock)(),
                 random: parts.random,
             },
-            directory,
+            directory.reader(),
             parts.limits,
             to_gateway,
             gateway::Wiring {
@@ -235,7 +244,7 @@ impl<D: Door + 'static> Stages<D> {
                 applied: cursors.applied.clone(),
                 taken: vec![taken],
                 adjusted,
-                bulk_one_in: parts.bulk_one_in,
+                controls: controls.reader(),
                 remains: last_order,
                 marks,
                 stats: stats.clone(),
@@ -276,11 +285,13 @@ impl<D: Door + 'static> Stages<D> {
             answers: vec![answers],
             rejects,
             applied: cursors.applied.clone(),
+            directory,
+            controls,
             remains: last_exchange,
             clock: (parts.clock)(),
             stats: stats.clone(),
         };
-        let critical = Critical::new(state.exchange, to_critical, outputs);
+        let critical = Critical::new(state.exchange, to_critical, critical_batch, outputs);
         let events_written = cursors.events_written.clone();
         let event_log = EventLog::new(
             to_event_log,
@@ -311,8 +322,9 @@ impl<D: Door + 'static> Stages<D> {
         };
         let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
         let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
-        let normal = Normal::new(commands(), follower, bounds(&cursors.normal), stop.clone());
-        let batch = Batch::new(commands(), bounds(&cursors.batch), stop);
+        let normal_bounds = bounds(&cursors.normal);
+        let normal = Normal::new(commands(), follower, normal_bounds, normal_batch, stop.clone());
+        let batch = Batch::new(commands(), bounds(&cursors.batch), batch_batch, stop);
         Stages {
             gateway,
             sequencer,

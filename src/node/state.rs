@@ -81,7 +81,7 @@ pub(super) fn note(order: &mut Order, record: &Record<'_>) {
     order.time = record.time();
     order.epoch = record.epoch();
     match record.kind() {
-        RecordKind::Command if !record.message_id().is_empty() => {
+        RecordKind::Command | RecordKind::Admin if !record.message_id().is_empty() => {
             let envelope = record.envelope();
             let identity = Identity {
                 key: record.key(),

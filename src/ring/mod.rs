@@ -5,9 +5,11 @@
 //! exactly what it has handled, even when it stops half-way through a batch.
 
 mod cursor;
+mod latest;
 mod park;
 
 pub use cursor::Cursor;
+pub use latest::{Latest, LatestReader};
 pub use park::{Parker, Unparker, is_wake};
 
 use disruptor::{
@@ -119,6 +121,18 @@ impl<E> Reader<E> {
         handled
     }
 
+    /// How many slots are published and not yet acknowledged.
+    #[must_use]
+    #[inline]
+    pub fn available(&mut self) -> usize {
+        let Ok(mut batch) = self.poller.poll() else { return 0 };
+        let slots = &mut batch;
+        let count = slots.len();
+        // As in `drain`: dropped, the guard would acknowledge them.
+        std::mem::forget(batch);
+        count
+    }
+
     /// True where something is published and not yet read.
     #[must_use]
     pub fn has_events(&self) -> bool {
@@ -168,6 +182,24 @@ mod tests {
         assert!(reader.has_events());
         assert_eq!(reader.drain(10, |_| Take::Next), 1);
         assert!(!reader.has_events());
+    }
+
+    #[test]
+    fn counting_what_waits_takes_nothing() {
+        let (mut writer, mut reader) = ring(8, || 0u32);
+        assert_eq!(reader.available(), 0);
+        for value in 1..=5 {
+            writer.try_publish(|slot| *slot = value).expect("the ring has eight slots");
+        }
+        assert_eq!((reader.available(), reader.available()), (5, 5));
+        assert_eq!(reader.drain(2, |_| Take::Next), 2);
+        assert_eq!(reader.available(), 3);
+        let mut seen = Vec::new();
+        reader.drain(10, |slot| {
+            seen.push(*slot);
+            Take::Next
+        });
+        assert_eq!((seen, reader.available()), (vec![3, 4, 5], 0));
     }
 
     #[test]

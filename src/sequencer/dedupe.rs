@@ -386,11 +386,23 @@ fn empty_index(window: &Window) -> Vec<u64> {
 
 /// Fingerprint of what a message says: schema and canonical payload.
 fn content(message: &Identity<'_>) -> u64 {
+    if message.payload.len() > COMMAND_SIZE_MAX {
+        return long_content(message);
+    }
     let mut bytes = [0; 4 + COMMAND_SIZE_MAX];
     let length = 4 + message.payload.len();
     bytes[..4].copy_from_slice(&message.schema.to_le_bytes());
     bytes[4..length].copy_from_slice(message.payload);
     crc64(&bytes[..length])
+}
+
+/// The same of a message whose payload has no fixed size.
+#[cold]
+fn long_content(message: &Identity<'_>) -> u64 {
+    let mut digest = crc64fast::Digest::new();
+    digest.write(&message.schema.to_le_bytes());
+    digest.write(message.payload);
+    digest.sum64()
 }
 
 /// High half of an index slot: also where the probe starts, so that a slot alone tells its home. The

@@ -16,11 +16,12 @@ pub mod pending;
 pub mod queues;
 pub mod turn;
 
+use crate::admin::Controls;
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
 use crate::message::{Head, Message, MessageKind};
-use crate::ring::{Cursor, Full, Reader, Take, Writer};
+use crate::ring::{Cursor, Full, LatestReader, Reader, Take, Writer};
 use crate::stats::{Mark, PRIORITIES, Stats};
 use crate::types::{Epoch, Priority, Sequence, TimeNs};
 use clock::SequencerClock;
@@ -107,10 +108,10 @@ pub struct Sequencer {
     taken: Vec<Taken>,
     /// Changes of priority on their way to the log.
     adjusted: Sender<Adjusted>,
-    /// LOW and BATCH that have waited long get one in so many places of a batch.
-    bulk_one_in: usize,
-    /// Such messages in the open batch.
+    /// LOW and BATCH in the open batch that have waited long.
     bulk: usize,
+    /// Sequenced settings, the newest version.
+    controls: LatestReader<Controls>,
     remains: Sender<Order>,
     /// Tells the gate when records got their sequence.
     marks: Writer<Mark>,
@@ -138,9 +139,8 @@ pub struct Wiring {
     pub taken: Vec<Taken>,
     /// Takes changes of priority; a full channel keeps them waiting.
     pub adjusted: Sender<Adjusted>,
-    /// LOW and BATCH that have waited long get one in so many places of a batch while anything more
-    /// urgent waits.
-    pub bulk_one_in: usize,
+    /// The newest version of the sequenced settings.
+    pub controls: LatestReader<Controls>,
     /// Takes the order when the sequencer ends.
     pub remains: Sender<Order>,
     /// Tells the gate when records got their sequence.
@@ -177,8 +177,8 @@ impl Sequencer {
             applied: wiring.applied,
             taken: wiring.taken,
             adjusted: wiring.adjusted,
-            bulk_one_in: wiring.bulk_one_in,
             bulk: 0,
+            controls: wiring.controls,
             remains: wiring.remains,
             marks: wiring.marks,
             left: [0; PRIORITIES],
@@ -193,6 +193,12 @@ impl Sequencer {
         &self.order
     }
 
+    /// The sequenced settings, in their newest version.
+    #[inline]
+    pub fn controls(&mut self) -> Controls {
+        **self.controls.get()
+    }
+
     /// Takes what the gateways have published into the queues.
     fn intake(&mut self) -> usize {
         let mut taken = 0;
@@ -205,7 +211,7 @@ impl Sequencer {
                 // One reading of the clock serves all.
                 let now = *time.get_or_insert_with(|| clock.now());
                 let fingerprint = match message.head.kind {
-                    MessageKind::Command => dedupe.fingerprint(&identity(message)),
+                    kind if kind.is_command() => dedupe.fingerprint(&identity(message)),
                     _ => Fingerprint::default(),
                 };
                 let bulk = message.head.priority == Priority::Batch;
@@ -256,6 +262,7 @@ impl Sequencer {
         }
         let mut handled = ended;
         let mut time = None;
+        let one_in = self.controls.get().bulk_share as usize;
         // What gets no sequence counts too: its answer waits for the end of the batch.
         while handled < self.batch_max
             && self.open < self.batch_max
@@ -267,7 +274,7 @@ impl Sequencer {
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let taken_of = &self.taken;
             let (mut records, mut bytes) = (0, 0);
-            let bulk = self.bulk * self.bulk_one_in < self.batch_max;
+            let bulk = self.bulk * one_in < self.batch_max;
             let taken = self.queues.take_next(bulk, |head, message, print| {
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
@@ -392,7 +399,7 @@ impl Order {
             MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
                 Placed::Record(None)
             }
-            MessageKind::Command => {
+            MessageKind::Command | MessageKind::Admin => {
                 let timestamp = head.client_timestamp_ms;
                 let verdict = self.dedupe.check(fingerprint, head.key, timestamp, now);
                 match verdict {

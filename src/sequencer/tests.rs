@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::message::Span;
-use crate::ring::{ring, ring_of_two};
+use crate::ring::{Latest, ring, ring_of_two};
 use crate::sys::clock::Clock;
 use crate::types::KeyId;
 use dedupe::Window;
@@ -58,7 +58,7 @@ fn bench(ring_slots: usize) -> Bench {
         applied: Cursor::default(),
         taken: vec![Taken::default()],
         adjusted: crossbeam::channel::bounded(1).0,
-        bulk_one_in: 8,
+        controls: Latest::new(Controls::default()).reader(),
         remains: crossbeam::channel::bounded(1).0,
         marks: ring(4, Mark::default).0,
         stats: Arc::new(Stats::new(1, &[])),

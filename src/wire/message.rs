@@ -9,6 +9,7 @@ use crate::event::RejectReason;
 use crate::limits::SESSION_NAME_MAX_BYTES;
 use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Priority, Role, Sequence, SessionId};
 use crate::types::{OrderId, TimeNs};
+use crate::wire::admin::{self, DirectoryHead, DirectoryView};
 use crate::wire::answer::{Answer, AnswerView, Fill};
 use crate::wire::fields::{expect_size, messages, split};
 use crate::wire::frame::{Frame, FrameHead, FrameWriter};
@@ -124,6 +125,11 @@ messages! {
         /// Only instruments with a higher number.
         after_instrument: InstrumentId,
     }
+    /// Asks for keys and sequenced settings; for operators only.
+    DirectoryQuery = 71, "directory-query" {
+        /// Only keys with a higher number.
+        after_key: KeyId,
+    }
 }
 
 messages! {
@@ -188,6 +194,7 @@ impl Message for Logout {}
 impl Message for BookQuery {}
 impl Message for AccountQuery {}
 impl Message for ReferenceQuery {}
+impl Message for DirectoryQuery {}
 impl Message for Challenge {}
 impl Message for LogonAccepted {}
 impl Message for Pong {}
@@ -198,7 +205,7 @@ impl Message for Fill {}
 #[must_use]
 pub fn layouts() -> Vec<Layout> {
     let mut all: Vec<Layout> =
-        [CLIENT_LAYOUTS, SERVER_LAYOUTS, answer::LAYOUTS, query::LAYOUTS].concat();
+        [CLIENT_LAYOUTS, SERVER_LAYOUTS, answer::LAYOUTS, query::LAYOUTS, admin::LAYOUTS].concat();
     all.sort_by_key(|(schema, ..)| *schema);
     all
 }
@@ -273,6 +280,8 @@ pub enum ClientMessage {
     AccountQuery(AccountQuery),
     /// Asks for assets and instruments.
     ReferenceQuery(ReferenceQuery),
+    /// Asks for keys and sequenced settings.
+    DirectoryQuery(DirectoryQuery),
 }
 
 impl ClientMessage {
@@ -290,6 +299,9 @@ impl ClientMessage {
             AccountQuery::SCHEMA => ClientMessage::AccountQuery(AccountQuery::decode(payload)?),
             ReferenceQuery::SCHEMA => {
                 ClientMessage::ReferenceQuery(ReferenceQuery::decode(payload)?)
+            }
+            DirectoryQuery::SCHEMA => {
+                ClientMessage::DirectoryQuery(DirectoryQuery::decode(payload)?)
             }
             unknown => return Err(WireError::UnknownSchema(unknown)),
         })
@@ -460,6 +472,8 @@ pub enum ServerMessage<'a> {
     Account(AccountView<'a>),
     /// Assets and instruments.
     Reference(ReferenceView<'a>),
+    /// Keys and sequenced settings.
+    Directory(DirectoryView<'a>),
     /// The session was ended.
     LoggedOut(LoggedOut),
     /// Something to know.
@@ -486,6 +500,7 @@ impl<'a> ServerMessage<'a> {
             query::ReferenceHead::SCHEMA => {
                 ServerMessage::Reference(ReferenceView::decode(payload)?)
             }
+            DirectoryHead::SCHEMA => ServerMessage::Directory(DirectoryView::decode(payload)?),
             LoggedOut::SCHEMA => ServerMessage::LoggedOut(LoggedOut::decode(payload)?),
             NoticeHead::SCHEMA => ServerMessage::Notice(Notice::decode(payload)?),
             unknown => return Err(WireError::UnknownSchema(unknown)),

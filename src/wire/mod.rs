@@ -3,6 +3,7 @@
 //!
 //! Pure: bytes in, values out, and back. Big-endian throughout.
 
+pub mod admin;
 pub mod answer;
 pub(crate) mod fields;
 pub mod frame;

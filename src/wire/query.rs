@@ -116,7 +116,7 @@ messages! {
 }
 
 /// Bytes of the longest payload in a frame without metadata.
-const PAYLOAD_MAX: usize =
+pub(crate) const PAYLOAD_MAX: usize =
     FRAME_MAX_BYTES - HEADER_SIZE - EXTENSION_SIZE - descriptor_size(2) - integrity::UNSIGNED_SIZE;
 
 const _: () = assert!(BookHead::SIZE + QUERY_ROWS_MAX * BookOrder::SIZE <= PAYLOAD_MAX);

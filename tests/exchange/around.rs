@@ -14,7 +14,7 @@ use openoutcry::types::{
 
 fn key(id: u32, role: Role, accounts: &[u64]) -> GenesisItem {
     let accounts = accounts.iter().map(|&id| AccountId(id)).collect();
-    GenesisItem::Key(Key { id: KeyId(id), public_key: format!("{id:064x}"), role, accounts })
+    GenesisItem::Key(Key::new(KeyId(id), format!("{id:064x}"), role, accounts))
 }
 
 #[test]

@@ -16,12 +16,14 @@ pub(crate) const REPLACE_ORDER: u32 = 3;
 pub(crate) const DEPOSIT: u32 = 4;
 pub(crate) const WITHDRAW: u32 = 5;
 pub(crate) const TRANSFER: u32 = 6;
+pub(crate) const ADMIN: u32 = 48;
 pub(crate) const LOGON: u32 = 64;
 pub(crate) const PING: u32 = 65;
 pub(crate) const LOGOUT: u32 = 66;
 pub(crate) const BOOK_QUERY: u32 = 67;
 pub(crate) const ACCOUNT_QUERY: u32 = 68;
 pub(crate) const REFERENCE_QUERY: u32 = 69;
+pub(crate) const DIRECTORY_QUERY: u32 = 71;
 
 /// Bytes of the integrity block without and with a signature.
 const INTEGRITY: usize = 40;
@@ -297,6 +299,7 @@ pub(crate) enum Body {
     Book(Book),
     Account(Account),
     Reference { more: bool, text: String },
+    Directory { more: bool, text: String },
     LoggedOut(u16),
     Notice { kind: u8, text: String },
 }
@@ -490,6 +493,10 @@ fn body(schema: u32, r: &mut Reader) -> Body {
         136 => {
             let (more, size) = (r.bool(), r.u16());
             Body::Reference { more, text: r.text(size) }
+        }
+        140 => {
+            let (more, size) = (r.bool(), r.u16());
+            Body::Directory { more, text: r.text(size) }
         }
         137 => Body::LoggedOut(r.u16()),
         138 => {

@@ -274,6 +274,7 @@ impl Client {
                 assert_eq!((reference.assets.len(), reference.instruments.len()), (2, 2));
                 assert!(matches!(self.complete(number, false), What::Reference));
             }
+            ServerMessage::Directory(_) => panic!("nobody asks for keys"),
             ServerMessage::LoggedOut(_) => {
                 if number != 0 {
                     assert!(matches!(self.complete(number, around.in_order), What::Logout));

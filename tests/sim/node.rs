@@ -119,7 +119,6 @@ pub(crate) struct Setup {
     pub(crate) sizes: Sizes,
     pub(crate) limits: gateway::Limits,
     pub(crate) rules: Rules,
-    pub(crate) bulk_one_in: usize,
     pub(crate) thresholds: Thresholds,
     pub(crate) sync_interval_ns: u64,
 }
@@ -137,6 +136,7 @@ impl Setup {
                 rejects: 64,
                 queues: Capacity { messages: [64; 5], large: 4 },
                 batch: 64,
+                lanes: [16, 32, 8],
             },
             limits: gateway::Limits {
                 connections_max: 100,
@@ -153,7 +153,6 @@ impl Setup {
                 rate: None,
             },
             rules: Rules::default(),
-            bulk_one_in: 8,
             thresholds: CALM,
             sync_interval_ns: 0,
         }
@@ -178,6 +177,7 @@ impl Setup {
                     large: [1, 4][random.below(2) as usize],
                 },
                 batch: [1, 2, 8, 64][random.below(4) as usize],
+                lanes: std::array::from_fn(|_| [1, 3, 16][random.below(3) as usize]),
             },
             limits: gateway::Limits {
                 connections_max: [3, 100, 100][random.below(3) as usize],
@@ -193,7 +193,6 @@ impl Setup {
                 attempts_max: 3,
                 idle_load: 1_000 * random.below(2),
             },
-            bulk_one_in: [1, 8, 64][random.below(3) as usize],
             thresholds: if random.percent(60) {
                 CALM
             } else {
@@ -234,7 +233,6 @@ impl Node {
             sizes: setup.sizes,
             limits: setup.limits,
             rules: setup.rules,
-            bulk_one_in: setup.bulk_one_in,
             thresholds: setup.thresholds,
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,

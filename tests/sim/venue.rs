@@ -76,7 +76,7 @@ impl Rules {
             let public = signer(id).verifying_key().to_bytes();
             let public_key = public.iter().map(|byte| format!("{byte:02x}")).collect();
             let accounts = accounts.iter().copied().map(AccountId).collect();
-            items.push(GenesisItem::Key(Key { id, public_key, role, accounts }));
+            items.push(GenesisItem::Key(Key::new(id, public_key, role, accounts)));
         }
         let deposit = |(account, asset)| Deposit { account, asset, amount: Amount(20_000) }.into();
         let commands = accounts.flat_map(|id| [(id, AssetId(1)), (id, AssetId(2))]).map(deposit);

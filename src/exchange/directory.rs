@@ -1,0 +1,77 @@
+//! What gateways know of the sequenced state: a published version of keys, permissions, assets and
+//! instruments. The critical lane publishes the next one when an admin command has changed it.
+
+use super::{Exchange, Permissions};
+use crate::admin::Controls;
+use crate::genesis::{Asset, Instrument, Key};
+use crate::types::{KeyId, Role, Sequence};
+
+/// A published version of the sequenced state, shared by all gateways.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    sequence: Sequence,
+    permissions: Permissions,
+    controls: Controls,
+    keys: Vec<Key>,
+    assets: Vec<Asset>,
+    instruments: Vec<Instrument>,
+}
+
+impl Directory {
+    /// The directory of an exchange as it is now.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Directory {
+        Directory {
+            sequence: exchange.sequence(),
+            permissions: exchange.permissions().clone(),
+            controls: *exchange.controls(),
+            keys: exchange.keys().to_vec(),
+            assets: exchange.assets.clone(),
+            instruments: exchange.instruments.clone(),
+        }
+    }
+
+    /// The last command that it knows of: it may be shown when that is released.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    /// The sequenced settings.
+    #[must_use]
+    pub fn controls(&self) -> &Controls {
+        &self.controls
+    }
+
+    /// The key with this public half, unless it is disabled.
+    #[must_use]
+    pub fn key(&self, public_key: &[u8; 32]) -> Option<(KeyId, Role)> {
+        let key =
+            self.permissions.find(public_key).filter(|key| self.permissions.is_active(*key))?;
+        Some((key, self.permissions.role(key)?))
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// All assets.
+    #[must_use]
+    pub fn assets(&self) -> &[Asset] {
+        &self.assets
+    }
+
+    /// All instruments.
+    #[must_use]
+    pub fn instruments(&self) -> &[Instrument] {
+        &self.instruments
+    }
+}
