@@ -8,6 +8,7 @@
 //! `run(&Args, &Global)`; it is added by its `mod` line and its line in `commands!`.
 
 mod account;
+mod administer;
 mod book;
 mod completions;
 mod config_show;
@@ -16,6 +17,8 @@ mod demo;
 mod explain;
 mod journal;
 mod keygen;
+mod keys;
+mod lanes_set;
 mod load;
 mod man;
 mod offline;
@@ -58,6 +61,8 @@ commands! {
     Replay => replay,
     Journal => journal,
     Demo => demo,
+    Keys => keys,
+    Lanes => lanes_set,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

@@ -12,6 +12,7 @@ use crate::fatal::StopReason;
 use crate::gateway;
 use crate::gateway::listener::Listener;
 use crate::gateway::verify::Worker;
+use crate::genesis::GenesisItem;
 use crate::journal::Progress;
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
@@ -158,7 +159,8 @@ impl Node {
         let configured = items.clone();
         let time = TimeNs(clock.wall_ns());
         let mut booted = boot(&logs, || Genesis { items, commands, time }, progress)?;
-        let differences = config::genesis_differences(&booted.state.genesis, &configured);
+        let in_force: Vec<GenesisItem> = booted.state.exchange.definitions().collect();
+        let differences = config::genesis_differences(&in_force, &configured);
         let plan = plan(config, thread::cores());
         let mut parkers = parkers(&plan)?;
         let report = |native, booted: &Booted| Report {
