@@ -2,7 +2,7 @@
 
 use super::figures::{From, Pair, Source, duration_us};
 use super::output::{Align, Output, Table};
-use super::{Global, Outcome};
+use super::{Global, Outcome, lanes_set};
 use crate::ops::report::Lanes;
 use serde_json::json;
 use std::time::Duration;
@@ -15,8 +15,10 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Shows the lanes and the queues before them
 #[derive(Debug, clap::Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     before_help = "Examples:\n  outcry lanes\n  outcry lanes --watch\n  \
-                   outcry lanes --json --http 127.0.0.1:9090",
+                   outcry lanes --json --http 127.0.0.1:9090\n  \
+                   outcry lanes set normal --max-batch 64",
     after_help = "One row a lane and a priority's queue: what waits, what is taken and not finished, the age \
                   of the oldest that waits, how many went on in a second, and how many a turn takes at \
                   most. The node needs admin.http.listen."
@@ -27,9 +29,14 @@ pub(super) struct Args {
     watch: bool,
     #[command(flatten)]
     from: From,
+    #[command(subcommand)]
+    action: Option<lanes_set::Action>,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
+    if let Some(action) = &args.action {
+        return lanes_set::act(action, global);
+    }
     let source = Source::find(&args.from, global)?;
     let output = global.output();
     let mut before: Lanes = source.get("/lanes")?;

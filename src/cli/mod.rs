@@ -8,6 +8,7 @@
 //! `run(&Args, &Global)`; it is added by its `mod` line and its line in `commands!`.
 
 mod account;
+mod administer;
 mod audit;
 mod book;
 mod completions;
@@ -20,7 +21,9 @@ mod explain;
 mod figures;
 mod journal;
 mod keygen;
+mod keys;
 mod lanes;
+mod lanes_set;
 mod load;
 mod man;
 mod offline;
@@ -71,6 +74,7 @@ commands! {
     Schema => schema,
     Encode => encode,
     Decode => decode,
+    Keys => keys,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

@@ -5,8 +5,11 @@
 
 use crate::decimal::Decimal;
 use crate::genesis::{Asset, GenesisItem, Instrument, Key, Settings};
-use crate::types::{AccountId, AssetId};
+use crate::types::{AccountId, AssetId, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What a key's name in the file begins with.
+const KEY_NAME: &str = "genesis.keys ";
 
 /// A key of the file and its value, as the file writes it.
 type Field = (&'static str, String);
@@ -16,25 +19,63 @@ type Field = (&'static str, String);
 #[must_use]
 pub fn genesis_differences(journaled: &[GenesisItem], configured: &[GenesisItem]) -> Vec<String> {
     let accounts = account_differences(&accounts(journaled), &accounts(configured));
+    let numbers = key_numbers(journaled);
     let (journaled, configured) = (by_name(journaled), by_name(configured));
     let mut found = Vec::new();
     for (name, ours) in &journaled {
+        let number = numbers.get(name);
         let Some(theirs) = configured.get(name) else {
-            found.push(format!("{name} is in the journal and not in the file: it stays"));
+            // A key without rights is as good as none.
+            if ours.contains(&("disabled", true.to_string())) {
+                continue;
+            }
+            let end = number.map_or(String::new(), |key| {
+                format!(", until `outcry keys disable {key}` ends its rights")
+            });
+            found.push(format!("{name} is in the journal and not in the file: it stays{end}"));
             continue;
         };
         for ((field, value), (_, other)) in ours.iter().zip(theirs) {
             if other != value {
+                let how = number.and_then(|key| command(*key, field, other));
+                let how = how.map_or(String::new(), |how| format!("; `{how}` changes it"));
                 found.push(format!(
-                    "{name}: {field} is {value} in the journal, {other} in the file"
+                    "{name}: {field} is {value} in the journal, {other} in the file{how}"
                 ));
             }
         }
     }
-    let new = configured.keys().filter(|name| !journaled.contains_key(*name));
-    found.extend(new.map(|name| format!("{name} is in the file and not in the journal: ignored")));
+    for name in configured.keys().filter(|name| !journaled.contains_key(*name)) {
+        let how = name.strip_prefix(KEY_NAME).map_or(String::new(), |public_key| {
+            format!(", until `outcry keys add {public_key}` lets it log on")
+        });
+        found.push(format!("{name} is in the file and not in the journal: ignored{how}"));
+    }
     found.extend(accounts);
     found
+}
+
+/// The command that gives a key's field the value that the file has, if there is one.
+fn command(key: KeyId, field: &str, value: &str) -> Option<String> {
+    Some(match field {
+        "accounts" => {
+            let accounts = value.trim_matches(['[', ']']).replace(',', "");
+            format!("outcry keys accounts {key} {accounts}").trim_end().to_owned()
+        }
+        "priority" => format!("outcry keys entitle {key} --priority {value}"),
+        "critical_per_s" => format!("outcry keys entitle {key} --critical-per-s {value}"),
+        "disabled" => format!("outcry keys enable {key}"),
+        _ => return None,
+    })
+}
+
+/// The number of each key, by what names it in the file.
+fn key_numbers(items: &[GenesisItem]) -> BTreeMap<String, KeyId> {
+    let of = |item: &GenesisItem| match item {
+        GenesisItem::Key(key) => Some((format!("{KEY_NAME}{}", key.public_key), key.id)),
+        _ => None,
+    };
+    items.iter().filter_map(of).collect()
 }
 
 fn accounts(items: &[GenesisItem]) -> BTreeSet<AccountId> {
@@ -86,7 +127,7 @@ fn by_name(items: &[GenesisItem]) -> BTreeMap<String, Vec<Field>> {
                 named.insert(name, instrument_fields(one, &symbols));
             }
             GenesisItem::Key(key) => {
-                named.insert(format!("genesis.keys {}", key.public_key), key_fields(key));
+                named.insert(format!("{KEY_NAME}{}", key.public_key), key_fields(key));
             }
             GenesisItem::Account(_) => {}
         }
@@ -125,13 +166,20 @@ fn instrument_fields(one: &Instrument, symbols: &BTreeMap<AssetId, &str>) -> Vec
 
 fn key_fields(key: &Key) -> Vec<Field> {
     let accounts: Vec<String> = key.accounts.iter().map(ToString::to_string).collect();
-    vec![("role", key.role.as_str().to_owned()), ("accounts", format!("[{}]", accounts.join(", ")))]
+    vec![
+        ("role", key.role.as_str().to_owned()),
+        ("accounts", format!("[{}]", accounts.join(", "))),
+        ("priority", key.priority.as_str().to_owned()),
+        ("critical_per_s", key.critical_per_s.to_string()),
+        ("disabled", key.disabled.to_string()),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, genesis_items};
+    use super::super::{Config, KeyEntry, genesis_items};
     use super::*;
+    use crate::types::{Priority, Role};
 
     fn items(change: impl FnOnce(&mut Config), seed: u8) -> Vec<GenesisItem> {
         let mut config = Config::default();
@@ -169,6 +217,66 @@ mod tests {
                 "genesis.instruments BTC-USDT: price_max is 10000000 in the journal, 1 in the file",
                 "genesis.assets EUR is in the file and not in the journal: ignored",
                 "genesis.accounts 17 is in the journal and not in the file: it stays",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_difference_of_a_key_names_the_command_that_changes_it() {
+        let key = |letter: &str, accounts: &[u64]| KeyEntry {
+            public_key: letter.repeat(64),
+            role: Role::Trade,
+            accounts: accounts.to_vec(),
+            priority: None,
+            critical_per_s: None,
+        };
+        let mut ours = items(
+            |config| config.genesis.keys = vec![key("a", &[2]), key("b", &[2]), key("c", &[2])],
+            1,
+        );
+        for item in &mut ours {
+            if let GenesisItem::Key(key) = item {
+                key.disabled = key.id == KeyId(2);
+            }
+        }
+        let theirs = items(
+            |config| {
+                let mut urgent = key("a", &[3, 4]);
+                urgent.priority = Some(Priority::High);
+                urgent.critical_per_s = Some(5);
+                config.genesis.keys = vec![key("d", &[2]), urgent, key("b", &[2])];
+            },
+            1,
+        );
+        let name = |letter: &str| format!("genesis.keys {}", letter.repeat(64));
+        let (a, b, c, d) = (name("a"), name("b"), name("c"), name("d"));
+        let add = format!("outcry keys add {}", "d".repeat(64));
+        assert_eq!(
+            genesis_differences(&ours, &theirs),
+            [
+                format!(
+                    "{a}: accounts is [2] in the journal, [3, 4] in the file; \
+                     `outcry keys accounts 1 3 4` changes it"
+                ),
+                format!(
+                    "{a}: priority is normal in the journal, high in the file; \
+                     `outcry keys entitle 1 --priority high` changes it"
+                ),
+                format!(
+                    "{a}: critical_per_s is 100 in the journal, 5 in the file; \
+                     `outcry keys entitle 1 --critical-per-s 5` changes it"
+                ),
+                format!(
+                    "{b}: disabled is true in the journal, false in the file; \
+                     `outcry keys enable 2` changes it"
+                ),
+                format!(
+                    "{c} is in the journal and not in the file: it stays, until \
+                     `outcry keys disable 3` ends its rights"
+                ),
+                format!(
+                    "{d} is in the file and not in the journal: ignored, until `{add}` lets it log on"
+                ),
             ]
         );
     }

@@ -13,6 +13,7 @@ use crate::gateway;
 use crate::gateway::listener::Listener;
 use crate::gateway::restraint::Rate;
 use crate::gateway::verify::Worker;
+use crate::genesis::GenesisItem;
 use crate::journal::Progress;
 use crate::ops::{View, http};
 use crate::publish::gate::AckPolicy;
@@ -173,7 +174,8 @@ impl Node {
         let configured = items.clone();
         let time = TimeNs(clock.wall_ns());
         let mut booted = boot(&logs, || Genesis { items, commands, time }, progress)?;
-        let differences = config::genesis_differences(&booted.state.genesis, &configured);
+        let in_force: Vec<GenesisItem> = booted.state.exchange.definitions().collect();
+        let differences = config::genesis_differences(&in_force, &configured);
         let plan = plan(config, thread::cores());
         let mut parkers = parkers(&plan)?;
         let report = |native, http, booted: &Booted| Report {
