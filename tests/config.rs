@@ -91,9 +91,6 @@ fn breaks(key: &Key) -> Vec<Value> {
             values.extend(max.checked_add(1).map(Value::Integer));
             values
         }
-        Rule::Only { value, .. } => {
-            vec![text("1"), Value::Integer(value + 1), Value::Integer(value - 1)]
-        }
         Rule::Bool => vec![text("true"), Value::Integer(1)],
         Rule::Core => vec![text("all"), Value::Integer(-1), Value::Integer(1024)],
         Rule::List => vec![text("none"), Value::Integer(1), Value::Array(vec![Value::Integer(1)])],
@@ -217,10 +214,6 @@ fn what_a_later_release_brings_is_refused_by_name() {
         (
             "admin.http.listen=127.0.0.1:9090",
             "admin.http.listen: the HTTP listener does not exist in this release; set it to \"off\"",
-        ),
-        (
-            "gateway.threads=4",
-            "gateway.threads: support for 4 gateway threads does not exist in this release; set it to 1",
         ),
         (
             "ack.policy=standby",

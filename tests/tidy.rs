@@ -35,6 +35,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("lanes", "publish::outbound", "results leave in the form in which they are released"),
     ("lanes", "sequencer", "the entries of the sequenced ring are the sequencer's"),
     ("sequencer", "journal::format", "a message is sequenced with the kind of its record"),
+    ("sequencer", "journal::payload", "a session is known by what its logon's record says"),
     ("journal", "sequencer", "the entries of the sequenced ring are the sequencer's"),
     ("publish", "journal", "event log and reject log are files in the journal's format"),
 ];

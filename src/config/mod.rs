@@ -22,8 +22,8 @@ pub use value::{AckPolicy, Core, Idle, Layout, Listen, LogFormat, LogLevel};
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, ORDERS_MAX, SCALE_MAX,
-    SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, GATEWAYS_MAX, ORDERS_MAX,
+    SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
 use crate::types::Role;
@@ -116,8 +116,8 @@ section! {
 section! {
     /// `[gateway]`: bytes from a client become a command, or a reject.
     Gateway, "gateway" {
-        /// Threads that read and write sockets.
-        threads: u32 = 1, Rule::Only { value: 1, what: "gateway threads" };
+        /// Threads that read and write sockets; connections are dealt out to them in turn.
+        threads: u32 = 1, integer(1, GATEWAYS_MAX as i64);
         /// Bytes read from one connection before the next one has its turn.
         read_budget_bytes: u64 = 64 * KIB as u64, integer(KIB, 16 * MIB);
         /// Time from connecting to a complete logon.

@@ -90,17 +90,8 @@ impl<D: Door> Gateway<D> {
         if completes(&slot.body) || matches!(slot.body, Body::Lost) {
             self.in_flight -= 1;
         }
-        match slot.body {
-            Body::LoggedOn { session, .. } => {
-                self.logons_answered += 1;
-                self.begin_session(session, slot.to);
-                self.wake_waiting();
-            }
-            Body::LogonFailed(_) => {
-                self.logons_answered += 1;
-                self.wake_waiting();
-            }
-            _ => {}
+        if let Body::LoggedOn { session, .. } = slot.body {
+            self.begin_session(session, slot.to);
         }
         let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
         let mut pool = std::mem::take(&mut self.pool);
@@ -138,22 +129,20 @@ impl<D: Door> Gateway<D> {
         }
     }
 
-    /// The session is this connection's from now on; one that had it before is closed.
+    /// The session is this connection's from now on.
     fn begin_session(&mut self, session: SessionId, to: Origin) {
-        self.lost.retain(|(_, head)| head.session != session);
-        if let Some(before) = self.sessions.insert(session.0, to)
-            && before != to
-            && let Some(connection) = self.connection(before)
-        {
-            let reason = ReasonCode(RejectReason::LogonRefused as u16);
-            send(&LoggedOut { reason }, 0, connection.outbound());
-            connection.state = State::Closing;
-            self.mark_dirty(before.connection);
-        }
-        if self.connection(to).is_none() {
+        match self.connection(to) {
+            Some(connection) if connection.state != State::Finished => {
+                connection.holds_session = true;
+            }
             // Gone before it was told: its end is to be sequenced too.
-            self.lose_session(session, to);
+            _ => self.report_end(session, to),
         }
+    }
+
+    /// Reads what nobody waits for any more, so that it is in nobody's way.
+    pub(super) fn discard_answers(&mut self) -> usize {
+        self.answers.as_mut().map_or(0, |answers| answers.drain(DELIVER_MAX, |_| Take::Next))
     }
 
     /// Passes wishes for original answers on, and writes those that were found.
@@ -190,9 +179,11 @@ fn completes(body: &Body) -> bool {
     match body {
         Body::Event(event) => matches!(event.body, EventBody::Result(_)),
         Body::Refused { .. } | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
-        Body::LoggedOut | Body::RowsEnd { .. } => true,
+        Body::LoggedOut | Body::RowsEnd { .. } | Body::Elsewhere => true,
         // That a connection is lost is the gateway's own message, not one of the client's.
         Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) | Body::Lost => false,
+        // Its own connection's slot completes it.
+        Body::Inherited(_) | Body::TakenOver => false,
     }
 }
 
@@ -204,7 +195,8 @@ fn write_slot<S: Read + Write>(
 ) -> Option<Sequence> {
     let client_sequence = slot.client_sequence;
     match &slot.body {
-        Body::Event(event) => write_event(connection, event),
+        Body::Event(event) => write_event(connection, event, false),
+        Body::Inherited(event) => write_event(connection, event, true),
         Body::Trade { event, filled } => write_trade(connection, event, *filled),
         Body::Refused { reason: RejectReason::UnknownSchema, schema } => {
             refuse_schema(connection.outbound(), client_sequence, *schema);
@@ -231,22 +223,30 @@ fn write_slot<S: Read + Write>(
         Body::LoggedOut => {
             send(&LoggedOut { reason: ReasonCode(0) }, client_sequence, connection.outbound());
         }
-        Body::Lost => {}
+        Body::TakenOver => {
+            let reason = ReasonCode(RejectReason::LogonRefused as u16);
+            send(&LoggedOut { reason }, 0, connection.outbound());
+            connection.holds_session = false;
+            connection.state = State::Closing;
+        }
+        Body::Lost | Body::Elsewhere => {}
         Body::Row(row) => connection.assembly.rows.push(*row),
         Body::RowsEnd { more } => write_rows(connection, slot, *more),
     }
     None
 }
 
-fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event) {
+/// `again` marks what answers a message of an earlier connection.
+fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event, again: bool) {
     match &event.body {
         EventBody::Result(result) if result.fill_count == 0 => {
-            write_answer(event.sequence, result, [], false, connection.unsealed()).leave_unsealed();
+            write_answer(event.sequence, result, [], again, connection.unsealed()).leave_unsealed();
         }
         EventBody::Result(result) => {
             connection.assembly.trades.clear();
             connection.assembly.count = 0;
             connection.assembly.result = Some((event.sequence, *result));
+            connection.assembly.again = again;
         }
         EventBody::MakerFill(fill) => {
             write(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.unsealed())
@@ -270,7 +270,8 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
         match assembly.count.cmp(&carried) {
             Ordering::Less => {}
             Ordering::Equal => {
-                write_answer(sequence, &result, &assembly.trades, false, out).leave_unsealed();
+                let again = assembly.again;
+                write_answer(sequence, &result, &assembly.trades, again, out).leave_unsealed();
             }
             Ordering::Greater => {
                 let fill = Fill::of_taker(event, trade, &result, assembly.count, filled);

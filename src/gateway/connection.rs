@@ -20,6 +20,11 @@ pub trait Door: Send {
     /// # Errors
     /// As the operating system tells; the door stays open.
     fn accept(&mut self, token: usize) -> io::Result<Option<Self::Stream>>;
+
+    /// True where somebody waits whom no readiness of a socket tells of.
+    fn is_knocked_on(&self) -> bool {
+        false
+    }
 }
 
 /// A connection's stream: never blocks.
@@ -72,6 +77,8 @@ pub struct Bounds {
 pub struct Assembly {
     /// The result whose fills follow.
     pub result: Option<(Sequence, CommandResult)>,
+    /// It answers a message of an earlier connection.
+    pub again: bool,
     /// Its first trades.
     pub trades: Vec<Trade>,
     /// Trades so far.
@@ -92,6 +99,8 @@ pub struct Connection<S> {
     pub nonce: [u8; 32],
     /// The session, once logged on.
     pub session: SessionId,
+    /// It is this connection whose end will be the session's.
+    pub holds_session: bool,
     /// The key, once its signature was verified.
     pub key: KeyId,
     /// The key's public half.
@@ -162,6 +171,7 @@ impl<S: Read + Write> Connection<S> {
             state: State::AwaitLogon,
             nonce,
             session: SessionId(0),
+            holds_session: false,
             key: KeyId(0),
             public_key: [0; 32],
             role: Role::ReadOnly,

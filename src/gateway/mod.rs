@@ -30,8 +30,9 @@ use connection::{Bounds, Connection, Door, Flushed, State, Stream as _};
 use crossbeam::channel::{Receiver, Sender};
 use directory::Directory;
 use mio::event::Event;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use verify::Verifier;
 
@@ -51,7 +52,7 @@ const FINISHED_MAX: usize = 256;
 /// The gateway's bounds, all from configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at most.
+    /// Connections at most, of all gateways.
     pub connections_max: usize,
     /// What frames are let through.
     pub open: OpenLimits,
@@ -99,6 +100,15 @@ pub struct Wiring {
     pub found: Receiver<AnswerFound>,
     /// Set to 1 when the gateway was asked to stop and owes nobody an answer.
     pub drained: Cursor,
+    /// What all gateways of the node hold together.
+    pub shared: Arc<Shared>,
+}
+
+/// What all gateways of a node hold together, each adding its own.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Open connections that are not finished.
+    connections: AtomicUsize,
 }
 
 /// The gateway's agent.
@@ -121,8 +131,6 @@ pub struct Gateway<D: Door> {
     ready: VecDeque<(u32, u32)>,
     /// Connections that have bytes to send.
     dirty: Vec<u32>,
-    /// Connection of each session that is logged on here.
-    sessions: HashMap<u32, Origin>,
     /// Messages handed on whose answer is still to come, of connections that are gone too.
     in_flight: u64,
     /// Wishes for original answers that found the channel full.
@@ -135,11 +143,8 @@ pub struct Gateway<D: Door> {
     waiting: Vec<u32>,
     /// The input ring took no more: this round hands on nothing further.
     input_full: bool,
-    /// Session ends that are still to be sequenced, each with the number of logons before it.
-    lost: VecDeque<(u64, Head)>,
-    /// Logons handed on, and how many of them are answered.
-    logons: u64,
-    logons_answered: u64,
+    /// Session ends that are still to be sequenced.
+    lost: VecDeque<Head>,
     buffer: Vec<u8>,
     pool: Vec<Vec<u8>>,
     next_sweep_ms: u64,
@@ -179,7 +184,6 @@ impl<D: Door> Gateway<D> {
             free: Vec::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
-            sessions: HashMap::new(),
             in_flight: 0,
             replays: VecDeque::new(),
             unverified: VecDeque::new(),
@@ -187,8 +191,6 @@ impl<D: Door> Gateway<D> {
             waiting: Vec::new(),
             input_full: false,
             lost: VecDeque::new(),
-            logons: 0,
-            logons_answered: 0,
             buffer,
             pool: Vec::new(),
             next_sweep_ms: 0,
@@ -234,7 +236,10 @@ impl<D: Door> Gateway<D> {
 
     fn accept(&mut self) -> usize {
         let mut accepted = 0;
-        while self.door_ready && !self.stopping && accepted < ROUND_MAX {
+        while (self.door_ready || self.door.is_knocked_on())
+            && !self.stopping
+            && accepted < ROUND_MAX
+        {
             let slot = self.free.last().copied().unwrap_or(self.connections.len() as u32);
             match self.door.accept(slot as usize) {
                 Ok(Some(stream)) => {
@@ -271,7 +276,9 @@ impl<D: Door> Gateway<D> {
         let mut nonce = [0; 32];
         self.random.fill(&mut nonce);
         let mut connection = Connection::new(stream, origin, nonce, self.now_ms);
-        if self.connection_count() - self.finished > self.limits.connections_max {
+        // Each counts itself before it looks: two that come at once cannot both be the last.
+        let open = self.wiring.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        if open > self.limits.connections_max {
             answers::refuse(connection.outbound(), 0, RejectReason::TooManyConnections);
             connection.state = State::Closing;
         } else {
@@ -343,31 +350,33 @@ impl<D: Door> Gateway<D> {
 
     /// Forgets a connection. Its session's end is sequenced; answers on their way meet nobody.
     fn close(&mut self, slot: u32) {
-        let Some(connection) = self.connections[slot as usize].take() else { return };
+        let Some(mut connection) = self.connections[slot as usize].take() else { return };
         self.free.push(slot);
-        self.finished -= usize::from(connection.state == State::Finished);
-        self.lose_session(connection.session, connection.origin);
-    }
-
-    /// Notes that a session's connection is gone, where it has not gone on with another one; its end
-    /// is to be sequenced.
-    fn lose_session(&mut self, session: SessionId, origin: Origin) {
-        if self.sessions.get(&session.0) != Some(&origin) {
-            return;
+        if connection.state == State::Finished {
+            self.finished -= 1;
+        } else {
+            self.wiring.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
-        self.sessions.remove(&session.0);
-        let kind = MessageKind::SessionLost;
-        self.lost.push_back((self.logons, Head { kind, origin, session, ..Head::default() }));
+        self.lose_session(&mut connection);
     }
 
-    /// Publishes the ends of sessions whose connection is gone. Each waits for the logons before it:
-    /// one of them may have taken its session over, which then has not ended.
+    /// Notes that a session's connection is gone: its end is to be sequenced. Whether the session has
+    /// ended with that, or goes on with another connection, the sequencer knows.
+    fn lose_session(&mut self, connection: &mut Connection<D::Stream>) {
+        if std::mem::take(&mut connection.holds_session) {
+            self.report_end(connection.session, connection.origin);
+        }
+    }
+
+    fn report_end(&mut self, session: SessionId, origin: Origin) {
+        let kind = MessageKind::SessionLost;
+        self.lost.push_back(Head { kind, origin, session, ..Head::default() });
+    }
+
+    /// Publishes the ends of sessions whose connection is gone.
     fn report_lost(&mut self) -> usize {
         let mut count = 0;
-        while let Some((logons, head)) = self.lost.front().copied() {
-            if logons > self.logons_answered {
-                break;
-            }
+        while let Some(head) = self.lost.front().copied() {
             let published = self.wiring.input.try_publish(|slot| {
                 slot.head = head;
                 slot.bytes.set(&[], &[]);
@@ -423,8 +432,11 @@ impl<D: Door> Gateway<D> {
         connection.readable = true;
         connection.inbound = Vec::new();
         self.finished += 1;
-        let (session, origin) = (connection.session, connection.origin);
-        self.lose_session(session, origin);
+        self.wiring.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if std::mem::take(&mut connection.holds_session) {
+            let (session, origin) = (connection.session, connection.origin);
+            self.report_end(session, origin);
+        }
         self.list(slot);
     }
 
@@ -464,10 +476,10 @@ impl<D: Door> Gateway<D> {
     /// Tells every peer that all is sent, and ends when they are gone or have had their time.
     fn say_goodbye(&mut self) {
         for slot in 0..self.connections.len() as u32 {
-            let Some(connection) = &self.connections[slot as usize] else { continue };
+            let Some(connection) = &mut self.connections[slot as usize] else { continue };
             if connection.state != State::Finished {
                 // A session whose node stops is not lost: its end is no record.
-                self.sessions.remove(&connection.session.0);
+                connection.holds_session = false;
                 self.finish(slot);
             }
         }
@@ -504,7 +516,7 @@ impl<D: Door> Agent for Gateway<D> {
 
     fn settle(&mut self) -> usize {
         if self.ended {
-            return 0;
+            return self.discard_answers();
         }
         let done = self.deliver() + self.deliver_found() + self.flush();
         self.sweep();

@@ -10,7 +10,7 @@ use crate::agent::{Agent, Crew, ExitProcess, Stop};
 use crate::config::{self, Config, ConfigError};
 use crate::fatal::StopReason;
 use crate::gateway;
-use crate::gateway::listener::Listener;
+use crate::gateway::listener::{Entrance, Listener, dealt};
 use crate::gateway::verify::Worker;
 use crate::journal::Progress;
 use crate::publish::gate::AckPolicy;
@@ -28,7 +28,7 @@ use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
-use stages::{Agents, Cursors, Parts, Remains, Sizes, Stages};
+use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
 use state::State;
 use std::collections::BTreeMap;
 use std::io;
@@ -172,19 +172,12 @@ impl Node {
         };
         let accept = config.time.accept_clock;
         let time = SequencerClock::start(Box::new(clock), booted.state.order.time, accept)?;
-        let gateway_thread = plan.thread_of(Stage::Gateway);
-        let home = &parkers[gateway_thread];
-        let door = Listener::bind(address, home.registry())
-            .map_err(|source| StartError::Listen { address, source })?;
-        let native = door.address().map_err(|source| StartError::Listen { address, source })?;
+        let threads = config.gateway.threads as u8;
+        let (outsides, native) = outsides(address, threads, &plan, &parkers)?;
         let report = report(native, &booted);
-        let verifier = Worker::start(home.unparker(), plan.verify_core)
-            .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
         let parts = Parts {
-            door,
-            verifier: Box::new(verifier),
+            outsides,
             clock: Box::new(move || Box::new(clock)),
-            random: Box::new(SystemRandom),
             time,
             sizes: sizes(config),
             limits: limits(config),
@@ -237,7 +230,7 @@ impl Node {
     /// True where nobody is owed an answer and everything is where it belongs.
     fn is_finished(&self) -> bool {
         let cursors = &self.cursors;
-        cursors.drained.get() != Sequence::NONE
+        cursors.are_drained()
             && cursors.durable.get() == cursors.written.get()
             && cursors.events_written.get() >= cursors.applied.get()
     }
@@ -310,6 +303,35 @@ fn limits(config: &Config) -> gateway::Limits {
         idle_timeout_ms: config.gateway.idle_timeout_ms,
         slow_reader_timeout_ms: limits.slow_reader_timeout_ms,
     }
+}
+
+/// The doors of all gateways and who checks their signatures, and the address that was bound.
+fn outsides(
+    address: SocketAddr,
+    count: u8,
+    plan: &Plan,
+    parkers: &BTreeMap<&'static str, Parker>,
+) -> Result<(Vec<Outside<Entrance>>, SocketAddr), StartError> {
+    let refused = |source| StartError::Listen { address, source };
+    let home = |number| &parkers[plan.thread_of(Stage::Gateway(number))];
+    let (mut deals, mut doors) = (Vec::new(), Vec::new());
+    for number in 1..count {
+        let (deal, door) =
+            dealt(home(number).registry(), home(number).unparker()).map_err(refused)?;
+        deals.push(deal);
+        doors.push(Entrance::Dealt(door));
+    }
+    let listener = Listener::bind(address, home(0).registry(), deals).map_err(refused)?;
+    let native = listener.address().map_err(refused)?;
+    doors.insert(0, Entrance::Listener(listener));
+    let mut outsides = Vec::new();
+    for (number, door) in (0..).zip(doors) {
+        let verifier = Worker::start(home(number).unparker(), plan.verify_core)
+            .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
+        let (verifier, random) = (Box::new(verifier), Box::new(SystemRandom));
+        outsides.push(Outside { door, verifier, random });
+    }
+    Ok((outsides, native))
 }
 
 /// Memory that is made resident at start, at most.

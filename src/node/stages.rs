@@ -9,7 +9,7 @@ use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
 use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
-use crate::gateway::{self, Gateway, Surroundings};
+use crate::gateway::{self, Gateway, Shared, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
 use crate::journal::event_log::{EventFollower, EventLogReader};
 use crate::journal::reader::Reader as LogReader;
@@ -59,16 +59,22 @@ pub struct Sizes {
     pub batch: usize,
 }
 
-/// What a node is made of beside its stages.
-pub struct Parts<D: Door> {
+/// What one gateway has of the world.
+pub struct Outside<D> {
     /// Where connections come from.
     pub door: D,
     /// Checks signatures.
     pub verifier: Box<dyn Verifier>,
-    /// Makes a reader of the machine's clock.
-    pub clock: Box<dyn Fn() -> Box<dyn Clock>>,
     /// Randomness for nonces.
     pub random: Box<dyn Random>,
+}
+
+/// What a node is made of beside its stages.
+pub struct Parts<D: Door> {
+    /// The outside of each gateway, in order of their numbers: at least one.
+    pub outsides: Vec<Outside<D>>,
+    /// Makes a reader of the machine's clock.
+    pub clock: Box<dyn Fn() -> Box<dyn Clock>>,
     /// The sequencer's time.
     pub time: SequencerClock,
     /// Ring sizes.
@@ -100,12 +106,20 @@ pub struct Cursors {
     pub normal: Cursor,
     /// Done by the lane `batch`.
     pub batch: Cursor,
-    /// Not zero when the gateway was asked to stop and owes nobody an answer.
-    pub drained: Cursor,
+    /// For each gateway: not zero when it was asked to stop and owes nobody an answer.
+    pub drained: Vec<Cursor>,
     /// Not zero while the journal has no space.
     pub no_space: Cursor,
     /// Not zero while the event log has no space.
     pub no_event_space: Cursor,
+}
+
+impl Cursors {
+    /// True where all gateways were asked to stop and owe nobody an answer.
+    #[must_use]
+    pub fn are_drained(&self) -> bool {
+        self.drained.iter().all(|drained| drained.get() != Sequence::NONE)
+    }
 }
 
 /// What is left of a node that ended: the two halves of its state.
@@ -121,8 +135,8 @@ pub type Agents = Vec<(Stage, Box<dyn Agent>)>;
 
 /// The stages of one node.
 pub struct Stages<D: Door> {
-    /// Sockets.
-    pub gateway: Gateway<D>,
+    /// Sockets, in order of the gateways' numbers.
+    pub gateways: Vec<Gateway<D>>,
     /// The one total order.
     pub sequencer: Sequencer,
     /// Encoding and writing.
@@ -165,48 +179,55 @@ impl<D: Door + 'static> Stages<D> {
             applied: Cursor::new(last),
             released: Cursor::new(last),
             events_written: Cursor::new(last),
+            drained: parts.outsides.iter().map(|_| Cursor::default()).collect(),
             ..Cursors::default()
         };
         let directory =
             Arc::new(Directory::new(&state.genesis, state.exchange.permissions().clone()));
 
-        let (input, intake) = ring(sizes.input, Message::default);
         let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
         let (events, to_event_log) = ring(sizes.events, Derived::default);
-        let (answers, to_gateway) = ring(sizes.answers, Outbound::default);
         let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
         let (wanted, to_replay) = bounded(REPLAYS_MAX);
-        let (found, to_asker) = bounded(REPLAYS_MAX);
         let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
         let (last_exchange, exchange) = bounded(1);
         let (last_order, order) = bounded(1);
 
-        let gateway = Gateway::new(
-            0,
-            Surroundings {
-                door: parts.door,
-                verifier: parts.verifier,
-                clock: (parts.clock)(),
-                random: parts.random,
-            },
-            directory,
-            parts.limits,
-            to_gateway,
-            gateway::Wiring {
-                input,
-                released: cursors.released.clone(),
-                wanted,
-                found: to_asker,
-                drained: cursors.drained.clone(),
-            },
-        );
+        let (mut inputs, mut answers, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let shared = Arc::new(Shared::default());
+        let mut gateways = Vec::new();
+        for (number, outside) in (0..).zip(parts.outsides) {
+            let (input, intake) = ring(sizes.input, Message::default);
+            let (answer, to_gateway) = ring(sizes.answers, Outbound::default);
+            let (again, to_asker) = bounded(REPLAYS_MAX);
+            inputs.push(intake);
+            answers.push(answer);
+            found.push(again);
+            let Outside { door, verifier, random } = outside;
+            let clock = (parts.clock)();
+            gateways.push(Gateway::new(
+                number,
+                Surroundings { door, verifier, clock, random },
+                directory.clone(),
+                parts.limits,
+                to_gateway,
+                gateway::Wiring {
+                    input,
+                    released: cursors.released.clone(),
+                    wanted: wanted.clone(),
+                    found: to_asker,
+                    drained: cursors.drained[usize::from(number)].clone(),
+                    shared: shared.clone(),
+                },
+            ));
+        }
         let sequencer = Sequencer::new(
             state.order,
             parts.time,
             Queues::new(sizes.queue, sizes.queue_large),
             sizes.batch,
             sequencer::Wiring {
-                inputs: vec![intake],
+                inputs,
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
                 no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
@@ -239,7 +260,7 @@ impl<D: Door + 'static> Stages<D> {
         );
         let outputs = Outputs {
             events,
-            answers: vec![answers],
+            answers,
             rejects,
             applied: cursors.applied.clone(),
             remains: last_exchange,
@@ -273,7 +294,7 @@ impl<D: Door + 'static> Stages<D> {
         let normal = Normal::new(commands(), follower, bounds(&cursors.normal), stop.clone());
         let batch = Batch::new(commands(), bounds(&cursors.batch), stop);
         Stages {
-            gateway,
+            gateways,
             sequencer,
             journal,
             sync,
@@ -293,8 +314,11 @@ impl<D: Door + 'static> Stages<D> {
     /// The stages as agents, for threads.
     #[must_use]
     pub fn into_agents(self) -> (Agents, Cursors, Remains) {
-        let agents: Agents = vec![
-            (Stage::Gateway, Box::new(self.gateway)),
+        let mut agents: Agents = Vec::new();
+        for (number, gateway) in (0..).zip(self.gateways) {
+            agents.push((Stage::Gateway(number), Box::new(gateway)));
+        }
+        let others: Agents = vec![
             (Stage::Sequencer, Box::new(self.sequencer)),
             (Stage::Journal, Box::new(self.journal)),
             (Stage::Critical, Box::new(self.critical)),
@@ -307,6 +331,7 @@ impl<D: Door + 'static> Stages<D> {
             (Stage::Normal, Box::new(self.normal)),
             (Stage::Batch, Box::new(self.batch)),
         ];
+        agents.extend(others);
         (agents, self.cursors, self.remains)
     }
 }

@@ -26,6 +26,8 @@ pub struct Outbound {
 pub enum Body {
     /// A result or a maker's fill.
     Event(Event),
+    /// The result of a command that an earlier connection of the session sent.
+    Inherited(Event),
     /// A trade of the result before.
     Trade {
         /// The event.
@@ -55,8 +57,13 @@ pub enum Body {
     LogonFailed(RejectReason),
     /// The logout is in the journal: the session is over.
     LoggedOut,
-    /// The end of a session whose connection was lost is in the journal; there is nobody to tell.
+    /// The end of a session whose connection was lost is in the journal, or was none because another
+    /// connection had taken the session over; there is nobody to tell.
     Lost,
+    /// Another connection has logged on to the session: this one has lost it.
+    TakenOver,
+    /// The answer went to the connection that has taken the session over.
+    Elsewhere,
     /// A row of a query's answer.
     Row(Row),
     /// The end of a query's answer; `more` where it was cut at its bound.

@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Reads original answers.
 pub struct Replay {
     wanted: Receiver<AnswerWanted>,
-    found: Sender<AnswerFound>,
+    /// To each gateway, in order of their numbers.
+    found: Vec<Sender<AnswerFound>>,
     log: EventLogReader,
     written: Cursor,
     /// The wish in hand: its events may not be written yet, or the gateway's channel may be full.
@@ -28,7 +29,7 @@ impl Replay {
     #[must_use]
     pub fn new(
         wanted: Receiver<AnswerWanted>,
-        found: Sender<AnswerFound>,
+        found: Vec<Sender<AnswerFound>>,
         log: EventLogReader,
         written: Cursor,
         stop: Arc<dyn FailStop>,
@@ -44,18 +45,23 @@ impl Agent for Replay {
     }
 
     fn do_work(&mut self) -> usize {
-        if self.failed || self.found.is_full() {
+        if self.failed {
             return 0;
         }
         let Some(wish) = self.waiting.take().or_else(|| self.wanted.try_recv().ok()) else {
             return 0;
         };
+        let found = &self.found[usize::from(wish.to.gateway)];
+        if found.is_full() {
+            self.waiting = Some(wish);
+            return 0;
+        }
         self.events.clear();
         match self.log.events_of(wish.original, self.written.get(), &mut self.events) {
             Ok(true) => {
                 let frames = original_answer(&self.events, wish.client_sequence);
                 // Full is ruled out above, and a gateway that is gone needs no answer.
-                let _ = self.found.try_send(AnswerFound { to: wish.to, frames });
+                let _ = found.try_send(AnswerFound { to: wish.to, frames });
                 1
             }
             Ok(false) => {

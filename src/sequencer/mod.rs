@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod dedupe;
+mod holders;
 pub mod queues;
 
 use crate::agent::Agent;
@@ -22,6 +23,7 @@ use crate::types::{Epoch, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
 use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
+use holders::Holders;
 use queues::{QueueFull, Queues};
 use std::time::Duration;
 
@@ -78,8 +80,11 @@ pub struct Order {
 /// The sequencer's agent.
 pub struct Sequencer {
     inputs: Vec<Reader<Message>>,
+    /// The input that has the first turn: the next one has it next time.
+    first_input: usize,
     queues: Queues,
     order: Order,
+    holders: Holders,
     clock: SequencerClock,
     ring: Writer<Sequenced>,
     /// Records published since the last batch end.
@@ -122,8 +127,10 @@ impl Sequencer {
         order.dedupe.end_replay();
         Sequencer {
             inputs: wiring.inputs,
+            first_input: 0,
             queues,
             order,
+            holders: Holders::default(),
             clock,
             ring: wiring.ring,
             open: 0,
@@ -145,7 +152,10 @@ impl Sequencer {
     /// Takes what the gateways have published into the queues.
     fn intake(&mut self) -> usize {
         let mut taken = 0;
-        for input in &mut self.inputs {
+        let count = self.inputs.len();
+        self.first_input = (self.first_input + 1) % count;
+        for turn in 0..count {
+            let input = &mut self.inputs[(self.first_input + turn) % count];
             let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
             taken += input.drain(INTAKE_MAX, |message| {
                 let fingerprint = match message.head.kind {
@@ -182,7 +192,7 @@ impl Sequencer {
             && self.open < self.batch_max
             && self.open_bytes < BATCH_MAX_BYTES / 2
         {
-            let order = &mut self.order;
+            let (order, holders) = (&mut self.order, &mut self.holders);
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
             let (mut records, mut bytes) = (0, 0);
@@ -190,12 +200,15 @@ impl Sequencer {
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
                 let outcome = match message {
-                    Some((message, print)) => order.place(message, print, now, refuse_commands),
+                    Some((message, print)) => {
+                        order.place(message, print, now, refuse_commands, holders)
+                    }
                     None => Placed::Passing(head.kind),
                 };
                 let message = message.map(|(message, _)| message);
                 let published = order.publish(ring, outcome, head, message, now);
                 if published.is_ok() && matches!(outcome, Placed::Record(_)) {
+                    note_session(holders, head, message);
                     records = 1;
                     bytes = RECORD_OVERHEAD + message.map_or(0, |m| m.bytes.as_slice().len());
                 }
@@ -277,10 +290,12 @@ impl Order {
         fingerprint: Fingerprint,
         now: TimeNs,
         refuse_commands: bool,
+        holders: &Holders,
     ) -> Placed {
         let head = &message.head;
         match head.kind {
-            MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
+            MessageKind::SessionLogon => Placed::Record(None),
+            MessageKind::SessionLogout | MessageKind::SessionLost if holders.holds(head.origin) => {
                 Placed::Record(None)
             }
             MessageKind::Command => {
@@ -335,6 +350,17 @@ impl Order {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes who holds a session from this record on.
+fn note_session(holders: &mut Holders, head: &Head, message: Option<&Message>) {
+    match (head.kind, message) {
+        (MessageKind::SessionLogon, Some(message)) => {
+            holders.logged_on(head.origin, head.key, message.command());
+        }
+        (MessageKind::SessionLogout | MessageKind::SessionLost, _) => holders.ended(head.origin),
+        _ => {}
     }
 }
 

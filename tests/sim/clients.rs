@@ -10,12 +10,12 @@ use super::views::{View, Views};
 use openoutcry::command::Command;
 use openoutcry::event::RejectReason;
 use openoutcry::limits::FRAME_MAX_BYTES;
-use openoutcry::types::{KeyId, Sequence, SessionId};
+use openoutcry::types::{KeyId, SessionId};
 use openoutcry::wire::answer::{AnswerView, Fill, ROLE_MAKER};
 use openoutcry::wire::frame::{Frame, OpenLimits, frame_length};
 use openoutcry::wire::header::Flags;
 use openoutcry::wire::message::{Challenge, LogonAccepted, Notice, Reject, ServerMessage};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What a client takes from the server.
 pub(crate) const OPEN: OpenLimits =
@@ -56,8 +56,6 @@ pub(crate) struct Conversation {
     sent: VecDeque<Transmission>,
     session: SessionId,
     outbound: u64,
-    /// The first number used on this connection.
-    first_number: u64,
     /// What the server wrote and was not looked at yet.
     pub(crate) shown: Vec<u8>,
 }
@@ -69,6 +67,8 @@ pub(crate) struct Client {
     pub(crate) talk: Option<Conversation>,
     window: usize,
     next_number: u64,
+    /// The command that was sent with each number, on whatever connection.
+    numbers: BTreeMap<u64, usize>,
     /// Commands whose answer is not known, oldest first.
     open: VecDeque<usize>,
     /// Commands that were answered.
@@ -93,6 +93,7 @@ impl Client {
             talk: None,
             window,
             next_number: 1,
+            numbers: BTreeMap::new(),
             open: VecDeque::new(),
             done: Vec::new(),
             known: Vec::new(),
@@ -107,7 +108,6 @@ impl Client {
             sent: VecDeque::new(),
             session: SessionId(0),
             outbound: 0,
-            first_number: self.next_number,
             shown: Vec::new(),
         });
     }
@@ -195,7 +195,10 @@ impl Client {
         self.next_number += 1;
         let talk = self.talk.as_mut().expect("only who is connected sends");
         match what {
-            What::Command { index, .. } => around.ledger.commands[index].unresolved += 1,
+            What::Command { index, .. } => {
+                around.ledger.commands[index].unresolved += 1;
+                self.numbers.insert(number, index);
+            }
             What::Logout | What::Garbage => talk.talk = Talk::Ending,
             _ => {}
         }
@@ -336,29 +339,30 @@ impl Client {
     }
 
     /// Every outbound number of the session comes once and in order.
-    fn number(&mut self, outbound: u64, sequence: Sequence, around: &mut Around<'_>) {
+    fn number(&mut self, outbound: u64) {
         let talk = self.conversation();
-        assert!(
-            outbound > talk.outbound,
-            "outbound numbers rise: {outbound} after {}",
-            talk.outbound
-        );
-        for missing in talk.outbound + 1..outbound {
-            around.ledger.gap(talk.session, missing, talk.first_number, sequence);
-        }
+        assert_eq!(outbound, talk.outbound + 1, "outbound numbers rise by one");
         talk.outbound = outbound;
     }
 
     fn answer(&mut self, number: u64, view: &AnswerView<'_>, again: bool, around: &mut Around<'_>) {
         let answer = view.answer;
-        let What::Command { index, repeat } = self.complete(number, !again) else {
-            panic!("IdReused is never applied: {number} was answered with {answer:?}")
-        };
-        if again {
-            assert!(repeat, "only a repetition gets an answer again: {answer:?}");
+        let inherited = again && !self.conversation().sent.iter().any(|sent| sent.number == number);
+        let index = if inherited {
+            // It was sent on an earlier connection and sequenced when this one had the session.
+            self.number(answer.outbound);
+            self.numbers[&number]
         } else {
-            self.number(answer.outbound, answer.sequence, around);
-        }
+            let What::Command { index, repeat } = self.complete(number, !again) else {
+                panic!("IdReused is never applied: {number} was answered with {answer:?}")
+            };
+            if again {
+                assert!(repeat, "only a repetition gets an answer again: {answer:?}");
+            } else {
+                self.number(answer.outbound);
+            }
+            index
+        };
         let seen = Seen { answer, fills: view.fills.iter().collect() };
         around.ledger.answered(index, seen, again);
         self.open.retain(|open| *open != index);
@@ -381,7 +385,7 @@ impl Client {
         around.ledger.filled(session, fill);
         // A taker's further fills come again with a repeated answer, under their old numbers.
         if fill.role == ROLE_MAKER || fill.outbound > self.conversation().outbound {
-            self.number(fill.outbound, fill.sequence, around);
+            self.number(fill.outbound);
         }
     }
 
