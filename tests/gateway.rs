@@ -12,5 +12,6 @@ mod node;
 mod orders;
 mod peer;
 mod restart;
+mod resume;
 mod start;
 mod twice;

@@ -31,6 +31,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("gateway", "journal::format", "a message carries the flags that its record will have"),
     ("gateway", "journal::payload", "a logon is admitted in the form in which it is sequenced"),
     ("gateway", "publish::outbound", "answers arrive in the form in which they are released"),
+    ("gateway", "publish::rest", "a piece is asked for when less than one waits to be sent"),
     ("lanes", "journal", "lanes read the mapped journal and write event logs in its format"),
     ("lanes", "publish::outbound", "results leave in the form in which they are released"),
     ("lanes", "sequencer", "the entries of the sequenced ring are the sequencer's"),

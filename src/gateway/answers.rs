@@ -1,12 +1,13 @@
 //! Answers: slots of the answers ring become frames in a connection's outbound buffer.
 
 use super::Gateway;
-use super::connection::{Connection, Door, State};
+use super::connection::{Connection, Door, Resume, State};
 use super::directory::Directory;
 use crate::event::{Event, EventBody, RejectReason};
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::Origin;
-use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
+use crate::publish::outbound::{AnswerWanted, Body, Outbound, RestWanted, Row, Wanted};
+use crate::publish::rest::PIECE_BYTES;
 use crate::ring::Take;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::WireError;
@@ -108,6 +109,9 @@ impl<D: Door> Gateway<D> {
             write_slot(connection, slot, heartbeat_ms)
         });
         self.pool = pool;
+        if matches!(slot.body, Body::LoggedOn { last_received: 1.., .. }) {
+            self.begin_rest(slot.to);
+        }
         if let Some(original) = wanted {
             let client_sequence = slot.client_sequence;
             self.replays.push_back(AnswerWanted { to: slot.to, client_sequence, original });
@@ -145,14 +149,61 @@ impl<D: Door> Gateway<D> {
         self.answers.as_mut().map_or(0, |answers| answers.drain(DELIVER_MAX, |_| Take::Next))
     }
 
-    /// Passes wishes for original answers on, and writes those that were found.
-    pub(super) fn deliver_found(&mut self) -> usize {
+    fn begin_rest(&mut self, to: Origin) {
+        let stopping = self.stopping;
+        let Some(connection) = self.connection(to) else { return };
+        if let Some(resume) = &mut connection.resume {
+            resume.cut = stopping;
+            self.resuming.push(to);
+        }
+    }
+
+    /// Asks for the next piece for everybody who resumes and has taken the one before.
+    fn ask_for_rests(&mut self) -> usize {
         let mut count = 0;
+        let mut resuming = std::mem::take(&mut self.resuming);
+        resuming.retain(|to| {
+            let wanted = self.wiring.wanted.clone();
+            let Some(connection) = self.connection(*to) else { return false };
+            let (session, pending) = (connection.session, connection.pending());
+            let Some(resume) = &mut connection.resume else { return false };
+            if !resume.asked && !resume.cut && pending < PIECE_BYTES {
+                let (after, upto) = (resume.reached, resume.upto);
+                let wish = RestWanted { to: *to, session, after, upto };
+                resume.asked = wanted.try_send(Wanted::Rest(wish)).is_ok();
+                count += usize::from(resume.asked);
+            }
+            !resume.cut
+        });
+        resuming.append(&mut self.resuming);
+        self.resuming = resuming;
+        count
+    }
+
+    /// Writes a piece of what a session was sent earlier. Behind the last one it goes on live.
+    fn deliver_rest(&mut self, to: Origin, frames: &[u8], reached: u64) {
+        let now_ms = self.now_ms;
+        let Some(connection) = self.connection(to) else { return };
+        let Some(resume) = connection.resume.as_mut().filter(|resume| !resume.cut) else { return };
+        (resume.reached, resume.asked) = (reached, false);
+        if resume.reached == resume.upto {
+            connection.resume = None;
+            // Nothing was read meanwhile, so nothing can have been heard.
+            connection.received_ms = now_ms;
+        }
+        connection.outbound().extend_from_slice(frames);
+        self.mark_dirty(to.connection);
+        self.list(to.connection);
+    }
+
+    /// Passes wishes for what the event log holds on, and writes what was found.
+    pub(super) fn deliver_found(&mut self) -> usize {
+        let mut count = if self.resuming.is_empty() { 0 } else { self.ask_for_rests() };
         while let Some(wanted) = self.replays.front().copied() {
             if self.connection(wanted.to).is_none() {
                 // Whoever asked again is gone: nobody is owed the answer.
                 self.in_flight -= 1;
-            } else if self.wiring.wanted.try_send(wanted).is_err() {
+            } else if self.wiring.wanted.try_send(Wanted::Answer(wanted)).is_err() {
                 break;
             }
             self.replays.pop_front();
@@ -160,6 +211,10 @@ impl<D: Door> Gateway<D> {
         }
         while let Ok(found) = self.wiring.found.try_recv() {
             count += 1;
+            if let Some(reached) = found.reached {
+                self.deliver_rest(found.to, &found.frames, reached);
+                continue;
+            }
             self.in_flight -= 1;
             if let Some(connection) = self.connection(found.to) {
                 connection.in_flight -= 1;
@@ -187,6 +242,26 @@ fn completes(body: &Body) -> bool {
     }
 }
 
+/// True for what a connection that still gets older messages is not sent now: it stands behind them in
+/// the event log, and is read from there in its turn.
+fn is_read_back<S>(connection: &mut Connection<S>, body: &Body) -> bool {
+    let Some(resume) = &mut connection.resume else { return false };
+    let last = match body {
+        Body::Event(event) | Body::Inherited(event) => match &event.body {
+            EventBody::Result(result) => {
+                let further = result.fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
+                result.outbound + u64::from(further)
+            }
+            EventBody::MakerFill(fill) => fill.outbound,
+            _ => 0,
+        },
+        Body::Trade { .. } => 0,
+        _ => return false,
+    };
+    resume.upto = resume.upto.max(last);
+    true
+}
+
 /// Writes a slot's frame, where it makes one whole. Returns the original that a duplicate asks for.
 fn write_slot<S: Read + Write>(
     connection: &mut Connection<S>,
@@ -194,6 +269,9 @@ fn write_slot<S: Read + Write>(
     heartbeat_ms: u32,
 ) -> Option<Sequence> {
     let client_sequence = slot.client_sequence;
+    if is_read_back(connection, &slot.body) {
+        return None;
+    }
     match &slot.body {
         Body::Event(event) => write_event(connection, event, false),
         Body::Inherited(event) => write_event(connection, event, true),
@@ -203,9 +281,18 @@ fn write_slot<S: Read + Write>(
         }
         Body::Refused { reason, .. } => refuse(connection.outbound(), client_sequence, *reason),
         Body::Duplicate(original) => return Some(*original),
-        Body::LoggedOn { session, key, outbound } => {
+        Body::LoggedOn { session, outbound, last_received, .. } if last_received > outbound => {
+            connection.session = *session;
+            refuse(connection.outbound(), client_sequence, RejectReason::LogonRefused);
+            connection.state = State::Closing;
+        }
+        Body::LoggedOn { session, key, outbound, last_received } => {
             connection.session = *session;
             connection.state = State::Live;
+            if (1..*outbound).contains(last_received) {
+                let (reached, upto) = (*last_received, *outbound);
+                connection.resume = Some(Resume { reached, upto, asked: false, cut: false });
+            }
             let message = LogonAccepted {
                 session: *session,
                 key: *key,
@@ -228,6 +315,9 @@ fn write_slot<S: Read + Write>(
             send(&LoggedOut { reason }, 0, connection.outbound());
             connection.holds_session = false;
             connection.state = State::Closing;
+            if let Some(resume) = &mut connection.resume {
+                resume.cut = true;
+            }
         }
         Body::Lost | Body::Elsewhere => {}
         Body::Row(row) => connection.assembly.rows.push(*row),

@@ -87,6 +87,19 @@ pub struct Assembly {
     pub rows: Vec<Row>,
 }
 
+/// How far a session that goes on where its client left it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume {
+    /// The last outbound number that the client was sent.
+    pub reached: u64,
+    /// The last one that was released for it: up to there the event log is read.
+    pub upto: u64,
+    /// A piece is on its way.
+    pub asked: bool,
+    /// The connection ends before it has got the rest: nothing numbered is sent any more.
+    pub cut: bool,
+}
+
 /// A connection.
 pub struct Connection<S> {
     /// The socket.
@@ -101,6 +114,8 @@ pub struct Connection<S> {
     pub session: SessionId,
     /// It is this connection whose end will be the session's.
     pub holds_session: bool,
+    /// What the session was sent earlier comes first; nothing is read meanwhile.
+    pub resume: Option<Resume>,
     /// The key, once its signature was verified.
     pub key: KeyId,
     /// The key's public half.
@@ -172,6 +187,7 @@ impl<S: Read + Write> Connection<S> {
             nonce,
             session: SessionId(0),
             holds_session: false,
+            resume: None,
             key: KeyId(0),
             public_key: [0; 32],
             role: Role::ReadOnly,
@@ -219,7 +235,8 @@ impl<S: Read + Write> Connection<S> {
     /// True while an answer is still to come, to be completed or to be sent.
     #[must_use]
     pub fn is_owed(&self) -> bool {
-        self.in_flight > 0 || self.assembly.result.is_some() || self.pending() > 0
+        let resumes = self.resume.is_some_and(|resume| !resume.cut);
+        self.in_flight > 0 || self.assembly.result.is_some() || self.pending() > 0 || resumes
     }
 
     /// Bytes that could be handled now and are not waiting for anything else.
@@ -239,6 +256,7 @@ impl<S: Read + Write> Connection<S> {
     #[must_use]
     pub fn is_full(&self, bounds: Bounds) -> bool {
         self.in_flight >= bounds.in_flight_max
+            || self.resume.is_some()
             || self.fetching >= bounds.fetching_max
             || self.pending() > bounds.pending_max
     }

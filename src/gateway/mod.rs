@@ -20,7 +20,7 @@ use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::limits::CONNECTION_MESSAGES_MAX;
 use crate::message::{Head, Message, MessageKind, Origin};
-use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
+use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound, Wanted};
 use crate::ring::{Cursor, Reader, Writer};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
@@ -94,9 +94,9 @@ pub struct Wiring {
     pub input: Writer<Message>,
     /// Up to where answers may leave.
     pub released: Cursor,
-    /// Wishes for original answers.
-    pub wanted: Sender<AnswerWanted>,
-    /// Original answers.
+    /// Wishes for what the event log holds.
+    pub wanted: Sender<Wanted>,
+    /// What it held.
     pub found: Receiver<AnswerFound>,
     /// Set to 1 when the gateway was asked to stop and owes nobody an answer.
     pub drained: Cursor,
@@ -135,6 +135,8 @@ pub struct Gateway<D: Door> {
     in_flight: u64,
     /// Wishes for original answers that found the channel full.
     replays: VecDeque<AnswerWanted>,
+    /// Connections that get what their session was sent earlier.
+    resuming: Vec<Origin>,
     /// Signatures that found the verifier busy: at most one a connection.
     unverified: VecDeque<verify::Job>,
     /// Connections in [`State::Finished`].
@@ -186,6 +188,7 @@ impl<D: Door> Gateway<D> {
             dirty: Vec::new(),
             in_flight: 0,
             replays: VecDeque::new(),
+            resuming: Vec::new(),
             unverified: VecDeque::new(),
             finished: 0,
             waiting: Vec::new(),
@@ -465,7 +468,8 @@ impl<D: Door> Gateway<D> {
             let blocked_ms =
                 connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
             // A session that waits for an answer is not idle: it is we who are slow.
-            let idle = quiet_ms > allowed_ms && connection.in_flight == 0;
+            let waits = connection.in_flight > 0 || connection.resume.is_some();
+            let idle = quiet_ms > allowed_ms && !waits;
             let slow_ms = blocked_ms.max(full_ms);
             if idle || slow_ms > self.limits.slow_reader_timeout_ms {
                 self.close(slot);
@@ -546,6 +550,10 @@ impl<D: Door> Agent for Gateway<D> {
             let Some(connection) = &mut self.connections[slot as usize] else { continue };
             if connection.state == State::Live {
                 answers::stopping(connection.outbound());
+                // The rest comes when it logs on again, with what it has got by then.
+                if let Some(resume) = &mut connection.resume {
+                    resume.cut = true;
+                }
                 self.mark_dirty(slot);
             }
         }

@@ -11,6 +11,7 @@ use crate::agent::Agent;
 use crate::event::{Balance, Event, EventBody, RejectReason};
 use crate::exchange::{BookRow, Context, Exchange, Outbox};
 use crate::journal::format::RecordKind;
+use crate::journal::payload::{self, SessionLogon};
 use crate::lanes::apply::{self, Input};
 use crate::message::{Message, MessageKind, Origin};
 use crate::publish::outbound::{Body, Derived, Outbound, Row};
@@ -218,7 +219,10 @@ impl Lane {
                 body: Body::TakenOver,
             });
         }
-        self.answer(slot, Body::LoggedOn { session, key: head.key, outbound });
+        let record: SessionLogon = payload::head(slot.message.command()).expect("it was applied");
+        let last_received = record.last_received_outbound.get();
+        let key = head.key;
+        self.answer(slot, Body::LoggedOn { session, key, outbound, last_received });
     }
 
     fn stage_end(&mut self, slot: &Sequenced) {

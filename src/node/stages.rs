@@ -11,7 +11,7 @@ use crate::gateway::directory::Directory;
 use crate::gateway::verify::Verifier;
 use crate::gateway::{self, Gateway, Shared, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter};
-use crate::journal::event_log::{EventFollower, EventLogReader};
+use crate::journal::event_log::EventFollower;
 use crate::journal::reader::Reader as LogReader;
 use crate::journal::segment::Preparer;
 use crate::journal::view::Verify;
@@ -31,7 +31,7 @@ use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::Sequence;
 use crossbeam::channel::{Receiver, bounded};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Wishes for original answers on their way, and answers on theirs.
 const REPLAYS_MAX: usize = 256;
@@ -169,7 +169,7 @@ impl<D: Door + 'static> Stages<D> {
     /// Connects the stages of a booted node.
     #[must_use]
     pub fn connect(booted: Booted, logs: &Logs, parts: Parts<D>) -> Stages<D> {
-        let Booted { state, batches, writer, event_log, reject_log, .. } = booted;
+        let Booted { state, batches, writer, event_log, numbers, reject_log, .. } = booted;
         let (sizes, stop) = (parts.sizes, parts.stop);
         let last = state.order.last;
         let epoch = state.order.epoch;
@@ -267,17 +267,19 @@ impl<D: Door + 'static> Stages<D> {
         };
         let critical = Critical::new(state.exchange, to_critical, outputs);
         let events_written = cursors.events_written.clone();
+        let numbers = Arc::new(Mutex::new(numbers));
         let event_log = EventLog::new(
             to_event_log,
             event_log,
             epoch,
+            numbers.clone(),
             events_written.clone(),
             cursors.no_event_space.clone(),
             stop.clone(),
         );
         let reject_log = RejectLog::new(to_reject_log, reject_log, (parts.clock)(), stop.clone());
-        let lookup = EventLogReader::new(logs.events.clone());
-        let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
+        let events = logs.events.clone();
+        let replay = Replay::new(to_replay, found, events, numbers, events_written, stop.clone());
         let prepare = Prepare {
             preparers: [booted.preparer, booted.event_preparer],
             stop: stop.clone(),

@@ -5,3 +5,4 @@ pub mod gate;
 pub mod outbound;
 pub mod reject_log;
 pub mod replay;
+pub mod rest;

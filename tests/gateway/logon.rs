@@ -148,7 +148,7 @@ fn what_this_release_cannot_do_is_refused_by_name() {
         signed(&key, payload)
     };
     for (at, value, reason) in
-        [(103, 1, NOT_SUPPORTED), (104, 1, NOT_SUPPORTED), (104, 2, BAD_PAYLOAD)]
+        [(103, 1, LOGON_REFUSED), (104, 1, NOT_SUPPORTED), (104, 2, BAD_PAYLOAD)]
     {
         let mut peer = node.connect();
         let draft = changed(&peer, at, value);
@@ -225,6 +225,7 @@ fn a_session_moves_between_gateways_and_misses_no_number() {
         for round in 0..9 {
             let mut peer = node.connect();
             let accepted = peer.log_on(&Who::Operator.key(), "moving");
+            peer.number_after(number);
             assert_eq!(accepted.outbound, number, "{layout}, round {round}");
             if let Some(mut old) = old.take() {
                 let farewell = old.until_closed();

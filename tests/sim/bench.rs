@@ -154,7 +154,7 @@ impl Bench {
         self.turn([if gateway == 0 { 0 } else { AGENTS - 1 + gateway }]);
         let heard = self.heard(peer);
         let [Got::Challenge(challenge)] = heard[..] else { panic!("a challenge, not {heard:?}") };
-        let frame = sending::logon(What::Logon, 1, KEY, name, &challenge);
+        let frame = sending::logon(What::Logon, 1, KEY, name, &challenge, 0);
         self.send(peer, &frame);
         peer
     }

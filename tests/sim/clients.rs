@@ -56,6 +56,10 @@ pub(crate) struct Conversation {
     sent: VecDeque<Transmission>,
     session: SessionId,
     outbound: u64,
+    /// Numbers up to here were given when it logged on, and are to come.
+    owed: u64,
+    /// What its logon said it had received.
+    asked_after: u64,
     /// What the server wrote and was not looked at yet.
     pub(crate) shown: Vec<u8>,
 }
@@ -67,6 +71,10 @@ pub(crate) struct Client {
     pub(crate) talk: Option<Conversation>,
     window: usize,
     next_number: u64,
+    /// The last outbound number received, on whatever connection.
+    received: u64,
+    /// A power cut may have taken what it received.
+    may_be_ahead: bool,
     /// The command that was sent with each number, on whatever connection.
     numbers: BTreeMap<u64, usize>,
     /// Commands whose answer is not known, oldest first.
@@ -93,6 +101,8 @@ impl Client {
             talk: None,
             window,
             next_number: 1,
+            received: 0,
+            may_be_ahead: false,
             numbers: BTreeMap::new(),
             open: VecDeque::new(),
             done: Vec::new(),
@@ -108,6 +118,8 @@ impl Client {
             sent: VecDeque::new(),
             session: SessionId(0),
             outbound: 0,
+            owed: 0,
+            asked_after: 0,
             shown: Vec::new(),
         });
     }
@@ -118,6 +130,7 @@ impl Client {
             return true;
         };
         let answered = talk.sent.is_empty() && talk.inbound.is_empty() && talk.wire.is_quiet();
+        let answered = answered && talk.outbound >= talk.owed;
         self.manners != Manners::Good || (talk.talk == Talk::Live && answered)
     }
 
@@ -313,8 +326,10 @@ impl Client {
         };
         let number = self.next_number;
         self.next_number += 1;
-        let frame = sending::logon(what, number, self.key, &self.name, challenge);
+        let after = if around.random.percent(60) { self.received } else { 0 };
+        let frame = sending::logon(what, number, self.key, &self.name, challenge, after);
         let talk = self.conversation();
+        talk.asked_after = after;
         talk.talk = if what == What::Logon { Talk::LoggingOn } else { Talk::Ending };
         talk.wire.send(&frame);
         if what != What::Garbage {
@@ -328,8 +343,9 @@ impl Client {
         around.views.logon(&self.name, accepted.session);
         let repeats: Vec<usize> = self.open.iter().copied().collect();
         let talk = self.conversation();
-        (talk.talk, talk.session, talk.outbound) =
-            (Talk::Live, accepted.session, accepted.outbound);
+        (talk.talk, talk.session) = (Talk::Live, accepted.session);
+        talk.owed = accepted.outbound;
+        talk.outbound = if talk.asked_after > 0 { talk.asked_after } else { accepted.outbound };
         // Whoever comes back asks again for what it does not know, before anything else.
         if around.random.percent(60) {
             for index in repeats {
@@ -343,6 +359,7 @@ impl Client {
         let talk = self.conversation();
         assert_eq!(outbound, talk.outbound + 1, "outbound numbers rise by one");
         talk.outbound = outbound;
+        self.received = outbound;
     }
 
     fn answer(&mut self, number: u64, view: &AnswerView<'_>, again: bool, around: &mut Around<'_>) {
@@ -412,8 +429,10 @@ impl Client {
                 }
             }
             What::Logon => {
+                let forgotten = reason == RejectReason::LogonRefused && self.may_be_ahead;
                 let fine = matches!(reason, RejectReason::Busy | RejectReason::CapacityReached);
-                assert!(fine, "a good logon is refused: {reason}");
+                self.received = 0;
+                assert!(fine || forgotten, "a good logon is refused: {reason}");
                 self.conversation().talk = Talk::Ending;
             }
             What::LogonBadKey | What::LogonBadNonce => {
@@ -441,6 +460,11 @@ impl Client {
             talk.wire.finish();
             talk.talk = Talk::Ending;
         }
+    }
+
+    /// A power cut took a part of the journal.
+    pub(crate) fn history_was_cut(&mut self) {
+        self.may_be_ahead = true;
     }
 
     /// The connection is gone; what is open may have happened or not.

@@ -240,6 +240,7 @@ impl World {
         if tip < self.floor.written {
             self.views.cut(tip);
             self.views.forget_sessions();
+            self.clients.iter_mut().for_each(Client::history_was_cut);
         }
         self.ledger.settle(&self.logs, tip, self.floor);
         self.floor = Floor { durable: tip, written: tip, power_lost: false, disk: true };
