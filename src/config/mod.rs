@@ -167,6 +167,8 @@ section! {
         frame_max_bytes: u32 = FRAME_DEFAULT_BYTES as u32, integer(256, FRAME_MAX_BYTES as i64);
         /// Bytes that wait to be sent on one connection.
         pending_output_max_bytes: u64 = 4 * MIB as u64, integer(FRAME_MAX_BYTES as i64, GIB);
+        /// The same of all connections; above it those who hold most and do not read are closed.
+        pending_output_total_bytes: u64 = 256 * MIB as u64, integer(MIB, 1024 * GIB);
         /// How long a connection's waiting bytes may stay above their bound before it ends.
         slow_reader_timeout_ms: u64 = 5_000, integer(10, 600_000);
     }

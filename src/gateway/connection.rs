@@ -160,6 +160,8 @@ pub struct Connection<S> {
     pub blocked_since_ms: Option<u64>,
     /// An answer in the making.
     pub assembly: Assembly,
+    /// Bytes pending as the node's sum counts them.
+    pub counted: usize,
     outbound: Vec<u8>,
     /// Where in `outbound` frames begin whose CRC and hash are still to be filled.
     unsealed: Option<usize>,
@@ -209,6 +211,7 @@ impl<S: Read + Write> Connection<S> {
             full_since_ms: None,
             blocked_since_ms: None,
             assembly: Assembly::default(),
+            counted: 0,
             outbound: Vec::new(),
             unsealed: None,
             sent: 0,

@@ -14,7 +14,10 @@ pub mod connection;
 pub mod directory;
 pub mod listener;
 mod receive;
+mod slow;
 pub mod verify;
+
+pub use slow::Shared;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
@@ -32,7 +35,7 @@ use directory::Directory;
 use mio::event::Event;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use verify::Verifier;
 
@@ -58,6 +61,8 @@ pub struct Limits {
     pub open: OpenLimits,
     /// Bytes that may wait for a client that reads slowly.
     pub pending_output_max: usize,
+    /// The same of all connections of all gateways.
+    pub pending_output_total: usize,
     /// Bytes read from one connection in one round.
     pub read_budget: usize,
     /// A connection that has not logged on by then is closed.
@@ -102,13 +107,6 @@ pub struct Wiring {
     pub drained: Cursor,
     /// What all gateways of the node hold together.
     pub shared: Arc<Shared>,
-}
-
-/// What all gateways of a node hold together, each adding its own.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// Open connections that are not finished.
-    connections: AtomicUsize,
 }
 
 /// The gateway's agent.
@@ -360,6 +358,7 @@ impl<D: Door> Gateway<D> {
         } else {
             self.wiring.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
+        self.uncount_pending(connection.counted);
         self.lose_session(&mut connection);
     }
 
@@ -408,6 +407,7 @@ impl<D: Door> Gateway<D> {
             let too_slow = connection.overflows(self.limits.bounds(), self.now_ms);
             let over = connection.state == State::Closing && !connection.is_owed();
             connection.return_buffer(&mut self.pool);
+            self.count_pending(slot);
             if flushed == Flushed::Broken || too_slow {
                 self.close(slot);
             } else if over {
@@ -418,6 +418,7 @@ impl<D: Door> Gateway<D> {
             }
         }
         self.dirty = dirty;
+        self.bound_pending();
         count
     }
 

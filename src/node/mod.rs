@@ -298,6 +298,8 @@ fn limits(config: &Config) -> gateway::Limits {
         connections_max: connections_max(limits.connections_max),
         open: OpenLimits { frame_max: limits.frame_max_bytes as usize, strict_reserved: true },
         pending_output_max: usize::try_from(limits.pending_output_max_bytes).unwrap_or(usize::MAX),
+        pending_output_total: usize::try_from(limits.pending_output_total_bytes)
+            .unwrap_or(usize::MAX),
         read_budget: usize::try_from(config.gateway.read_budget_bytes).unwrap_or(usize::MAX),
         logon_timeout_ms: config.gateway.logon_timeout_ms,
         idle_timeout_ms: config.gateway.idle_timeout_ms,

@@ -139,6 +139,7 @@ impl Setup {
                 connections_max: 100,
                 open: OpenLimits { frame_max: 2048, strict_reserved: true },
                 pending_output_max: 1_000_000,
+                pending_output_total: 100_000_000,
                 read_budget: 4096,
                 logon_timeout_ms: 400,
                 idle_timeout_ms: 1500,
