@@ -22,6 +22,8 @@ pub const CORRELATION_ID_MAX_BYTES: usize = 64;
 /// Pairs in the custom map of a message's metadata.
 pub const CUSTOM_PAIRS_MAX: usize = 64;
 
+/// Gateway threads that a node may have.
+pub const GATEWAYS_MAX: usize = 16;
 /// Messages of one connection that may wait for their answers; its socket is not read beyond them.
 pub const CONNECTION_MESSAGES_MAX: u32 = 16_384;
 /// Sessions that one key may ever have.

@@ -91,9 +91,6 @@ fn breaks(key: &Key) -> Vec<Value> {
             values.extend(max.checked_add(1).map(Value::Integer));
             values
         }
-        Rule::Only { value, .. } => {
-            vec![text("1"), Value::Integer(value + 1), Value::Integer(value - 1)]
-        }
         Rule::Bool => vec![text("true"), Value::Integer(1)],
         Rule::Core => vec![text("all"), Value::Integer(-1), Value::Integer(1024)],
         Rule::List => vec![text("none"), Value::Integer(1), Value::Array(vec![Value::Integer(1)])],
@@ -213,10 +210,6 @@ fn what_a_later_release_brings_is_refused_by_name() {
         (
             "gateway.fix.listen=0.0.0.0:9878",
             "gateway.fix.listen: the FIX listener does not exist in this release; set it to \"off\"",
-        ),
-        (
-            "gateway.threads=4",
-            "gateway.threads: support for 4 gateway threads does not exist in this release; set it to 1",
         ),
         (
             "ack.policy=standby",

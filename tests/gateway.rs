@@ -14,6 +14,7 @@ mod node;
 mod orders;
 mod peer;
 mod restart;
+mod resume;
 mod seen;
 mod start;
 mod twice;

@@ -45,6 +45,16 @@ fn the_smallest_rings_lose_nothing_in_the_dedicated_layout() {
 }
 
 #[test]
+fn several_gateways_with_the_smallest_rings_lose_nothing() {
+    for layout in ["compact", "dedicated"] {
+        for threads in ["gateway.threads=2", "gateway.threads=4"] {
+            every_command_is_answered(layout, "disk", &[threads]);
+            every_command_is_answered(layout, "memory", &[threads]);
+        }
+    }
+}
+
+#[test]
 fn queues_of_two_say_busy_and_still_answer_everybody() {
     let dir = dir();
     let settings = [SMALLEST, &["sequencer.queues.normal=2", "threads.layout=dedicated"]].concat();

@@ -90,7 +90,7 @@ fn a_hang_up_behind_the_last_bytes_is_noticed() {
     bench.send(peer, &order(1));
     bench.hang_up(peer);
     bench.rest();
-    assert_eq!(bench.node.stages.gateway.connection_count(), 0);
+    assert_eq!(bench.node.stages.gateways[0].connection_count(), 0);
 }
 
 /// A stop waited for its timeout when somebody had repeated a command and gone. The answer owed to a
@@ -108,7 +108,7 @@ fn a_repetition_whose_sender_is_gone_is_owed_nothing() {
     bench.rest();
     bench.node.stop();
     bench.rest();
-    assert_ne!(bench.node.stages.cursors.drained.get(), Sequence::NONE);
+    assert!(bench.node.stages.cursors.are_drained());
 }
 
 /// A logout was followed by a second end of the session, sequenced as the loss of its connection. The
@@ -122,7 +122,7 @@ fn a_logout_ends_its_session_once() {
     assert!(matches!(bench.heard(peer)[..], [Got::LoggedOut]));
     bench.hang_up(peer);
     bench.rest();
-    assert_eq!(bench.node.stages.gateway.connection_count(), 0);
+    assert_eq!(bench.node.stages.gateways[0].connection_count(), 0);
     let kinds = bench.node.stages.batch.kinds();
     assert_eq!(kinds.get(&(RecordKind::SessionLogout as u8)), Some(&1));
     assert_eq!(kinds.get(&(RecordKind::SessionLost as u8)), None);
@@ -233,4 +233,35 @@ fn a_logout_that_waits_does_not_end_the_session_of_whoever_takes_it_over() {
     let kinds = bench.node.stages.batch.kinds();
     assert_eq!(kinds.get(&(RecordKind::SessionLogout as u8)), None);
     assert_eq!(kinds.get(&(RecordKind::SessionLost as u8)), Some(&1));
+}
+
+/// With several gateways the end of an old connection and the logon that takes its session over are
+/// told by different threads: the old one's end, sequenced last, ended the new one's session.
+#[test]
+fn an_end_told_by_another_gateway_leaves_the_session_to_whoever_took_it_over() {
+    let mut bench = Bench::new(|setup| setup.gateways = 2);
+    let (old, _) = bench.live("desk");
+    bench.send(old, &order(1));
+    bench.hang_up(old);
+    // The other gateway's logon comes first, and the order and the end of the old connection after it.
+    let new = bench.log_on_at(1, "desk");
+    (0..3).for_each(|_| bench.turn([AGENTS]));
+    bench.turn([SEQUENCER]);
+    bench.rest();
+    let heard = bench.heard(new);
+    let [Got::Accepted(accepted), Got::Answer] = heard[..] else {
+        panic!("accepted, and the answer to the old connection's order, not {heard:?}")
+    };
+    let session = accepted.session;
+    let active = |bench: &Bench| {
+        let exchange = bench.node.stages.critical.exchange();
+        exchange.session(session).is_some_and(|session| session.active)
+    };
+    assert!(active(&bench));
+    let lost = RecordKind::SessionLost as u8;
+    assert_eq!(bench.node.stages.batch.kinds().get(&lost), None, "it was taken over, not lost");
+    bench.hang_up(new);
+    bench.rest();
+    assert!(!active(&bench));
+    assert_eq!(bench.node.stages.batch.kinds().get(&lost), Some(&1));
 }

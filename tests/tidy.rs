@@ -36,10 +36,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("gateway", "sequencer::overload", "the sequencer judges how overloaded the node is"),
     ("gateway", "sequencer::pending", "what was handed on is compared with what was taken"),
     ("publish", "sequencer::queues", "a change of priority is logged as it was noted"),
+    ("gateway", "publish::rest", "a piece is asked for when less than one waits to be sent"),
     ("lanes", "journal", "lanes read the mapped journal and write event logs in its format"),
     ("lanes", "publish::outbound", "results leave in the form in which they are released"),
     ("lanes", "sequencer", "the entries of the sequenced ring are the sequencer's"),
     ("sequencer", "journal::format", "a message is sequenced with the kind of its record"),
+    ("sequencer", "journal::payload", "a session is known by what its logon's record says"),
     ("journal", "sequencer", "the entries of the sequenced ring are the sequencer's"),
     ("publish", "journal", "event log and reject log are files in the journal's format"),
 ];

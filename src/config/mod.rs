@@ -22,8 +22,8 @@ pub use value::{AboveEntitlement, AckPolicy, Core, Idle, Layout, Listen, LogForm
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, KEY_CRITICAL_PER_S_MAX,
-    LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, GATEWAYS_MAX,
+    KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
 use crate::types::{Priority, Role};
@@ -116,8 +116,8 @@ section! {
 section! {
     /// `[gateway]`: bytes from a client become a command, or a reject.
     Gateway, "gateway" {
-        /// Threads that read and write sockets.
-        threads: u32 = 1, Rule::Only { value: 1, what: "gateway threads" };
+        /// Threads that read and write sockets; connections are dealt out to them in turn.
+        threads: u32 = 1, integer(1, GATEWAYS_MAX as i64);
         /// Bytes read from one connection before the next one has its turn.
         read_budget_bytes: u64 = 64 * KIB as u64, integer(KIB, 16 * MIB);
         /// Time from connecting to a complete logon.
@@ -167,6 +167,8 @@ section! {
         frame_max_bytes: u32 = FRAME_DEFAULT_BYTES as u32, integer(256, FRAME_MAX_BYTES as i64);
         /// Bytes that wait to be sent on one connection.
         pending_output_max_bytes: u64 = 4 * MIB as u64, integer(FRAME_MAX_BYTES as i64, GIB);
+        /// The same of all connections; above it those who hold most and do not read are closed.
+        pending_output_total_bytes: u64 = 256 * MIB as u64, integer(MIB, 1024 * GIB);
         /// How long a connection's waiting bytes may stay above their bound before it ends.
         slow_reader_timeout_ms: u64 = 5_000, integer(10, 600_000);
         /// Messages of one connection that wait to be sequenced.

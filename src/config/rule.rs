@@ -45,13 +45,6 @@ pub enum Rule {
         /// Largest.
         max: i64,
     },
-    /// A number of which this release supports only one; `what` names the others.
-    Only {
-        /// The number.
-        value: i64,
-        /// What does not exist, in words.
-        what: &'static str,
-    },
     /// True or false.
     Bool,
     /// 1 to 64 letters, digits, `.`, `_` or `-`.
@@ -115,7 +108,6 @@ impl Rule {
                 format!("a multiple of {step} from {min} to {max}")
             }
             Rule::PowerOfTwo { min, max } => format!("a power of two from {min} to {max}"),
-            Rule::Only { value, .. } => format!("the whole number {value}"),
             Rule::Bool => "true or false".into(),
             Rule::Name => "a name of 1 to 64 letters, digits, '.', '_' or '-'".into(),
             Rule::Path => "a path".into(),
@@ -155,7 +147,6 @@ impl Rule {
             (Rule::Integer { min, .. } | Rule::Multiple { min, .. } | Rule::PowerOfTwo { min, .. }, None) => {
                 format!("write a bare number, such as {min}")
             }
-            (Rule::Only { value, .. }, _) => format!("set it to {value}"),
             (Rule::Bool, _) => "write true or false without quotes".into(),
             (Rule::Name, _) => "write a name, such as \"venue-1\"".into(),
             (Rule::Path, _) => "write a path as text, such as \"journal\"".into(),
@@ -187,12 +178,6 @@ impl Rule {
             Rule::PowerOfTwo { min, max } => number.is_some_and(|n| {
                 (*min..=*max).contains(&n) && u64::try_from(n).is_ok_and(u64::is_power_of_two)
             }),
-            Rule::Only { value: only, what } => match number {
-                Some(n) if n > *only => {
-                    return Err(self.not_in_release(&format!("support for {n} {what}")));
-                }
-                other => other == Some(*only),
-            },
             Rule::Bool => value.is_bool(),
             Rule::Name => text.is_some_and(|text| is_word(text, 64)),
             Rule::Path => text.is_some_and(|text| !text.is_empty() && !text.contains('\0')),
@@ -240,13 +225,7 @@ impl Rule {
     }
 
     fn not_in_release(&self, what: &str) -> Breach {
-        Breach::NotInRelease {
-            what: what.to_owned(),
-            fix: match self {
-                Rule::Only { value, .. } => format!("set it to {value}"),
-                _ => "set it to \"off\"".to_owned(),
-            },
-        }
+        Breach::NotInRelease { what: what.to_owned(), fix: "set it to \"off\"".to_owned() }
     }
 
     /// The value that a text from the environment or the command line means for this key.

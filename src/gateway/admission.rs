@@ -393,7 +393,7 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         return refuse(RejectReason::SignatureRequired);
     };
     // Options that this release does not have are refused by name, never accepted and ignored.
-    if logon.cancel_on_disconnect || logon.last_received != 0 {
+    if logon.cancel_on_disconnect {
         return refuse(RejectReason::NotSupported);
     }
     let known = directory.key(&logon.public_key);
@@ -418,6 +418,7 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
     let received = frame.bytes().len();
     let mut record = SessionLogon::named(name.as_bytes());
     record.key = key.0.into();
+    record.last_received_outbound = logon.last_received.into();
     record.protocol = PROTOCOL_NATIVE;
     record.protocol_version = NATIVE_VERSION.into();
     let extra = Extra::of(record.as_bytes());

@@ -1,12 +1,13 @@
 //! Answers: slots of the answers ring become frames in a connection's outbound buffer.
 
 use super::Gateway;
-use super::connection::{Connection, Door, State};
+use super::connection::{Connection, Door, Resume, State};
 use crate::event::{Event, EventBody, RejectReason};
 use crate::exchange::Directory;
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::{Detail, Origin};
-use crate::publish::outbound::{AnswerWanted, Body, Outbound, Row};
+use crate::publish::outbound::{AnswerWanted, Body, Outbound, RestWanted, Row, Wanted};
+use crate::publish::rest::PIECE_BYTES;
 use crate::ring::Take;
 use crate::sequencer::overload::Pressure;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
@@ -121,17 +122,8 @@ impl<D: Door> Gateway<D> {
             self.in_flight -= 1;
         }
         self.count(slot);
-        match slot.body {
-            Body::LoggedOn { session, .. } => {
-                self.logons_answered += 1;
-                self.begin_session(session, slot.to);
-                self.wake_waiting();
-            }
-            Body::LogonFailed(_) => {
-                self.logons_answered += 1;
-                self.wake_waiting();
-            }
-            _ => {}
+        if let Body::LoggedOn { session, .. } = slot.body {
+            self.begin_session(session, slot.to);
         }
         let heartbeat_ms = u32::try_from(self.limits.idle_timeout_ms).unwrap_or(u32::MAX);
         let mut pool = std::mem::take(&mut self.pool);
@@ -148,6 +140,9 @@ impl<D: Door> Gateway<D> {
             write_slot(connection, slot, heartbeat_ms)
         });
         self.pool = pool;
+        if matches!(slot.body, Body::LoggedOn { last_received: 1.., .. }) {
+            self.begin_rest(slot.to);
+        }
         if let Some(original) = wanted {
             let client_sequence = slot.client_sequence;
             self.replays.push_back(AnswerWanted { to: slot.to, client_sequence, original });
@@ -186,32 +181,77 @@ impl<D: Door> Gateway<D> {
         }
     }
 
-    /// The session is this connection's from now on; one that had it before is closed.
+    /// The session is this connection's from now on.
     fn begin_session(&mut self, session: SessionId, to: Origin) {
-        self.lost.retain(|(_, head)| head.session != session);
-        if let Some(before) = self.sessions.insert(session.0, to)
-            && before != to
-            && let Some(connection) = self.connection(before)
-        {
-            let reason = ReasonCode(RejectReason::LogonRefused as u16);
-            send(&LoggedOut { reason }, 0, connection.outbound());
-            connection.state = State::Closing;
-            self.mark_dirty(before.connection);
-        }
-        if self.connection(to).is_none() {
+        match self.connection(to) {
+            Some(connection) if connection.state != State::Finished => {
+                connection.holds_session = true;
+            }
             // Gone before it was told: its end is to be sequenced too.
-            self.lose_session(session, to);
+            _ => self.report_end(session, to),
         }
     }
 
-    /// Passes wishes for original answers on, and writes those that were found.
-    pub(super) fn deliver_found(&mut self) -> usize {
+    /// Reads what nobody waits for any more, so that it is in nobody's way.
+    pub(super) fn discard_answers(&mut self) -> usize {
+        self.answers.as_mut().map_or(0, |answers| answers.drain(DELIVER_MAX, |_| Take::Next))
+    }
+
+    fn begin_rest(&mut self, to: Origin) {
+        let stopping = self.stopping;
+        let Some(connection) = self.connection(to) else { return };
+        if let Some(resume) = &mut connection.resume {
+            resume.cut = stopping;
+            self.resuming.push(to);
+        }
+    }
+
+    /// Asks for the next piece for everybody who resumes and has taken the one before.
+    fn ask_for_rests(&mut self) -> usize {
         let mut count = 0;
+        let mut resuming = std::mem::take(&mut self.resuming);
+        resuming.retain(|to| {
+            let wanted = self.wiring.wanted.clone();
+            let Some(connection) = self.connection(*to) else { return false };
+            let (session, pending) = (connection.session, connection.pending());
+            let Some(resume) = &mut connection.resume else { return false };
+            if !resume.asked && !resume.cut && pending < PIECE_BYTES {
+                let (after, upto) = (resume.reached, resume.upto);
+                let wish = RestWanted { to: *to, session, after, upto };
+                resume.asked = wanted.try_send(Wanted::Rest(wish)).is_ok();
+                count += usize::from(resume.asked);
+            }
+            !resume.cut
+        });
+        resuming.append(&mut self.resuming);
+        self.resuming = resuming;
+        count
+    }
+
+    /// Writes a piece of what a session was sent earlier. Behind the last one it goes on live.
+    fn deliver_rest(&mut self, to: Origin, frames: &[u8], reached: u64) {
+        let now_ms = self.now_ms;
+        let Some(connection) = self.connection(to) else { return };
+        let Some(resume) = connection.resume.as_mut().filter(|resume| !resume.cut) else { return };
+        (resume.reached, resume.asked) = (reached, false);
+        if resume.reached == resume.upto {
+            connection.resume = None;
+            // Nothing was read meanwhile, so nothing can have been heard.
+            connection.received_ms = now_ms;
+        }
+        connection.outbound().extend_from_slice(frames);
+        self.mark_dirty(to.connection);
+        self.list(to.connection);
+    }
+
+    /// Passes wishes for what the event log holds on, and writes what was found.
+    pub(super) fn deliver_found(&mut self) -> usize {
+        let mut count = if self.resuming.is_empty() { 0 } else { self.ask_for_rests() };
         while let Some(wanted) = self.replays.front().copied() {
             if self.connection(wanted.to).is_none() {
                 // Whoever asked again is gone: nobody is owed the answer.
                 self.in_flight -= 1;
-            } else if self.wiring.wanted.try_send(wanted).is_err() {
+            } else if self.wiring.wanted.try_send(Wanted::Answer(wanted)).is_err() {
                 break;
             }
             self.replays.pop_front();
@@ -219,6 +259,10 @@ impl<D: Door> Gateway<D> {
         }
         while let Ok(found) = self.wiring.found.try_recv() {
             count += 1;
+            if let Some(reached) = found.reached {
+                self.deliver_rest(found.to, &found.frames, reached);
+                continue;
+            }
             self.in_flight -= 1;
             if let Some(connection) = self.connection(found.to) {
                 connection.in_flight -= 1;
@@ -238,10 +282,32 @@ fn completes(body: &Body) -> bool {
     match body {
         Body::Event(event) => matches!(event.body, EventBody::Result(_)),
         Body::Refused { .. } | Body::LoggedOn { .. } | Body::LogonFailed(_) => true,
-        Body::LoggedOut | Body::RowsEnd { .. } => true,
+        Body::LoggedOut | Body::RowsEnd { .. } | Body::Elsewhere => true,
         // That a connection is lost is the gateway's own message, not one of the client's.
         Body::Trade { .. } | Body::Duplicate(_) | Body::Row(_) | Body::Lost => false,
+        // Its own connection's slot completes it.
+        Body::Inherited(_) | Body::TakenOver => false,
     }
+}
+
+/// True for what a connection that still gets older messages is not sent now: it stands behind them in
+/// the event log, and is read from there in its turn.
+fn is_read_back<S>(connection: &mut Connection<S>, body: &Body) -> bool {
+    let Some(resume) = &mut connection.resume else { return false };
+    let last = match body {
+        Body::Event(event) | Body::Inherited(event) => match &event.body {
+            EventBody::Result(result) => {
+                let further = result.fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
+                result.outbound + u64::from(further)
+            }
+            EventBody::MakerFill(fill) => fill.outbound,
+            _ => 0,
+        },
+        Body::Trade { .. } => 0,
+        _ => return false,
+    };
+    resume.upto = resume.upto.max(last);
+    true
 }
 
 /// Writes a slot's frame, where it makes one whole. Returns the original that a duplicate asks for.
@@ -251,16 +317,34 @@ fn write_slot<S: Read + Write>(
     heartbeat_ms: u32,
 ) -> Option<Sequence> {
     let client_sequence = slot.client_sequence;
+    if is_read_back(connection, &slot.body) {
+        return None;
+    }
     match &slot.body {
-        Body::Event(event) => write_event(connection, event),
+        Body::Event(event) => write_event(connection, event, false),
+        Body::Inherited(event) => write_event(connection, event, true),
         Body::Trade { event, filled } => write_trade(connection, event, *filled),
         Body::Refused { reason, detail } => {
             refuse(connection.outbound(), client_sequence, *reason, *detail);
         }
         Body::Duplicate(original) => return Some(*original),
-        Body::LoggedOn { session, key, outbound } => {
+        Body::LoggedOn { session, outbound, last_received, .. } if last_received > outbound => {
+            connection.session = *session;
+            refuse(
+                connection.outbound(),
+                client_sequence,
+                RejectReason::LogonRefused,
+                Detail::None,
+            );
+            connection.state = State::Closing;
+        }
+        Body::LoggedOn { session, key, outbound, last_received } => {
             connection.session = *session;
             connection.state = State::Live;
+            if (1..*outbound).contains(last_received) {
+                let (reached, upto) = (*last_received, *outbound);
+                connection.resume = Some(Resume { reached, upto, asked: false, cut: false });
+            }
             let message = LogonAccepted {
                 session: *session,
                 key: *key,
@@ -278,22 +362,33 @@ fn write_slot<S: Read + Write>(
         Body::LoggedOut => {
             send(&LoggedOut { reason: ReasonCode(0) }, client_sequence, connection.outbound());
         }
-        Body::Lost => {}
+        Body::TakenOver => {
+            let reason = ReasonCode(RejectReason::LogonRefused as u16);
+            send(&LoggedOut { reason }, 0, connection.outbound());
+            connection.holds_session = false;
+            connection.state = State::Closing;
+            if let Some(resume) = &mut connection.resume {
+                resume.cut = true;
+            }
+        }
+        Body::Lost | Body::Elsewhere => {}
         Body::Row(row) => connection.assembly.rows.push(*row),
         Body::RowsEnd { more } => write_rows(connection, slot, *more),
     }
     None
 }
 
-fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event) {
+/// `again` marks what answers a message of an earlier connection.
+fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event, again: bool) {
     match &event.body {
         EventBody::Result(result) if result.fill_count == 0 => {
-            write_answer(event.sequence, result, [], false, connection.unsealed()).leave_unsealed();
+            write_answer(event.sequence, result, [], again, connection.unsealed()).leave_unsealed();
         }
         EventBody::Result(result) => {
             connection.assembly.trades.clear();
             connection.assembly.count = 0;
             connection.assembly.result = Some((event.sequence, *result));
+            connection.assembly.again = again;
         }
         EventBody::MakerFill(fill) => {
             write(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.unsealed())
@@ -317,7 +412,8 @@ fn write_trade<S: Read + Write>(connection: &mut Connection<S>, event: &Event, f
         match assembly.count.cmp(&carried) {
             Ordering::Less => {}
             Ordering::Equal => {
-                write_answer(sequence, &result, &assembly.trades, false, out).leave_unsealed();
+                let again = assembly.again;
+                write_answer(sequence, &result, &assembly.trades, again, out).leave_unsealed();
             }
             Ordering::Greater => {
                 let fill = Fill::of_taker(event, trade, &result, assembly.count, filled);

@@ -21,6 +21,11 @@ pub trait Door: Send {
     /// # Errors
     /// As the operating system tells; the door stays open.
     fn accept(&mut self, token: usize) -> io::Result<Option<Self::Stream>>;
+
+    /// True where somebody waits whom no readiness of a socket tells of.
+    fn is_knocked_on(&self) -> bool {
+        false
+    }
 }
 
 /// A connection's stream: never blocks.
@@ -73,12 +78,27 @@ pub struct Bounds {
 pub struct Assembly {
     /// The result whose fills follow.
     pub result: Option<(Sequence, CommandResult)>,
+    /// It answers a message of an earlier connection.
+    pub again: bool,
     /// Its first trades.
     pub trades: Vec<Trade>,
     /// Trades so far.
     pub count: usize,
     /// Rows of a query's answer so far.
     pub rows: Vec<Row>,
+}
+
+/// How far a session that goes on where its client left it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume {
+    /// The last outbound number that the client was sent.
+    pub reached: u64,
+    /// The last one that was released for it: up to there the event log is read.
+    pub upto: u64,
+    /// A piece is on its way.
+    pub asked: bool,
+    /// The connection ends before it has got the rest: nothing numbered is sent any more.
+    pub cut: bool,
 }
 
 /// A connection.
@@ -93,6 +113,10 @@ pub struct Connection<S> {
     pub nonce: [u8; 32],
     /// The session, once logged on.
     pub session: SessionId,
+    /// It is this connection whose end will be the session's.
+    pub holds_session: bool,
+    /// What the session was sent earlier comes first; nothing is read meanwhile.
+    pub resume: Option<Resume>,
     /// The key, once its signature was verified.
     pub key: KeyId,
     /// The key's public half.
@@ -149,6 +173,8 @@ pub struct Connection<S> {
     pub told: bool,
     /// An answer in the making.
     pub assembly: Assembly,
+    /// Bytes pending as the node's sum counts them.
+    pub counted: usize,
     outbound: Vec<u8>,
     /// Where in `outbound` frames begin whose CRC and hash are still to be filled.
     unsealed: Option<usize>,
@@ -175,6 +201,8 @@ impl<S: Read + Write> Connection<S> {
             state: State::AwaitLogon,
             nonce,
             session: SessionId(0),
+            holds_session: false,
+            resume: None,
             key: KeyId(0),
             public_key: [0; 32],
             role: Role::ReadOnly,
@@ -202,6 +230,7 @@ impl<S: Read + Write> Connection<S> {
             bulk: false,
             told: false,
             assembly: Assembly::default(),
+            counted: 0,
             outbound: Vec::new(),
             unsealed: None,
             sent: 0,
@@ -228,7 +257,8 @@ impl<S: Read + Write> Connection<S> {
     /// True while an answer is still to come, to be completed or to be sent.
     #[must_use]
     pub fn is_owed(&self) -> bool {
-        self.in_flight > 0 || self.assembly.result.is_some() || self.pending() > 0
+        let resumes = self.resume.is_some_and(|resume| !resume.cut);
+        self.in_flight > 0 || self.assembly.result.is_some() || self.pending() > 0 || resumes
     }
 
     /// Bytes that could be handled now and are not waiting for anything else.
@@ -254,6 +284,7 @@ impl<S: Read + Write> Connection<S> {
     #[must_use]
     pub fn is_full(&self, bounds: Bounds) -> bool {
         self.in_flight >= bounds.in_flight_max
+            || self.resume.is_some()
             || self.fetching >= bounds.fetching_max
             || self.pending() > bounds.pending_max
     }

@@ -14,15 +14,18 @@ pub mod connection;
 pub mod listener;
 mod receive;
 pub mod restraint;
+mod slow;
 mod slowing;
 pub mod verify;
+
+pub use slow::Shared;
 
 use crate::agent::Agent;
 use crate::event::RejectReason;
 use crate::exchange::Directory;
 use crate::limits::CONNECTION_MESSAGES_MAX;
 use crate::message::{Detail, Head, Message, MessageKind, Origin};
-use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound};
+use crate::publish::outbound::{AnswerFound, AnswerWanted, Outbound, Wanted};
 use crate::ring::{Cursor, LatestReader, Reader, Writer};
 use crate::sequencer::overload::PressureSignal;
 use crate::sequencer::pending::Taken;
@@ -36,8 +39,9 @@ use crossbeam::channel::{Receiver, Sender};
 use mio::event::Event;
 use restraint::Rate;
 use slowing::Slowing;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use verify::Verifier;
 
@@ -49,6 +53,8 @@ const ANSWERED_MAX: usize = 256;
 const ROUND_MAX: usize = 256;
 /// How often connections are searched for those that are too slow or too quiet.
 const SWEEP_MS: u64 = 250;
+/// Connections searched in one turn.
+const SWEEP_MAX: usize = 512;
 /// Original answers that are being fetched for one connection.
 const FETCHING_MAX: u32 = 256;
 /// How long a connection whose answers are all sent is kept for its peer to take them.
@@ -59,12 +65,14 @@ const FINISHED_MAX: usize = 256;
 /// The gateway's bounds, all from configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at most.
+    /// Connections at most, of all gateways.
     pub connections_max: usize,
     /// What frames are let through.
     pub open: OpenLimits,
     /// Bytes that may wait for a client that reads slowly.
     pub pending_output_max: usize,
+    /// The same of all connections of all gateways.
+    pub pending_output_total: usize,
     /// Bytes read from one connection in one round.
     pub read_budget: usize,
     /// A connection that has not logged on by then is closed.
@@ -111,9 +119,9 @@ pub struct Wiring {
     pub input: Writer<Message>,
     /// Up to where answers may leave.
     pub released: Cursor,
-    /// Wishes for original answers.
-    pub wanted: Sender<AnswerWanted>,
-    /// Original answers.
+    /// Wishes for what the event log holds.
+    pub wanted: Sender<Wanted>,
+    /// What it held.
     pub found: Receiver<AnswerFound>,
     /// Set to 1 when the gateway was asked to stop and owes nobody an answer.
     pub drained: Cursor,
@@ -123,6 +131,19 @@ pub struct Wiring {
     pub pressure: PressureSignal,
     /// What the gateway tells.
     pub stats: Arc<Stats>,
+    /// What all gateways of the node hold together.
+    pub shared: Arc<Shared>,
+}
+
+/// How far a look at all connections is, and what it has counted.
+#[derive(Default)]
+struct Swept {
+    /// Slot to look at next; 0 between two looks.
+    next: usize,
+    /// Bytes that wait to be sent.
+    pending: usize,
+    /// Connections that hold a session.
+    sessions: u64,
 }
 
 /// The gateway's agent.
@@ -158,12 +179,12 @@ pub struct Gateway<D: Door> {
     slowing: Slowing,
     /// Connections that have bytes to send.
     dirty: Vec<u32>,
-    /// Connection of each session that is logged on here.
-    sessions: HashMap<u32, Origin>,
     /// Messages handed on whose answer is still to come, of connections that are gone too.
     in_flight: u64,
     /// Wishes for original answers that found the channel full.
     replays: VecDeque<AnswerWanted>,
+    /// Connections that get what their session was sent earlier.
+    resuming: Vec<Origin>,
     /// Signatures that found the verifier busy: at most one a connection.
     unverified: VecDeque<verify::Job>,
     /// Connections in [`State::Finished`].
@@ -172,14 +193,12 @@ pub struct Gateway<D: Door> {
     waiting: Vec<u32>,
     /// The input ring took no more: this round hands on nothing further.
     input_full: bool,
-    /// Session ends that are still to be sequenced, each with the number of logons before it.
-    lost: VecDeque<(u64, Head)>,
-    /// Logons handed on, and how many of them are answered.
-    logons: u64,
-    logons_answered: u64,
+    /// Session ends that are still to be sequenced.
+    lost: VecDeque<Head>,
     buffer: Vec<u8>,
     pool: Vec<Vec<u8>>,
     next_sweep_ms: u64,
+    swept: Swept,
     now_ms: u64,
     now_ns: u64,
     /// Messages answered and not sent: when they were received, and how many at that time.
@@ -226,19 +245,18 @@ impl<D: Door> Gateway<D> {
             crowded: Vec::new(),
             slowing: Slowing::default(),
             dirty: Vec::new(),
-            sessions: HashMap::new(),
             in_flight: 0,
             replays: VecDeque::new(),
+            resuming: Vec::new(),
             unverified: VecDeque::new(),
             finished: 0,
             waiting: Vec::new(),
             input_full: false,
             lost: VecDeque::new(),
-            logons: 0,
-            logons_answered: 0,
             buffer,
             pool: Vec::new(),
             next_sweep_ms: 0,
+            swept: Swept::default(),
             now_ms: 0,
             now_ns: 0,
             answered: Vec::with_capacity(ANSWERED_MAX),
@@ -316,7 +334,10 @@ impl<D: Door> Gateway<D> {
 
     fn accept(&mut self) -> usize {
         let mut accepted = 0;
-        while self.door_ready && !self.stopping && accepted < ROUND_MAX {
+        while (self.door_ready || self.door.is_knocked_on())
+            && !self.stopping
+            && accepted < ROUND_MAX
+        {
             let slot = self.free.last().copied().unwrap_or(self.connections.len() as u32);
             match self.door.accept(slot as usize) {
                 Ok(Some(stream)) => {
@@ -355,10 +376,12 @@ impl<D: Door> Gateway<D> {
         let mut nonce = [0; 32];
         self.random.fill(&mut nonce);
         let mut connection = Connection::new(stream, origin, nonce, self.now_ms);
-        if self.connection_count() - self.finished > self.limits.connections_max {
+        // Each counts itself before it looks: two that come at once cannot both be the last.
+        let open = self.wiring.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        if open > self.limits.connections_max {
             let reason = RejectReason::TooManyConnections;
             answers::refuse(connection.outbound(), 0, reason, Detail::None);
-            self.stats().refuse(RejectReason::TooManyConnections);
+            self.stats().refuse(reason);
             connection.state = State::Closing;
         } else {
             let time_ns = self.clock.wall_ns();
@@ -430,31 +453,34 @@ impl<D: Door> Gateway<D> {
 
     /// Forgets a connection. Its session's end is sequenced; answers on their way meet nobody.
     fn close(&mut self, slot: u32) {
-        let Some(connection) = self.connections[slot as usize].take() else { return };
+        let Some(mut connection) = self.connections[slot as usize].take() else { return };
         self.free.push(slot);
-        self.finished -= usize::from(connection.state == State::Finished);
-        self.lose_session(connection.session, connection.origin);
-    }
-
-    /// Notes that a session's connection is gone, where it has not gone on with another one; its end
-    /// is to be sequenced.
-    fn lose_session(&mut self, session: SessionId, origin: Origin) {
-        if self.sessions.get(&session.0) != Some(&origin) {
-            return;
+        if connection.state == State::Finished {
+            self.finished -= 1;
+        } else {
+            self.wiring.shared.connections.fetch_sub(1, Ordering::Relaxed);
         }
-        self.sessions.remove(&session.0);
-        let kind = MessageKind::SessionLost;
-        self.lost.push_back((self.logons, Head { kind, origin, session, ..Head::default() }));
+        self.uncount_pending(connection.counted);
+        self.lose_session(&mut connection);
     }
 
-    /// Publishes the ends of sessions whose connection is gone. Each waits for the logons before it:
-    /// one of them may have taken its session over, which then has not ended.
+    /// Notes that a session's connection is gone: its end is to be sequenced. Whether the session has
+    /// ended with that, or goes on with another connection, the sequencer knows.
+    fn lose_session(&mut self, connection: &mut Connection<D::Stream>) {
+        if std::mem::take(&mut connection.holds_session) {
+            self.report_end(connection.session, connection.origin);
+        }
+    }
+
+    fn report_end(&mut self, session: SessionId, origin: Origin) {
+        let kind = MessageKind::SessionLost;
+        self.lost.push_back(Head { kind, origin, session, ..Head::default() });
+    }
+
+    /// Publishes the ends of sessions whose connection is gone.
     fn report_lost(&mut self) -> usize {
         let mut count = 0;
-        while let Some((logons, head)) = self.lost.front().copied() {
-            if logons > self.logons_answered {
-                break;
-            }
+        while let Some(head) = self.lost.front().copied() {
             let published = self.wiring.input.try_publish(|slot| {
                 slot.head = head;
                 slot.bytes.set(&[], &[]);
@@ -512,6 +538,7 @@ impl<D: Door> Gateway<D> {
             connection.return_buffer(&mut self.pool);
             self.stats().bytes_out.add(sent as u64);
             self.stats().slow_closes.add(u64::from(too_slow));
+            self.count_pending(slot);
             if flushed == Flushed::Broken || too_slow {
                 self.close(slot);
             } else if over {
@@ -522,6 +549,7 @@ impl<D: Door> Gateway<D> {
             }
         }
         self.dirty = dirty;
+        self.bound_pending();
         count
     }
 
@@ -539,57 +567,71 @@ impl<D: Door> Gateway<D> {
         connection.readable = true;
         connection.inbound = Vec::new();
         self.finished += 1;
-        let (session, origin) = (connection.session, connection.origin);
-        self.lose_session(session, origin);
+        self.wiring.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if std::mem::take(&mut connection.holds_session) {
+            let (session, origin) = (connection.session, connection.origin);
+            self.report_end(session, origin);
+        }
         self.list(slot);
     }
 
-    /// Closes connections that are too slow or too quiet.
+    /// Closes connections that are too slow or too quiet: looks at all of them every so often, at some
+    /// in one turn, so that many idle ones hold up nobody.
     fn sweep(&mut self) {
-        if self.now_ms < self.next_sweep_ms {
-            return;
-        }
-        self.next_sweep_ms = self.now_ms + SWEEP_MS;
-        self.slowing.forget(self.limits.rate, self.now_ms);
-        self.door_ready = true;
-        let mut pending = 0;
-        for slot in 0..self.connections.len() as u32 {
-            let Some(connection) = &self.connections[slot as usize] else { continue };
-            pending += connection.pending();
-            let full_ms =
-                connection.full_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
-            // A byte now and then does not make a logon.
-            let (since_ms, allowed_ms) = match connection.state {
-                State::AwaitLogon | State::LoggingOn => {
-                    (connection.connected_ms, self.limits.logon_timeout_ms)
-                }
-                State::Live | State::Closing => {
-                    (connection.received_ms, 2 * self.limits.idle_timeout_ms)
-                }
-                State::Finished => (connection.finished_ms, FINISHED_MS),
-            };
-            let quiet_ms = self.now_ms.saturating_sub(since_ms);
-            let blocked_ms =
-                connection.blocked_since_ms.map_or(0, |since| self.now_ms.saturating_sub(since));
-            // A session that waits for an answer is not idle: it is we who are slow.
-            let idle = quiet_ms > allowed_ms && connection.in_flight == 0;
-            let slow_ms = blocked_ms.max(full_ms);
-            let slow = slow_ms > self.limits.slow_reader_timeout_ms;
-            if idle || slow {
-                self.stats().slow_closes.add(u64::from(slow));
-                self.close(slot);
+        if self.swept.next == 0 {
+            if self.now_ms < self.next_sweep_ms {
+                return;
             }
+            self.next_sweep_ms = self.now_ms + SWEEP_MS;
+            self.slowing.forget(self.limits.rate, self.now_ms);
+            self.door_ready = true;
         }
-        self.stats().pending_output.set(pending as u64);
+        let end = self.connections.len().min(self.swept.next + SWEEP_MAX);
+        for slot in self.swept.next..end {
+            self.sweep_one(slot);
+        }
+        self.swept.next = end;
+        if end == self.connections.len() {
+            let Swept { pending, sessions, .. } = std::mem::take(&mut self.swept);
+            self.stats().pending_output.set(pending as u64);
+            self.stats().sessions.set(sessions);
+        }
+    }
+
+    fn sweep_one(&mut self, slot: usize) {
+        let Some(connection) = &self.connections[slot] else { return };
+        self.swept.pending += connection.pending();
+        self.swept.sessions += u64::from(connection.holds_session);
+        let since = |since: Option<u64>| since.map_or(0, |it| self.now_ms.saturating_sub(it));
+        let slow_ms = since(connection.blocked_since_ms).max(since(connection.full_since_ms));
+        // A byte now and then does not make a logon.
+        let (since_ms, allowed_ms) = match connection.state {
+            State::AwaitLogon | State::LoggingOn => {
+                (connection.connected_ms, self.limits.logon_timeout_ms)
+            }
+            State::Live | State::Closing => {
+                (connection.received_ms, 2 * self.limits.idle_timeout_ms)
+            }
+            State::Finished => (connection.finished_ms, FINISHED_MS),
+        };
+        let quiet_ms = self.now_ms.saturating_sub(since_ms);
+        // A session that waits for an answer is not idle: it is we who are slow.
+        let waits = connection.in_flight > 0 || connection.resume.is_some();
+        let idle = quiet_ms > allowed_ms && !waits;
+        let slow = slow_ms > self.limits.slow_reader_timeout_ms;
+        if idle || slow {
+            self.stats().slow_closes.add(u64::from(slow));
+            self.close(slot as u32);
+        }
     }
 
     /// Tells every peer that all is sent, and ends when they are gone or have had their time.
     fn say_goodbye(&mut self) {
         for slot in 0..self.connections.len() as u32 {
-            let Some(connection) = &self.connections[slot as usize] else { continue };
+            let Some(connection) = &mut self.connections[slot as usize] else { continue };
             if connection.state != State::Finished {
                 // A session whose node stops is not lost: its end is no record.
-                self.sessions.remove(&connection.session.0);
+                connection.holds_session = false;
                 self.finish(slot);
             }
         }
@@ -630,14 +672,16 @@ impl<D: Door> Agent for Gateway<D> {
 
     fn settle(&mut self) -> usize {
         if self.ended {
-            return 0;
+            return self.discard_answers();
         }
         (self.bulk_frames, self.other_frames) = (0, 0);
         let done = self.deliver() + self.deliver_found() + self.flush();
         self.tell();
-        let (connections, sessions) = (self.connection_count(), self.sessions.len());
+        let connections = self.connection_count();
         self.stats().connections.set(connections as u64);
-        self.stats().sessions.set(sessions as u64);
+        if connections == 0 {
+            self.stats().sessions.set(0);
+        }
         self.sweep();
         if self.stopping && self.is_drained() {
             self.say_goodbye();
@@ -656,8 +700,8 @@ impl<D: Door> Agent for Gateway<D> {
 
     fn wake_in(&self) -> Option<Duration> {
         let busy = !self.ended && (self.knock_again || self.connection_count() > 0);
-        let next_ms =
-            self.slowing.next_ms().map_or(self.next_sweep_ms, |it| it.min(self.next_sweep_ms));
+        let sweep_ms = if self.swept.next > 0 { self.now_ms } else { self.next_sweep_ms };
+        let next_ms = self.slowing.next_ms().map_or(sweep_ms, |it| it.min(sweep_ms));
         busy.then(|| Duration::from_millis(next_ms.saturating_sub(self.now_ms).max(1)))
     }
 
@@ -667,6 +711,10 @@ impl<D: Door> Agent for Gateway<D> {
             let Some(connection) = &mut self.connections[slot as usize] else { continue };
             if connection.state == State::Live {
                 answers::stopping(connection.outbound());
+                // The rest comes when it logs on again, with what it has got by then.
+                if let Some(resume) = &mut connection.resume {
+                    resume.cut = true;
+                }
                 self.mark_dirty(slot);
             }
         }

@@ -189,7 +189,7 @@ impl<D: Door> Gateway<D> {
         connection.readable = false;
         connection.inbound = Vec::new();
         connection.state = State::Closing;
-        self.lose_session(connection.session, connection.origin);
+        self.lose_session(connection);
         self.dirty_now(connection);
         Ok(1)
     }
@@ -290,7 +290,7 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logon { key, role, public_key, head, extra } => {
-                // The end of the session's connection before comes first, or it would end this one's.
+                // The end of the session's connection before comes first: the journal tells what was.
                 if !self.lost.is_empty() {
                     connection.waits = true;
                     return false;
@@ -298,7 +298,6 @@ impl<D: Door> Gateway<D> {
                 if !self.publish(connection, head, frame, extra) {
                     return false;
                 }
-                self.logons += 1;
                 connection.key = *key;
                 connection.role = *role;
                 connection.public_key = *public_key;
@@ -306,9 +305,8 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Logout(head) => {
-                // A logon on its way may be about to take this session over, and an answer that is
-                // fetched again comes past the ring in which the goodbye will stand.
-                if self.logons > self.logons_answered || connection.in_flight > 0 {
+                // An answer that is fetched again comes past the ring in which the goodbye will stand.
+                if connection.in_flight > 0 {
                     connection.waits = true;
                     return false;
                 }
@@ -316,7 +314,7 @@ impl<D: Door> Gateway<D> {
                     return false;
                 }
                 // The session ends here; that the connection ends too is no second end.
-                self.sessions.remove(&connection.session.0);
+                connection.holds_session = false;
                 connection.state = State::Closing;
                 true
             }

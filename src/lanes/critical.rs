@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::event::{Balance, Event, EventBody, RejectReason};
 use crate::exchange::{BookRow, Context, Directory, Exchange, Outbox};
 use crate::journal::format::RecordKind;
+use crate::journal::payload::{self, SessionLogon};
 use crate::lanes::apply::{self, Input};
 use crate::lanes::batch_size::LaneBatch;
 use crate::message::{Message, MessageKind, Origin};
@@ -190,17 +191,29 @@ impl Lane {
     /// Stages the answer and the fills of a command.
     fn stage_events(&mut self, slot: &Sequenced) {
         let head = &slot.message.head;
+        // Numbers belong to the session: whoever has it now gets them without a gap.
+        let heir = self.route(head.session).filter(|route| *route != head.origin);
         let mut filled = 0;
         for event in self.outbox.events() {
             let (to, body) = match &event.body {
                 EventBody::Result(result) => {
                     filled = result.filled.0 - traded(self.outbox.events(), result.fill_count);
-                    (Some(head.origin), Body::Event(*event))
+                    if heir.is_some() {
+                        self.staged.answers.push_back(Outbound {
+                            to: head.origin,
+                            gate: slot.sequence,
+                            client_sequence: head.client_sequence,
+                            received_ns: 0,
+                            body: Body::Elsewhere,
+                        });
+                    }
+                    let body = heir.map_or(Body::Event(*event), |_| Body::Inherited(*event));
+                    (Some(heir.unwrap_or(head.origin)), body)
                 }
                 EventBody::Trade(trade) => {
                     filled += trade.quantity.0;
                     let filled = Quantity(filled);
-                    (Some(head.origin), Body::Trade { event: *event, filled })
+                    (Some(heir.unwrap_or(head.origin)), Body::Trade { event: *event, filled })
                 }
                 EventBody::MakerFill(fill) => (self.route(fill.session), Body::Event(*event)),
                 EventBody::Balance(_) | EventBody::Session(_) => continue,
@@ -235,8 +248,19 @@ impl Lane {
         if self.routes.len() <= index {
             self.routes.resize(index + 1, None);
         }
-        self.routes[index] = Some(head.origin);
-        self.answer(slot, Body::LoggedOn { session, key: head.key, outbound });
+        if let Some(before) = self.routes[index].replace(head.origin) {
+            self.staged.answers.push_back(Outbound {
+                to: before,
+                gate: slot.sequence,
+                client_sequence: 0,
+                received_ns: 0,
+                body: Body::TakenOver,
+            });
+        }
+        let record: SessionLogon = payload::head(slot.message.command()).expect("it was applied");
+        let last_received = record.last_received_outbound.get();
+        let key = head.key;
+        self.answer(slot, Body::LoggedOn { session, key, outbound, last_received });
     }
 
     fn stage_end(&mut self, slot: &Sequenced) {
@@ -246,7 +270,11 @@ impl Lane {
         {
             *route = None;
         }
-        let lost = head.kind == MessageKind::SessionLost;
+        self.answer_end(slot);
+    }
+
+    fn answer_end(&mut self, slot: &Sequenced) {
+        let lost = slot.message.head.kind == MessageKind::SessionLost;
         self.answer(slot, if lost { Body::Lost } else { Body::LoggedOut });
     }
 
@@ -267,11 +295,11 @@ impl Lane {
                 self.answer(slot, Body::Duplicate(original));
             }
             MessageKind::Query => self.query(slot),
-            MessageKind::Command
-            | MessageKind::Admin
-            | MessageKind::SessionLogon
-            | MessageKind::SessionLogout
-            | MessageKind::SessionLost => unreachable!("the sequencer gives these a sequence"),
+            // Another connection holds the session, which therefore has not ended.
+            MessageKind::SessionLogout | MessageKind::SessionLost => self.answer_end(slot),
+            MessageKind::Command | MessageKind::Admin | MessageKind::SessionLogon => {
+                unreachable!("the sequencer gives these a sequence")
+            }
         }
     }
 

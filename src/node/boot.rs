@@ -21,6 +21,7 @@ use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::{Flaw, Verify};
 use crate::journal::writer::{Appended, Fault, Syncer, Writer};
 use crate::lanes::apply::CannotApply;
+use crate::publish::rest::Numbers;
 use crate::sys::storage::{Append, Storage};
 use crate::types::{Epoch, Sequence, TimeNs};
 use std::io;
@@ -178,6 +179,8 @@ pub struct Booted {
     pub preparer: Preparer,
     /// Writes the event log.
     pub event_log: EventLogWriter,
+    /// Where each session's outbound numbers stand in it.
+    pub numbers: Numbers,
     /// Prepares the event log's segments.
     pub event_preparer: Preparer,
     /// Writes the reject log.
@@ -219,7 +222,7 @@ pub fn boot(
     let batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip)
         .with_capacity(crate::limits::WRITE_MAX_BYTES);
     let writer = Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
-    let (event_log, event_preparer, state) = rebuild(logs, id, &recovered)?;
+    let (event_log, event_preparer, state, numbers) = rebuild(logs, id, &recovered)?;
     let reject_log = RejectLog::open(logs.rejects.clone(), id, REJECT_SEGMENTS_MAX)?;
     let cut_bytes = recovered.cut.iter().map(|cut| cut.bytes).sum();
     Ok(Booted {
@@ -228,6 +231,7 @@ pub fn boot(
         writer,
         preparer,
         event_log,
+        numbers,
         event_preparer,
         reject_log,
         replayed: recovered.records,
@@ -330,7 +334,7 @@ fn rebuild(
     logs: &Logs,
     id: JournalId,
     journal: &Recovered,
-) -> Result<(EventLogWriter, Preparer, State), BootError> {
+) -> Result<(EventLogWriter, Preparer, State, Numbers), BootError> {
     let end = journal.tip.sequence;
     let recovered = recover_derived(&logs.events, id, end, &mut |_| ())?;
     if recovered.first > Sequence(1) {
@@ -344,7 +348,7 @@ fn rebuild(
     }
     let mut events = EventLogWriter::new(log, id, APPLICATION_VERSION, &recovered, prepared)?;
     let mut rebuilt = EventLogBuilder::new(id, Tip::START);
-    let mut state = State::new();
+    let (mut state, mut numbers) = (State::new(), Numbers::default());
     let mut outbox = Outbox::default();
     let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
     while let Some(batch) = reader.next_batch(end)? {
@@ -352,6 +356,7 @@ fn rebuild(
         rebuilt.begin_batch(first, epoch);
         for record in batch.records() {
             state.apply(&record, &mut outbox)?;
+            outbox.events().iter().for_each(|event| numbers.note(event));
             rebuilt.push(record.time(), outbox.events());
         }
         rebuilt.end_batch(batch.last());
@@ -365,7 +370,7 @@ fn rebuild(
     }
     events.go_on_from(rebuilt);
     assert_eq!(events.written(), end, "the event log is as long as the journal");
-    Ok((events, preparer, state))
+    Ok((events, preparer, state, numbers))
 }
 
 /// Writes a rebuilt batch, preparing segments as they are needed.

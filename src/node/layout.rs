@@ -6,6 +6,7 @@
 
 use crate::agent::Idle;
 use crate::config::{AckPolicy, Config, Core, Idle as IdleWord, Layout as LayoutWord};
+use crate::limits::GATEWAYS_MAX;
 use std::fmt;
 
 /// Cores from which on `auto` chooses `dedicated`: one for each hot stage, two for the rest.
@@ -14,8 +15,8 @@ const DEDICATED_CORES: usize = 8;
 /// A stage that a layout places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// Sockets.
-    Gateway,
+    /// Sockets; the number is the gateway's.
+    Gateway(u8),
     /// The one total order.
     Sequencer,
     /// Encoding and writing.
@@ -47,7 +48,7 @@ impl Stage {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Stage::Gateway => "gateway",
+            Stage::Gateway(number) => GATEWAYS[number as usize],
             Stage::Sequencer => "sequencer",
             Stage::Journal => "journal",
             Stage::Critical => "critical",
@@ -94,6 +95,26 @@ pub struct Plan {
     pub verify_core: Option<usize>,
 }
 
+/// Names of the gateways, and of the threads that are theirs alone.
+const GATEWAYS: [&str; GATEWAYS_MAX] = [
+    "gateway",
+    "gateway-1",
+    "gateway-2",
+    "gateway-3",
+    "gateway-4",
+    "gateway-5",
+    "gateway-6",
+    "gateway-7",
+    "gateway-8",
+    "gateway-9",
+    "gateway-10",
+    "gateway-11",
+    "gateway-12",
+    "gateway-13",
+    "gateway-14",
+    "gateway-15",
+];
+
 /// Name of the thread that checks signatures.
 pub const VERIFY: &str = "verify";
 
@@ -113,7 +134,7 @@ pub fn plan(config: &Config, cores: usize) -> Plan {
 }
 
 fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
-    let mut hot = vec![Stage::Gateway, Stage::Sequencer, Stage::Journal, Stage::Critical];
+    let mut hot = vec![Stage::Gateway(0), Stage::Sequencer, Stage::Journal, Stage::Critical];
     let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::PriorityLog, Stage::Replay];
     let mut segments = vec![Stage::Prepare];
     hot.push(Stage::Gate);
@@ -122,13 +143,28 @@ fn compact_threads(config: &Config) -> Vec<ThreadPlan> {
         AckPolicy::Memory => segments.push(Stage::Sync),
         AckPolicy::Disk => hot.push(Stage::Sync),
     }
-    vec![
-        hot_thread(config, "critical", hot, &["helper", "normal", "batch", "segments"]),
+    let gateways = further_gateways(config);
+    let mut threads = vec![hot_thread(
+        config,
+        "critical",
+        hot,
+        &[&["helper", "normal", "batch", "segments"], gateways].concat(),
+    )];
+    threads.extend(gateways.iter().enumerate().map(|(at, name)| {
+        hot_thread(config, name, vec![Stage::Gateway(at as u8 + 1)], &["critical", "helper"])
+    }));
+    threads.extend([
         follower(config, "normal", vec![Stage::Normal], &[]),
         follower(config, "batch", vec![Stage::Batch], &[]),
-        follower(config, "helper", helper, &["critical", "normal"]),
+        follower(config, "helper", helper, &[&["critical", "normal"], gateways].concat()),
         follower(config, "segments", segments, &["critical", "helper"]),
-    ]
+    ]);
+    threads
+}
+
+/// Gateways that have a thread of their own in every layout: all but the first.
+fn further_gateways(config: &Config) -> &'static [&'static str] {
+    &GATEWAYS[1..config.gateway.threads as usize]
 }
 
 fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
@@ -139,18 +175,23 @@ fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
         AckPolicy::Disk => journal.push(Stage::Sync),
     }
     let helper = vec![Stage::EventLog, Stage::RejectLog, Stage::PriorityLog, Stage::Replay];
-    vec![
-        hot_thread(
-            config,
-            "gateway",
-            vec![Stage::Gateway, Stage::Gate],
-            &["sequencer", "critical", "helper"],
-        ),
+    let gateways = further_gateways(config);
+    let mut threads = vec![hot_thread(
+        config,
+        "gateway",
+        vec![Stage::Gateway(0), Stage::Gate],
+        &[&["sequencer", "critical", "helper"], gateways].concat(),
+    )];
+    threads.extend(gateways.iter().enumerate().map(|(at, name)| {
+        let stages = vec![Stage::Gateway(at as u8 + 1)];
+        hot_thread(config, name, stages, &["sequencer", "critical", "helper"])
+    }));
+    threads.extend([
         hot_thread(
             config,
             "sequencer",
             vec![Stage::Sequencer],
-            &["journal", "critical", "gateway"],
+            &[&["journal", "critical", "gateway"], gateways].concat(),
         ),
         hot_thread(
             config,
@@ -162,13 +203,19 @@ fn dedicated_threads(config: &Config) -> Vec<ThreadPlan> {
             config,
             "critical",
             vec![Stage::Critical],
-            &["gateway", "helper", "sequencer", "normal", "batch"],
+            &[&["gateway", "helper", "sequencer", "normal", "batch"], gateways].concat(),
         ),
         follower(config, "normal", vec![Stage::Normal], &[]),
         follower(config, "batch", vec![Stage::Batch], &[]),
-        follower(config, "helper", helper, &["gateway", "journal", "critical", "normal"]),
+        follower(
+            config,
+            "helper",
+            helper,
+            &[&["gateway", "journal", "critical", "normal"], gateways].concat(),
+        ),
         follower(config, "segments", segments, &["journal", "helper", "gateway"]),
-    ]
+    ]);
+    threads
 }
 
 fn hot_thread(
@@ -230,6 +277,8 @@ fn configured(config: &Config, thread: &str) -> Option<usize> {
         "normal" => core.normal,
         "batch" => core.batch,
         "gateway" => core.gateway,
+        // One core would make them wait for each other.
+        _ if GATEWAYS.contains(&thread) => Core::Any,
         "journal" => core.journal,
         "sequencer" => core.sequencer,
         "helper" => core.helper,
@@ -267,67 +316,82 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn config(layout: LayoutWord, policy: AckPolicy) -> Config {
+    /// Layouts, policies and numbers of gateways.
+    fn shapes() -> impl Iterator<Item = (LayoutWord, AckPolicy, u32)> {
+        [LayoutWord::Compact, LayoutWord::Dedicated].into_iter().flat_map(|layout| {
+            [AckPolicy::Memory, AckPolicy::Disk].into_iter().flat_map(move |policy| {
+                [1, 2, 16].into_iter().map(move |gateways| (layout, policy, gateways))
+            })
+        })
+    }
+
+    fn config(layout: LayoutWord, policy: AckPolicy, gateways: u32) -> Config {
         let mut config = Config::default();
         config.threads.layout = layout;
         config.ack.policy = policy;
+        config.gateway.threads = gateways;
         config
     }
 
     #[test]
     fn every_layout_places_every_stage_once_and_every_lane_on_a_thread_of_its_own() {
-        for layout in [LayoutWord::Compact, LayoutWord::Dedicated] {
-            for policy in [AckPolicy::Memory, AckPolicy::Disk] {
-                let plan = plan(&config(layout, policy), 2);
-                let all: Vec<Stage> =
-                    plan.threads.iter().flat_map(|thread| thread.stages.clone()).collect();
-                let distinct: BTreeSet<Stage> = all.iter().copied().collect();
-                assert_eq!((all.len(), distinct.len()), (13, 13), "{plan}");
-                let names: Vec<_> = plan.threads.iter().map(|thread| thread.name).collect();
-                for lane in ["critical", "normal", "batch"] {
-                    assert!(names.contains(&lane));
-                }
-                for woken in plan.threads.iter().flat_map(|thread| &thread.wakes) {
-                    assert!(names.contains(woken), "{woken} is a thread of {}", plan.name);
-                }
+        for (layout, policy, gateways) in shapes() {
+            let plan = plan(&config(layout, policy, gateways), 2);
+            let all: Vec<Stage> =
+                plan.threads.iter().flat_map(|thread| thread.stages.clone()).collect();
+            let distinct: BTreeSet<Stage> = all.iter().copied().collect();
+            let stages = 12 + gateways as usize;
+            assert_eq!((all.len(), distinct.len()), (stages, stages), "{plan}");
+            let names: Vec<_> = plan.threads.iter().map(|thread| thread.name).collect();
+            for lane in ["critical", "normal", "batch"] {
+                assert!(names.contains(&lane));
+            }
+            for woken in plan.threads.iter().flat_map(|thread| &thread.wakes) {
+                assert!(names.contains(woken), "{woken} is a thread of {}", plan.name);
             }
         }
     }
 
     /// Who publishes to whom, and whose reading frees whom: (stage, stage whose thread it wakes).
     const WAKES: &[(Stage, Stage)] = &[
-        (Stage::Gateway, Stage::Sequencer),
-        (Stage::Gateway, Stage::Critical),
-        (Stage::Gateway, Stage::Replay),
+        (Stage::Gateway(0), Stage::Sequencer),
+        (Stage::Gateway(0), Stage::Critical),
+        (Stage::Gateway(0), Stage::Replay),
         (Stage::Sequencer, Stage::Journal),
         (Stage::Sequencer, Stage::Critical),
-        (Stage::Sequencer, Stage::Gateway),
+        (Stage::Sequencer, Stage::Gateway(0)),
         (Stage::Journal, Stage::Sequencer),
         (Stage::Journal, Stage::Normal),
         (Stage::Journal, Stage::Batch),
         (Stage::Journal, Stage::Prepare),
-        (Stage::Journal, Stage::Gateway),
+        (Stage::Journal, Stage::Gate),
         (Stage::Critical, Stage::Sequencer),
-        (Stage::Critical, Stage::Gateway),
+        (Stage::Critical, Stage::Gateway(0)),
         (Stage::Critical, Stage::EventLog),
         (Stage::Critical, Stage::RejectLog),
         (Stage::Critical, Stage::Normal),
         (Stage::Critical, Stage::Batch),
         (Stage::Sync, Stage::Gate),
-        (Stage::Gate, Stage::Gateway),
+        (Stage::Gate, Stage::Gateway(0)),
         (Stage::EventLog, Stage::Critical),
         (Stage::EventLog, Stage::Normal),
-        (Stage::Replay, Stage::Gateway),
+        (Stage::Replay, Stage::Gateway(0)),
         (Stage::Prepare, Stage::Journal),
         (Stage::Prepare, Stage::EventLog),
     ];
 
     #[test]
     fn whoever_waits_for_another_thread_is_woken_by_it() {
-        for layout in [LayoutWord::Compact, LayoutWord::Dedicated] {
-            for policy in [AckPolicy::Memory, AckPolicy::Disk] {
-                let plan = plan(&config(layout, policy), 2);
+        for (layout, policy, gateways) in shapes() {
+            // Every gateway has the neighbours of the first one.
+            for number in 0..gateways as u8 {
+                let plan = plan(&config(layout, policy, gateways), 2);
+                let same = |stage: Stage| match stage {
+                    Stage::Gateway(_) => Stage::Gateway(number),
+                    other => other,
+                };
                 for (from, to) in WAKES {
+                    let (from, to) = (&same(*from), &same(*to));
                     let (from_thread, to_thread) = (plan.thread_of(*from), plan.thread_of(*to));
                     let thread = plan.threads.iter().find(|thread| thread.name == from_thread);
                     let wakes = &thread.expect("it is in the plan").wakes;
@@ -340,7 +404,7 @@ mod tests {
 
     #[test]
     fn two_cores_keep_critical_alone_on_the_first() {
-        let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk), 2);
+        let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk, 1), 2);
         assert_eq!(plan.name, "compact");
         let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
         assert_eq!(cores, [Some(0), Some(1), Some(1), Some(1), Some(1)]);
@@ -349,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_large_machine_gives_each_hot_stage_a_core() {
-        let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk), 8);
+        let plan = plan(&config(LayoutWord::Auto, AckPolicy::Disk, 1), 8);
         assert_eq!(plan.name, "dedicated");
         let cores: Vec<_> = plan.threads.iter().map(|thread| thread.core).collect();
         let expected = [Some(0), Some(1), Some(2), Some(3), Some(7), Some(7), Some(7), Some(7)];
@@ -358,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_configured_core_wins_over_the_plan() {
-        let mut config = config(LayoutWord::Compact, AckPolicy::Disk);
+        let mut config = config(LayoutWord::Compact, AckPolicy::Disk, 1);
         config.threads.core.critical = Core::Number(1);
         assert_eq!(plan(&config, 2).threads[0].core, Some(1));
     }

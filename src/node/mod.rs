@@ -10,7 +10,7 @@ use crate::agent::{Agent, Crew, ExitProcess, Stop};
 use crate::config::{self, Config, ConfigError};
 use crate::fatal::StopReason;
 use crate::gateway;
-use crate::gateway::listener::Listener;
+use crate::gateway::listener::{Entrance, Listener, dealt};
 use crate::gateway::restraint::Rate;
 use crate::gateway::verify::Worker;
 use crate::genesis::GenesisItem;
@@ -35,7 +35,7 @@ use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
-use stages::{Agents, Cursors, Parts, Remains, Sizes, Stages};
+use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
 use state::State;
 use std::collections::BTreeMap;
 use std::io;
@@ -46,8 +46,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Gateways of a node.
-const GATEWAYS: usize = 1;
 /// Threads that were told to end get at least so long.
 const THREADS_END: Duration = Duration::from_secs(10);
 
@@ -190,24 +188,16 @@ impl Node {
         };
         let accept = config.time.accept_clock;
         let time = SequencerClock::start(Box::new(clock), booted.state.order.time, accept)?;
-        let gateway_thread = plan.thread_of(Stage::Gateway);
-        let home = &parkers[gateway_thread];
-        let key = "gateway.native.listen";
-        let unheard = |source| StartError::Listen { key, address, source };
-        let door = Listener::bind(address, home.registry()).map_err(unheard)?;
-        let native = door.address().map_err(unheard)?;
+        let threads = config.gateway.threads as u8;
+        let (outsides, native) = outsides(address, threads, &plan, &parkers)?;
         let admin = AdminListener::bind(config)?;
         let http = admin.as_ref().map(|admin| admin.address);
         let report = report(native, http, &booted);
-        let verifier = Worker::start(home.unparker(), plan.verify_core)
-            .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
         let names: Vec<&str> = plan.threads.iter().map(|thread| thread.name).collect();
-        let stats = Arc::new(Stats::new(GATEWAYS, &names));
+        let stats = Arc::new(Stats::new(usize::from(threads), &names));
         let parts = Parts {
-            door,
-            verifier: Box::new(verifier),
+            outsides,
             clock: Box::new(move || Box::new(clock)),
-            random: Box::new(SystemRandom),
             time,
             sizes: sizes(config),
             rules: rules(config),
@@ -286,7 +276,7 @@ impl Node {
     /// True where nobody is owed an answer and everything is where it belongs.
     fn is_finished(&self) -> bool {
         let cursors = &self.cursors;
-        cursors.drained.get() != Sequence::NONE
+        cursors.are_drained()
             && cursors.durable.get() == cursors.written.get()
             && cursors.events_written.get() >= cursors.applied.get()
     }
@@ -400,6 +390,8 @@ fn limits(config: &Config) -> gateway::Limits {
         connections_max: connections_max(limits.connections_max),
         open: OpenLimits { frame_max: limits.frame_max_bytes as usize, strict_reserved: true },
         pending_output_max: usize::try_from(limits.pending_output_max_bytes).unwrap_or(usize::MAX),
+        pending_output_total: usize::try_from(limits.pending_output_total_bytes)
+            .unwrap_or(usize::MAX),
         read_budget: usize::try_from(config.gateway.read_budget_bytes).unwrap_or(usize::MAX),
         logon_timeout_ms: config.gateway.logon_timeout_ms,
         idle_timeout_ms: config.gateway.idle_timeout_ms,
@@ -411,6 +403,36 @@ fn limits(config: &Config) -> gateway::Limits {
         rate: (limits.rate_max > 0)
             .then(|| Rate { max: limits.rate_max, window_ms: limits.rate_window_s * 1_000 }),
     }
+}
+
+/// The doors of all gateways and who checks their signatures, and the address that was bound.
+fn outsides(
+    address: SocketAddr,
+    count: u8,
+    plan: &Plan,
+    parkers: &BTreeMap<&'static str, Parker>,
+) -> Result<(Vec<Outside<Entrance>>, SocketAddr), StartError> {
+    let key = "gateway.native.listen";
+    let refused = |source| StartError::Listen { key, address, source };
+    let home = |number| &parkers[plan.thread_of(Stage::Gateway(number))];
+    let (mut deals, mut doors) = (Vec::new(), Vec::new());
+    for number in 1..count {
+        let (deal, door) =
+            dealt(home(number).registry(), home(number).unparker()).map_err(refused)?;
+        deals.push(deal);
+        doors.push(Entrance::Dealt(door));
+    }
+    let listener = Listener::bind(address, home(0).registry(), deals).map_err(refused)?;
+    let native = listener.address().map_err(refused)?;
+    doors.insert(0, Entrance::Listener(listener));
+    let mut outsides = Vec::new();
+    for (number, door) in (0..).zip(doors) {
+        let verifier = Worker::start(home(number).unparker(), plan.verify_core)
+            .map_err(|source| StartError::Thread { thread: "verify".into(), source })?;
+        let (verifier, random) = (Box::new(verifier), Box::new(SystemRandom));
+        outsides.push(Outside { door, verifier, random });
+    }
+    Ok((outsides, native))
 }
 
 /// Memory that is made resident at start, at most.

@@ -8,9 +8,9 @@ use crate::exchange::{Directory, Exchange};
 use crate::fatal::StopReason;
 use crate::gateway::connection::Door;
 use crate::gateway::verify::Verifier;
-use crate::gateway::{self, Gateway, Surroundings};
+use crate::gateway::{self, Gateway, Shared, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter, Timing};
-use crate::journal::event_log::{EventFollower, EventLogReader};
+use crate::journal::event_log::EventFollower;
 use crate::journal::reader::Reader as LogReader;
 use crate::journal::segment::Preparer;
 use crate::journal::view::Verify;
@@ -36,7 +36,7 @@ use crate::sys::clock::Clock;
 use crate::sys::random::Random;
 use crate::types::{Lane, Sequence};
 use crossbeam::channel::{Receiver, bounded};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Wishes for original answers on their way, and answers on theirs.
 const REPLAYS_MAX: usize = 256;
@@ -66,16 +66,22 @@ pub struct Sizes {
     pub lanes: [u32; Lane::ALL.len()],
 }
 
-/// What a node is made of beside its stages.
-pub struct Parts<D: Door> {
+/// What one gateway has of the world.
+pub struct Outside<D> {
     /// Where connections come from.
     pub door: D,
     /// Checks signatures.
     pub verifier: Box<dyn Verifier>,
-    /// Makes a reader of the machine's clock.
-    pub clock: Box<dyn Fn() -> Box<dyn Clock>>,
     /// Randomness for nonces.
     pub random: Box<dyn Random>,
+}
+
+/// What a node is made of beside its stages.
+pub struct Parts<D: Door> {
+    /// The outside of each gateway, in order of their numbers: at least one.
+    pub outsides: Vec<Outside<D>>,
+    /// Makes a reader of the machine's clock.
+    pub clock: Box<dyn Fn() -> Box<dyn Clock>>,
     /// The sequencer's time.
     pub time: SequencerClock,
     /// Ring sizes.
@@ -115,12 +121,20 @@ pub struct Cursors {
     pub batch: Cursor,
     /// Records that each lane executes between two publications now, by the lane's number.
     pub lane_batches: [Cursor; Lane::ALL.len()],
-    /// Not zero when the gateway was asked to stop and owes nobody an answer.
-    pub drained: Cursor,
+    /// For each gateway: not zero when it was asked to stop and owes nobody an answer.
+    pub drained: Vec<Cursor>,
     /// Not zero while the journal has no space.
     pub no_space: Cursor,
     /// Not zero while the event log has no space.
     pub no_event_space: Cursor,
+}
+
+impl Cursors {
+    /// True where all gateways were asked to stop and owe nobody an answer.
+    #[must_use]
+    pub fn are_drained(&self) -> bool {
+        self.drained.iter().all(|drained| drained.get() != Sequence::NONE)
+    }
 }
 
 /// What is left of a node that ended: the two halves of its state.
@@ -136,8 +150,8 @@ pub type Agents = Vec<(Stage, Box<dyn Agent>)>;
 
 /// The stages of one node.
 pub struct Stages<D: Door> {
-    /// Sockets.
-    pub gateway: Gateway<D>,
+    /// Sockets, in order of the gateways' numbers.
+    pub gateways: Vec<Gateway<D>>,
     /// The one total order.
     pub sequencer: Sequencer,
     /// Encoding and writing.
@@ -172,7 +186,7 @@ impl<D: Door + 'static> Stages<D> {
     /// Connects the stages of a booted node.
     #[must_use]
     pub fn connect(booted: Booted, logs: &Logs, parts: Parts<D>) -> Stages<D> {
-        let Booted { state, batches, writer, event_log, reject_log, .. } = booted;
+        let Booted { state, batches, writer, event_log, numbers, reject_log, .. } = booted;
         let (sizes, stop, stats) = (parts.sizes, parts.stop, parts.stats);
         let last = state.order.last;
         let epoch = state.order.epoch;
@@ -182,6 +196,7 @@ impl<D: Door + 'static> Stages<D> {
             applied: Cursor::new(last),
             released: Cursor::new(last),
             events_written: Cursor::new(last),
+            drained: parts.outsides.iter().map(|_| Cursor::default()).collect(),
             ..Cursors::default()
         };
         let directory = Latest::new(Directory::of(&state.exchange));
@@ -194,55 +209,62 @@ impl<D: Door + 'static> Stages<D> {
         let [critical_batch, normal_batch, batch_batch] =
             [Lane::Critical, Lane::Normal, Lane::Batch].map(lane_batch);
 
-        let (input, intake) = ring(sizes.input, Message::default);
         let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
         let (events, to_event_log) = ring(sizes.events, Derived::default);
-        let (answers, to_gateway) = ring(sizes.answers, Outbound::default);
         let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
         let (marks, to_gate) = ring(MARKS_MAX, Mark::default);
         let (wanted, to_replay) = bounded(REPLAYS_MAX);
-        let (found, to_asker) = bounded(REPLAYS_MAX);
         let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
         let (adjusted, to_priority_log) = bounded(ADJUSTED_MAX);
-        let (taken, pressure) = (Taken::default(), PressureSignal::default());
+        let pressure = PressureSignal::default();
         let (last_exchange, exchange) = bounded(1);
         let (last_order, order) = bounded(1);
 
-        let gateway = Gateway::new(
-            0,
-            Surroundings {
-                door: parts.door,
-                verifier: parts.verifier,
-                clock: (parts.clock)(),
-                random: parts.random,
-            },
-            directory.reader(),
-            parts.limits,
-            to_gateway,
-            gateway::Wiring {
-                input,
-                released: cursors.released.clone(),
-                wanted,
-                found: to_asker,
-                drained: cursors.drained.clone(),
-                taken: taken.clone(),
-                pressure: pressure.clone(),
-                stats: stats.clone(),
-            },
-        );
+        let (mut inputs, mut answers, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let shared = Arc::new(Shared::default());
+        let (mut gateways, mut taken) = (Vec::new(), Vec::new());
+        for (number, outside) in (0..).zip(parts.outsides) {
+            let (input, intake) = ring(sizes.input, Message::default);
+            let (answer, to_gateway) = ring(sizes.answers, Outbound::default);
+            let (again, to_asker) = bounded(REPLAYS_MAX);
+            inputs.push(intake);
+            answers.push(answer);
+            found.push(again);
+            taken.push(Taken::default());
+            let Outside { door, verifier, random } = outside;
+            let clock = (parts.clock)();
+            gateways.push(Gateway::new(
+                number,
+                Surroundings { door, verifier, clock, random },
+                directory.reader(),
+                parts.limits,
+                to_gateway,
+                gateway::Wiring {
+                    input,
+                    released: cursors.released.clone(),
+                    wanted: wanted.clone(),
+                    found: to_asker,
+                    drained: cursors.drained[usize::from(number)].clone(),
+                    taken: taken[usize::from(number)].clone(),
+                    pressure: pressure.clone(),
+                    stats: stats.clone(),
+                    shared: shared.clone(),
+                },
+            ));
+        }
         let sequencer = Sequencer::new(
             state.order,
             parts.time,
             Queues::new(sizes.queues, parts.rules),
             sizes.batch,
             sequencer::Wiring {
-                inputs: vec![intake],
+                inputs,
                 ring: sequenced,
                 deadline: Cursor::new(NO_DEADLINE),
                 no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
                 overload: Overload::new(parts.thresholds, pressure),
                 applied: cursors.applied.clone(),
-                taken: vec![taken],
+                taken,
                 adjusted,
                 controls: controls.reader(),
                 remains: last_order,
@@ -282,7 +304,7 @@ impl<D: Door + 'static> Stages<D> {
         );
         let outputs = Outputs {
             events,
-            answers: vec![answers],
+            answers,
             rejects,
             applied: cursors.applied.clone(),
             directory,
@@ -293,10 +315,12 @@ impl<D: Door + 'static> Stages<D> {
         };
         let critical = Critical::new(state.exchange, to_critical, critical_batch, outputs);
         let events_written = cursors.events_written.clone();
+        let numbers = Arc::new(Mutex::new(numbers));
         let event_log = EventLog::new(
             to_event_log,
             event_log,
             epoch,
+            numbers.clone(),
             events_written.clone(),
             cursors.no_event_space.clone(),
             stop.clone(),
@@ -305,8 +329,8 @@ impl<D: Door + 'static> Stages<D> {
         let clock = (parts.clock)();
         let reject_log =
             RejectLog::new(to_reject_log, reject_log, clock, stop.clone(), stats.clone());
-        let lookup = EventLogReader::new(logs.events.clone());
-        let replay = Replay::new(to_replay, found, lookup, events_written, stop.clone());
+        let events = logs.events.clone();
+        let replay = Replay::new(to_replay, found, events, numbers, events_written, stop.clone());
         let prepare = Prepare {
             preparers: [booted.preparer, booted.event_preparer],
             stop: stop.clone(),
@@ -326,7 +350,7 @@ impl<D: Door + 'static> Stages<D> {
         let normal = Normal::new(commands(), follower, normal_bounds, normal_batch, stop.clone());
         let batch = Batch::new(commands(), bounds(&cursors.batch), batch_batch, stop);
         Stages {
-            gateway,
+            gateways,
             sequencer,
             journal,
             sync,
@@ -347,8 +371,11 @@ impl<D: Door + 'static> Stages<D> {
     /// The stages as agents, for threads.
     #[must_use]
     pub fn into_agents(self) -> (Agents, Cursors, Remains) {
-        let agents: Agents = vec![
-            (Stage::Gateway, Box::new(self.gateway)),
+        let mut agents: Agents = Vec::new();
+        for (number, gateway) in (0..).zip(self.gateways) {
+            agents.push((Stage::Gateway(number), Box::new(gateway)));
+        }
+        let others: Agents = vec![
             (Stage::Sequencer, Box::new(self.sequencer)),
             (Stage::Journal, Box::new(self.journal)),
             (Stage::Critical, Box::new(self.critical)),
@@ -362,6 +389,7 @@ impl<D: Door + 'static> Stages<D> {
             (Stage::Normal, Box::new(self.normal)),
             (Stage::Batch, Box::new(self.batch)),
         ];
+        agents.extend(others);
         (agents, self.cursors, self.remains)
     }
 }

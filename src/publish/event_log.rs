@@ -2,13 +2,14 @@
 //! lag, and what a crash takes from its end is made again from the journal.
 
 use super::outbound::Derived;
+use super::rest::Numbers;
 use crate::agent::{Agent, FailStop};
 use crate::fatal::StopReason;
 use crate::journal::event_log::EventLogWriter;
 use crate::journal::writer::{Appended, Fault};
 use crate::ring::{Cursor, Reader, Take};
 use crate::types::{Epoch, Sequence};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Slots taken in one round.
@@ -25,6 +26,8 @@ pub struct EventLog {
     epoch: Epoch,
     open: bool,
     write_back_at: u64,
+    /// Where numbers stand, for those who resume; nobody else's thread takes it while orders flow.
+    numbers: Arc<Mutex<Numbers>>,
     written: Cursor,
     /// Not zero while space is low: orders are refused then, before this log holds up the lane.
     no_space: Cursor,
@@ -39,6 +42,7 @@ impl EventLog {
         input: Reader<Derived>,
         log: EventLogWriter,
         epoch: Epoch,
+        numbers: Arc<Mutex<Numbers>>,
         written: Cursor,
         no_space: Cursor,
         stop: Arc<dyn FailStop>,
@@ -49,6 +53,7 @@ impl EventLog {
             epoch,
             open: false,
             write_back_at: 0,
+            numbers,
             written,
             no_space,
             stop,
@@ -66,6 +71,7 @@ impl EventLog {
 
     fn encode(&mut self) -> usize {
         let (log, open, epoch) = (&mut self.log, &mut self.open, &mut self.epoch);
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         self.input.drain(ROUND_MAX, |slot| {
             if !*open {
                 let first = log.complete().next();
@@ -74,6 +80,7 @@ impl EventLog {
             }
             match slot {
                 Derived::Event { time, event } => {
+                    numbers.note(event);
                     log.builder().push(*time, std::slice::from_ref(event));
                     Take::Next
                 }

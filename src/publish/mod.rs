@@ -6,3 +6,4 @@ pub mod outbound;
 pub mod priority_log;
 pub mod reject_log;
 pub mod replay;
+pub mod rest;

@@ -28,6 +28,8 @@ pub struct Outbound {
 pub enum Body {
     /// A result or a maker's fill.
     Event(Event),
+    /// The result of a command that an earlier connection of the session sent.
+    Inherited(Event),
     /// A trade of the result before.
     Trade {
         /// The event.
@@ -52,13 +54,20 @@ pub enum Body {
         key: KeyId,
         /// The last outbound number given so far.
         outbound: u64,
+        /// The last one that the client says it has; 0 for from now on.
+        last_received: u64,
     },
     /// The logon is in the journal and began no session.
     LogonFailed(RejectReason),
     /// The logout is in the journal: the session is over.
     LoggedOut,
-    /// The end of a session whose connection was lost is in the journal; there is nobody to tell.
+    /// The end of a session whose connection was lost is in the journal, or was none because another
+    /// connection had taken the session over; there is nobody to tell.
     Lost,
+    /// Another connection has logged on to the session: this one has lost it.
+    TakenOver,
+    /// The answer went to the connection that has taken the session over.
+    Elsewhere,
     /// A row of a query's answer.
     Row(Row),
     /// The end of a query's answer; `more` where it was cut at its bound.
@@ -166,11 +175,35 @@ pub struct AnswerWanted {
     pub original: Sequence,
 }
 
-/// The original answer, as frames.
+/// A wish for what a session was sent while its client was away, for the reader of the event log.
+#[derive(Clone, Copy, Debug)]
+pub struct RestWanted {
+    /// The connection that resumes.
+    pub to: Origin,
+    /// Its session.
+    pub session: SessionId,
+    /// The last outbound number that it has.
+    pub after: u64,
+    /// The last one that it is to get: released.
+    pub upto: u64,
+}
+
+/// What the reader of the event log is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted {
+    /// An original answer.
+    Answer(AnswerWanted),
+    /// The next piece of a session's messages.
+    Rest(RestWanted),
+}
+
+/// What was read back from the event log, as frames.
 #[derive(Clone, Debug)]
 pub struct AnswerFound {
-    /// Who asked again.
+    /// Who asked.
     pub to: Origin,
     /// The frames.
     pub frames: Vec<u8>,
+    /// The last outbound number of a piece; `None` for an original answer.
+    pub reached: Option<u64>,
 }

@@ -1,24 +1,35 @@
-//! Original answers for repeated messages, read back from the event log on a helper thread.
+//! What was sent before, read back from the event log on a helper thread: original answers for repeated
+//! messages, and what a session was sent while its client was away.
 
+use super::rest::{Numbers, Rests, Turn};
 use crate::agent::{Agent, FailStop};
 use crate::event::Event;
 use crate::fatal::StopReason;
 use crate::journal::event_log::EventLogReader;
-use crate::publish::outbound::{AnswerFound, AnswerWanted};
+use crate::journal::reader::ReadError;
+use crate::journal::segment::LogDir;
+use crate::publish::outbound::{AnswerFound, AnswerWanted, RestWanted, Wanted};
 use crate::ring::Cursor;
 use crate::wire::answer::original_answer;
 use crossbeam::channel::{Receiver, Sender};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Reads original answers.
+/// Reads what was sent before.
 pub struct Replay {
-    wanted: Receiver<AnswerWanted>,
-    found: Sender<AnswerFound>,
+    wanted: Receiver<Wanted>,
+    /// To each gateway, in order of their numbers.
+    found: Vec<Sender<AnswerFound>>,
     log: EventLogReader,
     written: Cursor,
-    /// The wish in hand: its events may not be written yet, or the gateway's channel may be full.
+    /// The answer in hand: its events may not be written yet, or the gateway's channel may be full.
     waiting: Option<AnswerWanted>,
     events: Vec<Event>,
+    /// Where numbers stand; the event log's writer goes on with it.
+    numbers: Arc<Mutex<Numbers>>,
+    rests: Rests,
+    /// At most one for each connection.
+    rests_wanted: VecDeque<RestWanted>,
     stop: Arc<dyn FailStop>,
     failed: bool,
 }
@@ -27,14 +38,87 @@ impl Replay {
     /// A reader of the event log up to `written`.
     #[must_use]
     pub fn new(
-        wanted: Receiver<AnswerWanted>,
-        found: Sender<AnswerFound>,
-        log: EventLogReader,
+        wanted: Receiver<Wanted>,
+        found: Vec<Sender<AnswerFound>>,
+        log: LogDir,
+        numbers: Arc<Mutex<Numbers>>,
         written: Cursor,
         stop: Arc<dyn FailStop>,
     ) -> Replay {
-        let (waiting, events) = (None, Vec::new());
-        Replay { wanted, found, log, written, waiting, events, stop, failed: false }
+        Replay {
+            wanted,
+            found,
+            log: EventLogReader::new(log.clone()),
+            written,
+            waiting: None,
+            events: Vec::new(),
+            numbers,
+            rests: Rests::new(log),
+            rests_wanted: VecDeque::new(),
+            stop,
+            failed: false,
+        }
+    }
+
+    /// Takes wishes, until one for an answer has to wait.
+    fn take_wishes(&mut self) {
+        while self.waiting.is_none()
+            && let Ok(wish) = self.wanted.try_recv()
+        {
+            match wish {
+                Wanted::Answer(wish) => self.waiting = Some(wish),
+                Wanted::Rest(wish) => self.rests_wanted.push_back(wish),
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<usize, ReadError> {
+        let Some(wish) = self.waiting else { return Ok(0) };
+        let found = &self.found[usize::from(wish.to.gateway)];
+        self.events.clear();
+        if found.is_full()
+            || !self.log.events_of(wish.original, self.written.get(), &mut self.events)?
+        {
+            return Ok(0);
+        }
+        self.waiting = None;
+        let frames = original_answer(&self.events, wish.client_sequence);
+        // Full is ruled out above, and a gateway that is gone needs no answer.
+        let _ = found.try_send(AnswerFound { to: wish.to, frames, reached: None });
+        Ok(1)
+    }
+
+    /// A turn for everybody who resumes, until one of them needs a further one: it has the next.
+    fn pieces(&mut self) -> Result<usize, ReadError> {
+        let mut done = 0;
+        for _ in 0..self.rests_wanted.len() {
+            let Some(wish) = self.rests_wanted.pop_front() else { break };
+            let found = &self.found[usize::from(wish.to.gateway)];
+            if found.is_full() {
+                self.rests_wanted.push_back(wish);
+                continue;
+            }
+            let mut frames = Vec::new();
+            let numbers = || {
+                let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+                numbers.before(wish.session, wish.after + 1)
+            };
+            match self.rests.turn(&wish, numbers, self.written.get(), &mut frames)? {
+                Turn::Piece(reached) => {
+                    // Full is ruled out above, and a gateway that is gone needs no answer.
+                    let _ =
+                        found.try_send(AnswerFound { to: wish.to, frames, reached: Some(reached) });
+                    done += 1;
+                }
+                Turn::Waits => self.rests_wanted.push_back(wish),
+                Turn::Looked => {
+                    // Its place must not be given to another, or it would begin anew.
+                    self.rests_wanted.push_front(wish);
+                    return Ok(done + 1);
+                }
+            }
+        }
+        Ok(done)
     }
 }
 
@@ -44,29 +128,15 @@ impl Agent for Replay {
     }
 
     fn do_work(&mut self) -> usize {
-        if self.failed || self.found.is_full() {
+        if self.failed {
             return 0;
         }
-        let Some(wish) = self.waiting.take().or_else(|| self.wanted.try_recv().ok()) else {
-            return 0;
-        };
-        self.events.clear();
-        match self.log.events_of(wish.original, self.written.get(), &mut self.events) {
-            Ok(true) => {
-                let frames = original_answer(&self.events, wish.client_sequence);
-                // Full is ruled out above, and a gateway that is gone needs no answer.
-                let _ = self.found.try_send(AnswerFound { to: wish.to, frames });
-                1
-            }
-            Ok(false) => {
-                self.waiting = Some(wish);
-                0
-            }
-            Err(error) => {
-                self.failed = true;
-                self.stop.fail(StopReason::LogRead, &error.to_string());
-                0
-            }
-        }
+        self.take_wishes();
+        let done = self.answer().and_then(|answered| Ok(answered + self.pieces()?));
+        done.unwrap_or_else(|error| {
+            self.failed = true;
+            self.stop.fail(StopReason::LogRead, &error.to_string());
+            0
+        })
     }
 }

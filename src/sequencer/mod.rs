@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod dedupe;
+mod holders;
 pub mod overload;
 pub mod pending;
 pub mod queues;
@@ -27,6 +28,7 @@ use crate::types::{Epoch, Priority, Sequence, TimeNs};
 use clock::SequencerClock;
 use crossbeam::channel::Sender;
 use dedupe::{Dedupe, Fingerprint, Identity, Verdict, Window};
+use holders::Holders;
 use overload::Overload;
 use pending::Taken;
 use queues::{Adjusted, QueueFull, Queues};
@@ -87,8 +89,11 @@ pub struct Order {
 /// The sequencer's agent.
 pub struct Sequencer {
     inputs: Vec<Reader<Message>>,
+    /// The input that has the first turn: the next one has it next time.
+    first_input: usize,
     queues: Queues,
     order: Order,
+    holders: Holders,
     clock: SequencerClock,
     ring: Writer<Sequenced>,
     /// Records published since the last batch end.
@@ -163,8 +168,10 @@ impl Sequencer {
         wiring.stats.sequencing.sequence.set(order.last.0);
         Sequencer {
             inputs: wiring.inputs,
+            first_input: 0,
             queues,
             order,
+            holders: Holders::default(),
             clock,
             ring: wiring.ring,
             open: 0,
@@ -204,7 +211,10 @@ impl Sequencer {
         let mut taken = 0;
         let mut time = None;
         let (stats, mut load) = (&self.stats, None);
-        for input in &mut self.inputs {
+        let count = self.inputs.len();
+        self.first_input = (self.first_input + 1) % count;
+        for turn in 0..count {
+            let input = &mut self.inputs[(self.first_input + turn) % count];
             let (queues, dedupe) = (&mut self.queues, &self.order.dedupe);
             let clock = &mut self.clock;
             taken += input.drain(INTAKE_MAX, |message| {
@@ -268,7 +278,7 @@ impl Sequencer {
             && self.open < self.batch_max
             && self.open_bytes < BATCH_MAX_BYTES / 2
         {
-            let order = &mut self.order;
+            let (order, holders) = (&mut self.order, &mut self.holders);
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let left = &mut self.left;
             let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
@@ -278,11 +288,12 @@ impl Sequencer {
             let taken = self.queues.take_next(bulk, |head, message, print| {
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
-                let outcome = order.place(message, print, now, refuse_commands);
+                let outcome = order.place(message, print, now, refuse_commands, holders);
                 let published = order.publish(ring, outcome, message, now);
                 if published.is_ok() {
                     taken_of[usize::from(head.origin.gateway)].count(head.origin.connection);
                     if matches!(outcome, Placed::Record(_)) {
+                        note_session(holders, head, message);
                         records = 1;
                         bytes = RECORD_OVERHEAD + message.bytes.as_slice().len();
                     }
@@ -393,10 +404,12 @@ impl Order {
         fingerprint: Fingerprint,
         now: TimeNs,
         refuse_commands: bool,
+        holders: &Holders,
     ) -> Placed {
         let head = &message.head;
         match head.kind {
-            MessageKind::SessionLogon | MessageKind::SessionLogout | MessageKind::SessionLost => {
+            MessageKind::SessionLogon => Placed::Record(None),
+            MessageKind::SessionLogout | MessageKind::SessionLost if holders.holds(head.origin) => {
                 Placed::Record(None)
             }
             MessageKind::Command | MessageKind::Admin => {
@@ -445,6 +458,15 @@ impl Order {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes who holds a session from this record on.
+fn note_session(holders: &mut Holders, head: &Head, message: &Message) {
+    match head.kind {
+        MessageKind::SessionLogon => holders.logged_on(head.origin, head.key, message.command()),
+        MessageKind::SessionLogout | MessageKind::SessionLost => holders.ended(head.origin),
+        _ => {}
     }
 }
 

@@ -240,3 +240,28 @@ fn a_client_that_never_reads_is_closed_and_harms_nobody() {
     assert_eq!(other.next_within(Duration::ZERO), Next::Quiet);
     node.assert_well();
 }
+
+/// Each of them stays below its own bound; together they are too much, so the largest go, and as many
+/// stay as there is room for.
+#[test]
+fn clients_that_do_not_read_are_bounded_together() {
+    let home = Home::new();
+    let node = home.start(&[
+        "gateway.threads=2",
+        "limits.pending_output_max_bytes=16777216",
+        "limits.pending_output_total_bytes=1048576",
+        "limits.slow_reader_timeout_ms=600000",
+    ]);
+    let ground = node.ground();
+    let deaf: Vec<_> = (0..2)
+        .map(|number| {
+            let deaf = node.log_on(Who::Operator, &format!("deaf together {number}"));
+            thread::spawn(move || never_read(deaf, ground.instrument, ground.buyer))
+        })
+        .collect();
+    // Nothing but the common bound ends them: their own is not reached, nor is the time over.
+    for writer in deaf {
+        writer.join().expect("it ended");
+    }
+    node.assert_well();
+}

@@ -148,7 +148,7 @@ fn what_this_release_cannot_do_is_refused_by_name() {
         signed(&key, payload)
     };
     for (at, value, reason) in
-        [(103, 1, NOT_SUPPORTED), (104, 1, NOT_SUPPORTED), (104, 2, BAD_PAYLOAD)]
+        [(103, 1, LOGON_REFUSED), (104, 1, NOT_SUPPORTED), (104, 2, BAD_PAYLOAD)]
     {
         let mut peer = node.connect();
         let draft = changed(&peer, at, value);
@@ -213,6 +213,37 @@ fn a_new_logon_ends_the_older_connection_of_its_session() {
     assert_eq!((fill.order_id, fill.outbound), (resting.order_id, resting.outbound + 1));
 }
 
+/// Connections are dealt out in turn, so with two gateways each logon comes to the other one.
+#[test]
+fn a_session_moves_between_gateways_and_misses_no_number() {
+    for (layout, threads) in [("compact", 2), ("dedicated", 2), ("compact", 4), ("dedicated", 4)] {
+        let home = Home::new();
+        let threads = format!("gateway.threads={threads}");
+        let node = home.start(&[&threads, &format!("threads.layout={layout}")]);
+        let mut number = 0;
+        let mut old: Option<Peer> = None;
+        for round in 0..9 {
+            let mut peer = node.connect();
+            let accepted = peer.log_on(&Who::Operator.key(), "moving");
+            peer.number_after(number);
+            assert_eq!(accepted.outbound, number, "{layout}, round {round}");
+            if let Some(mut old) = old.take() {
+                let farewell = old.until_closed();
+                assert_eq!(farewell.len(), 1, "{farewell:?}");
+                assert_eq!(farewell[0].body, Body::LoggedOut(LOGON_REFUSED));
+            }
+            for _ in 0..3 {
+                number += 1;
+                let answer = peer.order(Order::new(2, 1, 1, 10, 1));
+                assert_eq!(answer.outbound, number, "{layout}, round {round}");
+            }
+            // Every third connection is gone before the next one comes.
+            old = (round % 3 != 2).then_some(peer);
+        }
+        node.stop();
+    }
+}
+
 #[test]
 fn who_does_not_log_on_in_time_is_closed() {
     let home = Home::new();
@@ -272,8 +303,18 @@ fn who_is_not_heard_of_for_two_intervals_is_closed() {
 
 #[test]
 fn a_connection_too_many_is_told_so() {
+    a_connection_too_many_is_told_so_with(1);
+}
+
+#[test]
+fn a_connection_too_many_is_told_so_by_any_gateway() {
+    a_connection_too_many_is_told_so_with(3);
+}
+
+fn a_connection_too_many_is_told_so_with(gateways: usize) {
     let home = Home::new();
-    let node = home.start(&["limits.connections_max=3"]);
+    let threads = format!("gateway.threads={gateways}");
+    let node = home.start(&["limits.connections_max=3", &threads]);
     let mut peers: Vec<Peer> =
         ["a", "b", "c"].map(|name| node.log_on(Who::Operator, name)).into_iter().collect();
     for _ in 0..5 {

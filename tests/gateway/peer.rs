@@ -58,10 +58,18 @@ impl Peer {
         }
     }
 
+    /// The first of its messages is not number 1: an earlier connection of the session had those.
+    pub(crate) fn number_after(&mut self, last: u64) {
+        self.sequence = last;
+    }
+
     pub(crate) fn log_on(&mut self, key: &SigningKey, name: &str) -> Accepted {
+        self.log_on_after(key, name, 0)
+    }
+
+    pub(crate) fn log_on_after(&mut self, key: &SigningKey, name: &str, last: u64) -> Accepted {
         name.clone_into(&mut self.name);
-        let frame = logon(&self.nonce, key, name.as_bytes()).seal();
-        self.send(&frame);
+        self.send(&logon_after(&self.nonce, key, name.as_bytes(), last).seal());
         let message = self.next();
         let Body::Accepted(accepted) = message.body else { panic!("{message:?}") };
         assert_eq!(message.client_sequence, LOGON_SEQUENCE);
@@ -238,6 +246,13 @@ pub(crate) fn logon_payload(nonce: &[u8; 32], key: &SigningKey, name: &[u8]) -> 
 
 pub(crate) fn logon(nonce: &[u8; 32], key: &SigningKey, name: &[u8]) -> Draft {
     Draft::session(LOGON, LOGON_SEQUENCE, logon_payload(nonce, key, name)).signed(key)
+}
+
+/// A logon of somebody who has everything up to `last`.
+pub(crate) fn logon_after(nonce: &[u8; 32], key: &SigningKey, name: &[u8], last: u64) -> Draft {
+    let mut payload = logon_payload(nonce, key, name);
+    payload[96..104].copy_from_slice(&last.to_be_bytes());
+    Draft::session(LOGON, LOGON_SEQUENCE, payload).signed(key)
 }
 
 pub(crate) fn ping(sequence: u64, nonce: u64) -> Draft {

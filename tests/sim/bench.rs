@@ -75,10 +75,15 @@ impl Bench {
 
     /// A new connection's number; the gateway has not seen it yet.
     pub(crate) fn connect(&mut self) -> usize {
-        let door: &SimDoor = &self.node.door;
+        self.connect_to(0)
+    }
+
+    /// The same at one of several gateways.
+    pub(crate) fn connect_to(&mut self, gateway: usize) -> usize {
+        let door: &SimDoor = &self.node.doors[gateway];
         self.wires.push(door.knock(&mut self.random, 100_000));
         self.inbound.push(Vec::new());
-        self.node.stages.gateway.ready(openoutcry::gateway::DOOR, true, false);
+        self.node.stages.gateways[gateway].ready(openoutcry::gateway::DOOR, true, false);
         self.wires.len() - 1
     }
 
@@ -109,7 +114,7 @@ impl Bench {
 
     /// Lets everybody work until surely nothing is left to do.
     pub(crate) fn rest(&mut self) {
-        (0..60).for_each(|_| self.turn(0..AGENTS));
+        (0..60).for_each(|_| self.turn(0..self.node.agents()));
     }
 
     /// What a peer was told since it asked last.
@@ -140,11 +145,16 @@ impl Bench {
 
     /// Greets, and sends the logon for a session of this name; nothing has handled it yet.
     pub(crate) fn log_on(&mut self, name: &str) -> usize {
-        let peer = self.connect();
-        self.turn([0]);
+        self.log_on_at(0, name)
+    }
+
+    /// The same at one of several gateways.
+    pub(crate) fn log_on_at(&mut self, gateway: usize, name: &str) -> usize {
+        let peer = self.connect_to(gateway);
+        self.turn([if gateway == 0 { 0 } else { AGENTS - 1 + gateway }]);
         let heard = self.heard(peer);
         let [Got::Challenge(challenge)] = heard[..] else { panic!("a challenge, not {heard:?}") };
-        let frame = sending::logon(What::Logon, 1, KEY, name, &challenge);
+        let frame = sending::logon(What::Logon, 1, KEY, name, &challenge, 0);
         self.send(peer, &frame);
         peer
     }

@@ -10,12 +10,12 @@ use super::views::{View, Views};
 use openoutcry::command::Command;
 use openoutcry::event::RejectReason;
 use openoutcry::limits::FRAME_MAX_BYTES;
-use openoutcry::types::{KeyId, Priority, Sequence, SessionId};
+use openoutcry::types::{KeyId, Priority, SessionId};
 use openoutcry::wire::answer::{AnswerView, Fill, ROLE_MAKER};
 use openoutcry::wire::frame::{Frame, OpenLimits, frame_length};
 use openoutcry::wire::header::Flags;
 use openoutcry::wire::message::{Challenge, LogonAccepted, Notice, Reject, ServerMessage};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What a client takes from the server.
 pub(crate) const OPEN: OpenLimits =
@@ -55,9 +55,13 @@ pub(crate) struct Conversation {
     inbound: Vec<u8>,
     sent: VecDeque<Transmission>,
     session: SessionId,
-    outbound: u64,
-    /// The first number used on this connection.
+    /// The first number of the client on this connection.
     first_number: u64,
+    outbound: u64,
+    /// Numbers up to here were given when it logged on, and are to come.
+    owed: u64,
+    /// What its logon said it had received.
+    asked_after: u64,
     /// What the server wrote and was not looked at yet.
     pub(crate) shown: Vec<u8>,
 }
@@ -69,6 +73,12 @@ pub(crate) struct Client {
     pub(crate) talk: Option<Conversation>,
     window: usize,
     next_number: u64,
+    /// The last outbound number received, on whatever connection.
+    received: u64,
+    /// A power cut may have taken what it received.
+    may_be_ahead: bool,
+    /// The command that was sent with each number, on whatever connection.
+    numbers: BTreeMap<u64, usize>,
     /// Commands whose answer is not known, oldest first.
     open: VecDeque<usize>,
     /// Commands that were answered.
@@ -97,6 +107,9 @@ impl Client {
             talk: None,
             window,
             next_number: 1,
+            received: 0,
+            may_be_ahead: false,
+            numbers: BTreeMap::new(),
             open: VecDeque::new(),
             done: Vec::new(),
             known: Vec::new(),
@@ -111,6 +124,8 @@ impl Client {
             sent: VecDeque::new(),
             session: SessionId(0),
             outbound: 0,
+            owed: 0,
+            asked_after: 0,
             first_number: self.next_number,
             shown: Vec::new(),
         });
@@ -122,6 +137,7 @@ impl Client {
             return true;
         };
         let answered = talk.sent.is_empty() && talk.inbound.is_empty() && talk.wire.is_quiet();
+        let answered = answered && talk.outbound >= talk.owed;
         self.manners != Manners::Good || (talk.talk == Talk::Live && answered)
     }
 
@@ -202,7 +218,10 @@ impl Client {
         self.next_number += 1;
         let talk = self.talk.as_mut().expect("only who is connected sends");
         match what {
-            What::Command { index, .. } => around.ledger.commands[index].unresolved += 1,
+            What::Command { index, .. } => {
+                around.ledger.commands[index].unresolved += 1;
+                self.numbers.insert(number, index);
+            }
             What::Logout | What::Garbage => talk.talk = Talk::Ending,
             _ => {}
         }
@@ -318,8 +337,10 @@ impl Client {
         };
         let number = self.next_number;
         self.next_number += 1;
-        let frame = sending::logon(what, number, self.key, &self.name, challenge);
+        let after = if around.random.percent(60) { self.received } else { 0 };
+        let frame = sending::logon(what, number, self.key, &self.name, challenge, after);
         let talk = self.conversation();
+        talk.asked_after = after;
         talk.talk = if what == What::Logon { Talk::LoggingOn } else { Talk::Ending };
         talk.wire.send(&frame);
         if what != What::Garbage {
@@ -335,8 +356,9 @@ impl Client {
         around.ledger.connected(accepted.session, first_number);
         let repeats: Vec<usize> = self.open.iter().copied().collect();
         let talk = self.conversation();
-        (talk.talk, talk.session, talk.outbound) =
-            (Talk::Live, accepted.session, accepted.outbound);
+        (talk.talk, talk.session) = (Talk::Live, accepted.session);
+        talk.owed = accepted.outbound;
+        talk.outbound = if talk.asked_after > 0 { talk.asked_after } else { accepted.outbound };
         // Whoever comes back asks again for what it does not know, before anything else.
         if around.random.percent(60) {
             for index in repeats {
@@ -346,30 +368,32 @@ impl Client {
     }
 
     /// Every outbound number of the session comes once and in order.
-    fn number(&mut self, outbound: u64, sequence: Sequence, around: &mut Around<'_>) {
+    fn number(&mut self, outbound: u64) {
         let talk = self.conversation();
-        assert!(
-            outbound > talk.outbound,
-            "outbound numbers rise: {outbound} after {}",
-            talk.outbound
-        );
-        for missing in talk.outbound + 1..outbound {
-            around.ledger.gap(talk.session, missing, talk.first_number, sequence);
-        }
+        assert_eq!(outbound, talk.outbound + 1, "outbound numbers rise by one");
         talk.outbound = outbound;
+        self.received = outbound;
     }
 
     fn answer(&mut self, number: u64, view: &AnswerView<'_>, again: bool, around: &mut Around<'_>) {
         let answer = view.answer;
-        let What::Command { index, repeat } = self.complete(number, !again && around.in_order)
-        else {
-            panic!("IdReused is never applied: {number} was answered with {answer:?}")
-        };
-        if again {
-            assert!(repeat, "only a repetition gets an answer again: {answer:?}");
+        let inherited = again && !self.conversation().sent.iter().any(|sent| sent.number == number);
+        let index = if inherited {
+            // It was sent on an earlier connection and sequenced when this one had the session.
+            self.number(answer.outbound);
+            self.numbers[&number]
         } else {
-            self.number(answer.outbound, answer.sequence, around);
-        }
+            let What::Command { index, repeat } = self.complete(number, !again && around.in_order)
+            else {
+                panic!("IdReused is never applied: {number} was answered with {answer:?}")
+            };
+            if again {
+                assert!(repeat, "only a repetition gets an answer again: {answer:?}");
+            } else {
+                self.number(answer.outbound);
+            }
+            index
+        };
         let seen = Seen { answer, fills: view.fills.iter().collect() };
         around.ledger.answered(index, seen, again);
         self.open.retain(|open| *open != index);
@@ -392,7 +416,7 @@ impl Client {
         around.ledger.filled(session, fill);
         // A taker's further fills come again with a repeated answer, under their old numbers.
         if fill.role == ROLE_MAKER || fill.outbound > self.conversation().outbound {
-            self.number(fill.outbound, fill.sequence, around);
+            self.number(fill.outbound);
         }
     }
 
@@ -422,8 +446,10 @@ impl Client {
                 }
             }
             What::Logon => {
+                let forgotten = reason == RejectReason::LogonRefused && self.may_be_ahead;
                 let fine = matches!(reason, RejectReason::Busy | RejectReason::CapacityReached);
-                assert!(fine, "a good logon is refused: {reason}");
+                self.received = 0;
+                assert!(fine || forgotten, "a good logon is refused: {reason}");
                 self.conversation().talk = Talk::Ending;
             }
             What::LogonBadKey | What::LogonBadNonce => {
@@ -452,6 +478,11 @@ impl Client {
             talk.wire.finish();
             talk.talk = Talk::Ending;
         }
+    }
+
+    /// A power cut took a part of the journal.
+    pub(crate) fn history_was_cut(&mut self) {
+        self.may_be_ahead = true;
     }
 
     /// The connection is gone; what is open may have happened or not.

@@ -36,16 +36,6 @@ pub(crate) struct Sent {
     pub(crate) unresolved: u32,
 }
 
-/// Outbound numbers that a connection did not see between two that it saw.
-#[derive(Clone, Copy, Debug)]
-struct Gap {
-    session: SessionId,
-    outbound: u64,
-    /// The first number that the client used on the connection.
-    first_number: u64,
-    before: Sequence,
-}
-
 /// A record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rec {
@@ -85,7 +75,6 @@ pub(crate) struct Floor {
 pub(crate) struct Ledger {
     pub(crate) commands: Vec<Sent>,
     fills: Vec<(SessionId, Fill)>,
-    gaps: Vec<Gap>,
     /// The first number that each session's client used on each of its connections.
     connections: BTreeMap<SessionId, BTreeSet<u64>>,
     /// Every record that was once written, by sequence - 1.
@@ -128,16 +117,6 @@ impl Ledger {
         self.fills.push((session, fill));
     }
 
-    pub(crate) fn gap(
-        &mut self,
-        session: SessionId,
-        outbound: u64,
-        first_number: u64,
-        before: Sequence,
-    ) {
-        self.gaps.push(Gap { session, outbound, first_number, before });
-    }
-
     /// Notes what is written up to now, before a crash takes some of it.
     pub(crate) fn mirror(&mut self, logs: &Logs, written: Sequence) {
         let from = Sequence(self.mirror.len() as u64 + 1);
@@ -172,7 +151,6 @@ impl Ledger {
         let lost = self.fills.iter().any(|(_, fill)| fill.sequence > tip);
         assert!(may_forget || !lost, "a fill means safe");
         self.fills.retain(|(_, fill)| fill.sequence <= tip);
-        self.gaps.retain(|gap| gap.before <= tip);
     }
 
     /// Holds answers and fills against the truth.
@@ -207,7 +185,6 @@ impl Ledger {
         for (session, fill) in &self.fills {
             truth.check_fill(*session, fill);
         }
-        self.check_gaps(truth);
     }
 
     /// Of two messages of one connection whose subjects meet, the earlier one is sequenced first; only
@@ -226,22 +203,6 @@ impl Ledger {
                 assert!(!overtook, "{later} {its:?} overtook {number} {subject:?}");
             }
             before.push((number, subject, matches!(command, Command::CancelOrder(_))));
-        }
-    }
-
-    /// Whatever a session was not told on a connection it was told on an earlier one.
-    fn check_gaps(&self, truth: &Truth) {
-        for gap in &self.gaps {
-            let explained = truth.events.iter().any(|event| match &event.body {
-                EventBody::Result(result) => {
-                    let count = 1 + u64::from(result.fill_count.saturating_sub(16));
-                    result.session == gap.session
-                        && (result.outbound..result.outbound + count).contains(&gap.outbound)
-                        && result.client_sequence < gap.first_number
-                }
-                _ => false,
-            });
-            assert!(explained, "nothing is dropped: {gap:?}");
         }
     }
 }

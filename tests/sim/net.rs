@@ -29,6 +29,8 @@ pub(crate) struct Pipe {
     fresh: Vec<u8>,
     server_finished: bool,
     server_closed: bool,
+    /// The gateway whose door it knocked at.
+    gateway: usize,
     token: Option<usize>,
     readable: bool,
     writable: bool,
@@ -37,6 +39,7 @@ pub(crate) struct Pipe {
 /// What the server's poll is to be told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness {
+    pub(crate) gateway: usize,
     pub(crate) token: usize,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
@@ -44,7 +47,7 @@ pub(crate) struct Readiness {
 }
 
 impl Pipe {
-    fn new(random: Random, room: usize) -> Pipe {
+    fn new(random: Random, room: usize, gateway: usize) -> Pipe {
         Pipe {
             random,
             travelling: VecDeque::new(),
@@ -58,6 +61,7 @@ impl Pipe {
             fresh: Vec::new(),
             server_finished: false,
             server_closed: false,
+            gateway,
             token: None,
             readable: false,
             writable: false,
@@ -131,7 +135,8 @@ impl Wire {
         }
         let readable = std::mem::take(&mut pipe.readable);
         let writable = std::mem::take(&mut pipe.writable);
-        Some(Readiness { token, readable, writable, hung_up: pipe.hung_up || pipe.reset })
+        let (gateway, hung_up) = (pipe.gateway, pipe.hung_up || pipe.reset);
+        Some(Readiness { gateway, token, readable, writable, hung_up })
     }
 
     /// Takes up to `most` bytes that the server sent.
@@ -237,13 +242,19 @@ impl Drop for SimStream {
 /// Where clients knock.
 #[derive(Clone, Default)]
 pub(crate) struct SimDoor {
+    gateway: usize,
     waiting: Arc<Mutex<VecDeque<Wire>>>,
 }
 
 impl SimDoor {
+    /// The door of the gateway with this number.
+    pub(crate) fn of(gateway: usize) -> SimDoor {
+        SimDoor { gateway, ..SimDoor::default() }
+    }
+
     /// A new connection; its socket holds `room` bytes for a client that does not read.
     pub(crate) fn knock(&self, random: &mut Random, room: usize) -> Wire {
-        let pipe = Pipe::new(Random::new(random.next()), room);
+        let pipe = Pipe::new(Random::new(random.next()), room, self.gateway);
         let wire = Wire(Arc::new(Mutex::new(pipe)));
         self.waiting.lock().expect("a test that panics is over").push_back(wire.clone());
         wire

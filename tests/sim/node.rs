@@ -8,7 +8,7 @@ use openoutcry::gateway;
 use openoutcry::gateway::restraint::Rate;
 use openoutcry::gateway::verify::InPlace;
 use openoutcry::node::boot::{Booted, Logs};
-use openoutcry::node::stages::{Parts, Sizes, Stages};
+use openoutcry::node::stages::{Outside, Parts, Sizes, Stages};
 use openoutcry::node::state;
 use openoutcry::publish::gate::AckPolicy;
 use openoutcry::sequencer::clock::SequencerClock;
@@ -69,9 +69,13 @@ impl FailStop for Recorder {
     }
 }
 
+/// Agents of a node with one gateway; further gateways have the numbers behind.
 pub(crate) const AGENTS: usize = 13;
+/// Gateways at most.
+pub(crate) const GATEWAYS: usize = 4;
+const AGENTS_MAX: usize = AGENTS + GATEWAYS - 1;
 /// Names of the agents, in the order a command passes them.
-pub(crate) const NAMES: [&str; AGENTS] = [
+pub(crate) const NAMES: [&str; AGENTS_MAX] = [
     "gateway",
     "sequencer",
     "journal",
@@ -85,6 +89,9 @@ pub(crate) const NAMES: [&str; AGENTS] = [
     "replay",
     "normal",
     "batch",
+    "gateway 1",
+    "gateway 2",
+    "gateway 3",
 ];
 pub(crate) const NORMAL: usize = 11;
 pub(crate) const BATCH: usize = 12;
@@ -93,7 +100,7 @@ pub(crate) const BATCH: usize = 12;
 #[derive(Clone, Debug)]
 enum Schedule {
     /// Any agent at any time, with these weights; 0 starves.
-    Free([u64; AGENTS]),
+    Free([u64; AGENTS_MAX]),
     /// As threads do it: agents of a crew in cycles.
     Crews(Vec<Vec<usize>>),
 }
@@ -101,7 +108,7 @@ enum Schedule {
 /// A node between boot and crash.
 pub(crate) struct Node {
     pub(crate) stages: Stages<SimDoor>,
-    pub(crate) door: SimDoor,
+    pub(crate) doors: Vec<SimDoor>,
     pub(crate) policy: AckPolicy,
     pub(crate) recorder: Arc<Recorder>,
     schedule: Schedule,
@@ -115,6 +122,7 @@ const CALM: Thresholds =
 /// What of a node is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
+    pub(crate) gateways: usize,
     pub(crate) policy: AckPolicy,
     pub(crate) sizes: Sizes,
     pub(crate) limits: gateway::Limits,
@@ -127,6 +135,7 @@ impl Setup {
     /// Nothing is scarce.
     pub(crate) fn usual() -> Setup {
         Setup {
+            gateways: 1,
             policy: AckPolicy::Disk,
             sizes: Sizes {
                 input: 64,
@@ -142,6 +151,7 @@ impl Setup {
                 connections_max: 100,
                 open: OpenLimits { frame_max: 2048, strict_reserved: true },
                 pending_output_max: 1_000_000,
+                pending_output_total: 100_000_000,
                 read_budget: 4096,
                 logon_timeout_ms: 400,
                 idle_timeout_ms: 1500,
@@ -165,6 +175,7 @@ impl Setup {
         let usual = Setup::usual();
         let memory = random.percent(40);
         Setup {
+            gateways: [1, 1, 2, GATEWAYS][random.below(4) as usize],
             policy: if memory { AckPolicy::Memory } else { AckPolicy::Disk },
             sizes: Sizes {
                 input: rings[0],
@@ -219,16 +230,14 @@ impl Node {
         setup: Setup,
         random: &mut Random,
     ) -> Node {
-        let door = SimDoor::default();
+        let doors: Vec<SimDoor> = (0..setup.gateways).map(SimDoor::of).collect();
         let recorder = Arc::new(Recorder::default());
         let time = SequencerClock::start(Box::new(clock.clone()), booted.state.order.time, true)
             .expect("the clock is accepted");
         let source = clock.clone();
         let parts = Parts {
-            door: door.clone(),
-            verifier: Box::new(InPlace::default()),
+            outsides: doors.iter().map(|door| outside(door, random)).collect(),
             clock: Box::new(move || Box::new(source.clone())),
-            random: Box::new(Random::new(random.next())),
             time,
             sizes: setup.sizes,
             limits: setup.limits,
@@ -240,23 +249,28 @@ impl Node {
             stats: Arc::new(Stats::new(1, &[])),
         };
         let stages = Stages::connect(booted, logs, parts);
-        let (policy, schedule) = (setup.policy, Schedule::Free([1; AGENTS]));
-        Node { stages, door, policy, recorder, schedule, left: 0 }
+        let (policy, schedule) = (setup.policy, Schedule::Free([0; AGENTS_MAX]));
+        Node { stages, doors, policy, recorder, schedule, left: 0 }
     }
 
     /// Tells the gateway what its poll would.
     pub(crate) fn tell(&mut self, ready: Readiness) {
-        let gateway = &mut self.stages.gateway;
+        let gateway = &mut self.stages.gateways[ready.gateway];
         if ready.hung_up {
             gateway.hung_up(ready.token);
         }
         gateway.ready(ready.token, ready.readable, ready.writable);
     }
 
+    /// How many agents it has.
+    pub(crate) fn agents(&self) -> usize {
+        AGENTS - 1 + self.stages.gateways.len()
+    }
+
     fn agent(&mut self, index: usize) -> &mut dyn Agent {
         let stages = &mut self.stages;
         match index {
-            0 => &mut stages.gateway,
+            0 => &mut stages.gateways[0],
             1 => &mut stages.sequencer,
             2 => &mut stages.journal,
             3 => &mut stages.critical,
@@ -268,7 +282,8 @@ impl Node {
             9 => &mut stages.prepare,
             10 => &mut stages.replay,
             11 => &mut stages.normal,
-            _ => &mut stages.batch,
+            12 => &mut stages.batch,
+            further => &mut stages.gateways[further - AGENTS + 1],
         }
     }
 
@@ -276,7 +291,7 @@ impl Node {
     pub(crate) fn step(&mut self, random: &mut Random) -> (Vec<usize>, usize) {
         if self.left == 0 {
             self.left = 1 + random.below(300);
-            self.schedule = choose(random);
+            self.schedule = choose(random, self.agents());
         }
         self.left -= 1;
         match &self.schedule {
@@ -308,8 +323,9 @@ impl Node {
     /// One cycle of a thread with these agents.
     fn cycle(&mut self, crew: &[usize]) -> usize {
         let s = &mut self.stages;
-        let mut all: [Option<Box<dyn Agent + '_>>; AGENTS] = [
-            Some(Box::new(&mut s.gateway)),
+        let (first, further) = s.gateways.split_first_mut().expect("a node has a gateway");
+        let mut all: Vec<Option<Box<dyn Agent + '_>>> = vec![
+            Some(Box::new(first)),
             Some(Box::new(&mut s.sequencer)),
             Some(Box::new(&mut s.journal)),
             Some(Box::new(&mut s.critical)),
@@ -323,6 +339,9 @@ impl Node {
             Some(Box::new(&mut s.normal)),
             Some(Box::new(&mut s.batch)),
         ];
+        for gateway in further {
+            all.push(Some(Box::new(gateway)));
+        }
         let take = |index: &usize| all[*index].take().expect("an agent has one thread");
         let mut agents: Vec<Box<dyn Agent + '_>> = crew.iter().map(take).collect();
         Crew::cycle(&mut agents)
@@ -330,12 +349,12 @@ impl Node {
 
     /// Asks all agents to take nothing new.
     pub(crate) fn stop(&mut self) {
-        (0..AGENTS).for_each(|index| self.agent(index).stop());
+        (0..self.agents()).for_each(|index| self.agent(index).stop());
     }
 
     /// Ends the agents and gives the hash of what they leave behind.
     pub(crate) fn end(&mut self) -> String {
-        (0..AGENTS).for_each(|index| self.agent(index).end());
+        (0..self.agents()).for_each(|index| self.agent(index).end());
         let exchange = self.stages.remains.exchange.try_recv().expect("critical has ended");
         let order = self.stages.remains.order.try_recv().expect("the sequencer has ended");
         state::hash(&exchange, &order)
@@ -356,19 +375,24 @@ impl Node {
     }
 }
 
+fn outside(door: &SimDoor, random: &mut Random) -> Outside<SimDoor> {
+    let (verifier, random) = (Box::new(InPlace::default()), Box::new(Random::new(random.next())));
+    Outside { door: door.clone(), verifier, random }
+}
+
 /// A schedule for the next while.
-fn choose(random: &mut Random) -> Schedule {
+fn choose(random: &mut Random, agents: usize) -> Schedule {
     if random.percent(50) {
-        let mut weights = [0; AGENTS];
-        weights.fill_with(|| [0, 1, 5, 5, 20][random.below(5) as usize]);
+        let mut weights = [0; AGENTS_MAX];
+        weights[..agents].fill_with(|| [0, 1, 5, 5, 20][random.below(5) as usize]);
         if weights.iter().all(|weight| *weight == 0) {
-            weights = [1; AGENTS];
+            weights[..agents].fill(1);
         }
         return Schedule::Free(weights);
     }
-    let threads = 1 + random.below(AGENTS as u64);
+    let threads = 1 + random.below(agents as u64);
     let mut crews = vec![Vec::new(); threads as usize];
-    for agent in 0..AGENTS {
+    for agent in 0..agents {
         crews[random.below(threads) as usize].push(agent);
     }
     crews.retain(|crew| !crew.is_empty());

@@ -83,13 +83,14 @@ pub(crate) fn logon(
     key: KeyId,
     name: &str,
     challenge: &Challenge,
+    last_received: u64,
 ) -> Vec<u8> {
     let signer = venue::signer(key);
     let mut logon = Logon {
         nonce: challenge.nonce,
         public_key: signer.verifying_key().to_bytes(),
         session_name: Logon::pad_name(name).expect("a short name"),
-        last_received: 0,
+        last_received,
         cancel_on_disconnect: false,
     };
     let mut out = Vec::new();

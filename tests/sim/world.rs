@@ -248,6 +248,7 @@ impl World {
         if tip < self.floor.written {
             self.views.cut(tip);
             self.views.forget_sessions();
+            self.clients.iter_mut().for_each(Client::history_was_cut);
         }
         self.ledger.settle(&self.logs, tip, self.floor);
         self.floor = Floor { durable: tip, written: tip, power_lost: false, disk: true };
@@ -371,8 +372,9 @@ impl World {
         match (&client.talk, around.random.below(100)) {
             (None, 0..40) => {
                 let room = [100, 1000, 60_000][around.random.below(3) as usize];
-                client.connected(node.door.knock(around.random, room));
-                node.stages.gateway.ready(DOOR, true, false);
+                let gateway = around.random.below(node.doors.len() as u64) as usize;
+                client.connected(node.doors[gateway].knock(around.random, room));
+                node.stages.gateways[gateway].ready(DOOR, true, false);
                 let refused = node.stages.cursors.no_space.get() != Sequence::NONE;
                 self.came_to_refusal = if refused { self.came_to_refusal + 1 } else { 0 };
                 said = Some(format!("{} connects", client.name));
@@ -466,13 +468,13 @@ impl World {
             self.note(|| "asked to stop".to_owned());
             self.node().stop();
             // A client that takes no bytes is given up after a while.
-            let drained = self.node().stages.cursors.drained.clone();
+            let cursors = self.node().stages.cursors.clone();
             for _ in 0..20 {
-                if drained.get() == Sequence::NONE {
+                if !cursors.are_drained() {
                     self.rest(&[]);
                 }
             }
-            assert!(drained.get() != Sequence::NONE, "a stop ends");
+            assert!(cursors.are_drained(), "a stop ends");
             hash = self.node().end();
         }
         self.expected = Some(hash);
@@ -490,9 +492,10 @@ impl World {
         for _ in 0..20_000 {
             self.clock.advance(1_000_000);
             let mut done = 0;
-            let start = self.random.below(NAMES.len() as u64) as usize;
-            for turn in 0..NAMES.len() {
-                let agent = (start + turn) % NAMES.len();
+            let agents = self.node().agents();
+            let start = self.random.below(agents as u64) as usize;
+            for turn in 0..agents {
+                let agent = (start + turn) % agents;
                 if !frozen.contains(&agent) {
                     let first = self.random.percent(50);
                     let did = self.node().run(agent, first) + self.node().run(agent, !first);
