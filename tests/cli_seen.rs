@@ -20,7 +20,7 @@ fn lanes_has_a_row_for_every_lane_and_queue() {
     for field in ["depth", "in_flight", "rate_per_s", "batch_max", "lag", "load"] {
         assert!(rows[0][field].is_number(), "{field}: {}", rows[0]);
     }
-    assert_eq!(rows[0]["batch_max"], 1024);
+    assert_eq!(rows[0]["batch_max"], 16);
     assert!(rows[5]["taken"].as_u64() >= Some(1), "{}", rows[5]);
     assert_eq!(rows[8]["count"], 8);
 

@@ -29,7 +29,7 @@ const SMALLEST: &[&str] = &[
     "sequencer.answer_ring_slots=2",
     "sequencer.event_ring_slots=2",
     "sequencer.batch_count_max=1",
-    "sequencer.queue_slots=4096",
+    "sequencer.queues.normal=4096",
     "gateway.read_budget_bytes=4096",
 ];
 

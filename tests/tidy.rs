@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 /// stages of a command's way do not use each other: `node` introduces them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["limits", "types", "timestamp", "decimal", "checksum"]),
-    ("pure", &["command", "event", "genesis", "message", "wire", "schema", "exchange"]),
+    ("pure", &["command", "event", "genesis", "admin", "message", "wire", "schema", "exchange"]),
     ("machine", &["sys", "ring", "stats"]),
-    ("pure", &["command", "event", "genesis", "admin", "message", "wire", "exchange"]),
-    ("machine", &["sys", "ring"]),
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
     (STAGE, &["gateway", "sequencer", "journal", "lanes", "publish"]),

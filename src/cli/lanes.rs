@@ -17,7 +17,6 @@ const WATCH: Duration = Duration::from_secs(1);
 #[command(
     args_conflicts_with_subcommands = true,
     before_help = "Examples:\n  outcry lanes\n  outcry lanes --watch\n  \
-                   outcry lanes --json --http 127.0.0.1:9090\n  \
                    outcry lanes set normal --max-batch 64",
     after_help = "One row a lane and a priority's queue: what waits, what is taken and not finished, the age \
                   of the oldest that waits, how many went on in a second, and how many a turn takes at \

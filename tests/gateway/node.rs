@@ -93,7 +93,7 @@ pub(crate) fn venue() -> String {
         writeln!(
             text,
             "[[genesis.keys]]\npublic_key = \"{public}\"\nrole = \"{role}\"\n\
-             accounts = [{accounts}]"
+             accounts = [{accounts}]\ncritical_per_s = 1000000"
         )
         .expect("a string takes all");
     }

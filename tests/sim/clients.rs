@@ -463,6 +463,7 @@ impl Client {
                         | RejectReason::TimestampAhead
                         | RejectReason::Busy
                         | RejectReason::TooManyRequests
+                        | RejectReason::NotEntitled
                 );
                 assert!(fine, "an id with other content is refused with {reason}");
             }

@@ -190,7 +190,8 @@ impl Ledger {
     /// Of two messages of one connection whose subjects meet, the earlier one is sequenced first; only
     /// a cancel may pass orders that are held.
     fn check_subjects(&self, truth: &Truth) {
-        let mut seen: BTreeMap<(SessionId, u64), Vec<(u64, Subject, bool)>> = BTreeMap::new();
+        type Before = Vec<(u64, Subject, bool)>;
+        let mut seen: BTreeMap<(SessionId, u64), Before> = BTreeMap::new();
         for record in &truth.records {
             let Some(command) = &record.command else { continue };
             let Some(connections) = self.connections.get(&record.session) else { continue };

@@ -246,7 +246,7 @@ impl Node {
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),
-            stats: Arc::new(Stats::new(1, &[])),
+            stats: Arc::new(Stats::new(GATEWAYS, &[])),
         };
         let stages = Stages::connect(booted, logs, parts);
         let (policy, schedule) = (setup.policy, Schedule::Free([0; AGENTS_MAX]));

@@ -31,8 +31,8 @@ pub(crate) fn signer(key: KeyId) -> &'static SigningKey {
 }
 
 /// The most urgent priority that a key may use.
-pub(crate) fn entitlement(_key: KeyId) -> Priority {
-    Priority::Normal
+pub(crate) fn entitlement(key: KeyId) -> Priority {
+    [Priority::Critical, Priority::High, Priority::Normal, Priority::Low][key.0 as usize - 1]
 }
 
 /// What a seed chooses of the venue.
@@ -76,7 +76,9 @@ impl Rules {
             let public = signer(id).verifying_key().to_bytes();
             let public_key = public.iter().map(|byte| format!("{byte:02x}")).collect();
             let accounts = accounts.iter().copied().map(AccountId).collect();
-            items.push(GenesisItem::Key(Key::new(id, public_key, role, accounts)));
+            let mut key = Key::new(id, public_key, role, accounts);
+            key.priority = entitlement(id);
+            items.push(GenesisItem::Key(key));
         }
         let deposit = |(account, asset)| Deposit { account, asset, amount: Amount(20_000) }.into();
         let commands = accounts.flat_map(|id| [(id, AssetId(1)), (id, AssetId(2))]).map(deposit);
