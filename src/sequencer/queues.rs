@@ -365,7 +365,8 @@ impl Queues {
             let place = &self.places[slot as usize];
             let waiting = &self.slab[slot as usize].head;
             let meets = || subjects.iter().any(|it| it.meets(waiting.subject));
-            if !only_answers(waiting.kind) && !place.turn.is_before(to) && meets() {
+            let counts = !only_answers(waiting.kind) || only_answers(head.kind);
+            if counts && !place.turn.is_before(to) && meets() {
                 charged += usize::from((charge as u8) < place.charged as u8);
                 subjects.push(waiting.subject);
                 lifted.push(slot);

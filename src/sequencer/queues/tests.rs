@@ -261,7 +261,7 @@ impl Model {
         let at = self.waiting.iter().position(|it| it.0 == number).expect("it was waiting");
         let (_, left) = self.waiting.remove(at);
         for (earlier, known) in &self.waiting[..at] {
-            let same = known.connection == left.connection && !known.answers;
+            let same = known.connection == left.connection && (!known.answers || left.answers);
             let overtaken = same && (left.answers || known.subject.meets(left.subject));
             assert!(!overtaken, "{number} {left:?} overtook {earlier} {known:?}");
         }
