@@ -186,7 +186,7 @@ section! {
     Sequencer, "sequencer" {
         /// Slots of the ring from each gateway thread.
         input_ring_slots: u32 = 2_048, ring(2, 1 << 20);
-        /// Waiting messages, over all queues, that are larger than 256 bytes.
+        /// Waiting messages of each priority that are larger than 256 bytes.
         queue_slots_large: u32 = 1_024, integer(1, 1 << 16);
         /// Slots of the ring of sequenced commands, which journal and `critical` read.
         ring_slots: u32 = 2_048, ring(2, 1 << 20);

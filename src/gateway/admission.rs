@@ -161,6 +161,13 @@ pub fn malformed(error: &WireError, client_sequence: u64) -> Admitted {
     Admitted::Refused { reason: error.reason(), client_sequence, detail, close }
 }
 
+/// Refuses what would be taken at another time; nothing of it is used up.
+#[must_use]
+pub fn restrained(frame: &[u8], detail: Detail) -> Admitted {
+    let (reason, client_sequence) = (RejectReason::TooManyRequests, client_sequence(frame));
+    Admitted::Refused { reason, client_sequence, detail, close: false }
+}
+
 /// What the frame at the start of `bytes` becomes. The whole frame is there; `hash` is the SHA-256
 /// that it should have.
 #[must_use]
@@ -296,6 +303,10 @@ fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
     if frame.integrity().signature.is_none() {
         return refused(RejectReason::SignatureRequired, client_sequence);
     }
+    let priority = metadata.priority.max(directory.permissions().priority_max(caller.key));
+    if priority != metadata.priority && caller.refuses_above {
+        return refused(RejectReason::NotEntitled, client_sequence);
+    }
     let Ok(text) = admin_text(frame.payload()) else {
         return refused(RejectReason::BadPayload, client_sequence);
     };
@@ -317,7 +328,7 @@ fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         client_timestamp_ms: metadata.timestamp_ms,
         expires_ns: metadata.expires().0,
         schema: frame.schema(),
-        priority: metadata.priority.max(directory.permissions().priority_max(caller.key)),
+        priority,
         priority_sent: metadata.priority,
         flags,
         command: span(at.payload.start + AdminHead::SIZE..at.payload.end),

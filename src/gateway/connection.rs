@@ -165,6 +165,8 @@ pub struct Connection<S> {
     pub held: Option<Box<Held>>,
     /// Frames at the start of `inbound` that were held and are not held again.
     pub passes: usize,
+    /// Those of them whose signature was found good, where they have one.
+    pub verified: usize,
     /// The first frame of `inbound` has paid for its rate already.
     pub charged: bool,
     /// Its last command was LOW or BATCH: it is read within their share.
@@ -226,6 +228,7 @@ impl<S: Read + Write> Connection<S> {
             blocked_since_ms: None,
             held: None,
             passes: 0,
+            verified: 0,
             charged: false,
             bulk: false,
             told: false,

@@ -9,6 +9,7 @@ use super::slowing::Restrained;
 use super::{Gateway, ROUND_MAX, answers};
 use crate::event::RejectReason;
 use crate::message::{Detail, Head, MessageKind, Span};
+use crate::types::Priority;
 use crate::wire::HashesAhead;
 use crate::wire::frame::frame_length;
 use std::io::{self, Read};
@@ -16,10 +17,8 @@ use std::io::{self, Read};
 /// Frames after which a round looks at no further connection: so few that they are still in the
 /// caches when the stages behind take their turn.
 const ROUND_FRAMES_MAX: usize = 256;
-/// Connections whose last command was LOW or BATCH get one in so many frames of a cycle in which there
-/// are others.
-const BULK_ONE_IN: usize = 8;
-/// Bytes read from such a connection in one turn: what its share does not take would be moved around.
+/// Bytes read in one turn from a connection whose last command was LOW or BATCH: what its share does not
+/// take would be moved around.
 const BULK_READ_BYTES: usize = 8 * 1024;
 /// Malformed frames in a row that a connection survives.
 const MALFORMED_MAX: u32 = 64;
@@ -44,8 +43,9 @@ impl<D: Door> Gateway<D> {
         let mut done = self.receive_listed(false, ROUND_FRAMES_MAX);
         self.other_frames += done;
         if !self.ready_bulk.is_empty() {
-            let share = if self.other_frames == 0 { 1 } else { BULK_ONE_IN };
-            let left = (ROUND_FRAMES_MAX / share).saturating_sub(self.bulk_frames);
+            let one_in = self.directory.controls().bulk_share as usize;
+            let share = if self.other_frames == 0 { 1 } else { one_in };
+            let left = (ROUND_FRAMES_MAX / share).max(1).saturating_sub(self.bulk_frames);
             let bulk = self.receive_listed(true, left.min(ROUND_FRAMES_MAX.saturating_sub(done)));
             self.bulk_frames += bulk;
             done += bulk;
@@ -75,7 +75,9 @@ impl<D: Door> Gateway<D> {
                 _ if self.stopping => Ok(0),
                 _ => self.receive_from(&mut connection, frames_max - done),
             };
-            let (waits, crowded) = (connection.waits, connection.crowded);
+            // Who waits with a logon is woken by the end of another; all others wake by themselves.
+            let waits = connection.waits && connection.state == State::AwaitLogon;
+            let crowded = connection.crowded;
             self.connections[slot as usize] = Some(connection);
             if waits {
                 self.waiting.push(slot);
@@ -215,7 +217,7 @@ impl<D: Door> Gateway<D> {
                 return (used, frames, Handled::Closed);
             }
             let rest = &bytes[used..];
-            let (size, admitted) = match frame_length(rest, self.limits.open.frame_max) {
+            let (size, mut admitted) = match frame_length(rest, self.limits.open.frame_max) {
                 Ok(Some(size)) if size <= rest.len() => {
                     let caller = self.caller(connection);
                     let limits = &self.limits.open;
@@ -227,15 +229,23 @@ impl<D: Door> Gateway<D> {
                 Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
-            let taken = match self.restrain(connection, frame, admitted) {
-                Restrained::Free(admitted) => {
-                    self.take(connection, frame, &admitted).then_some(admitted)
+            let taken = match self.restrain(connection, frame, &admitted) {
+                Restrained::Free => self.take(connection, frame, &admitted),
+                Restrained::Refused(detail) => {
+                    admitted = admission::restrained(frame, detail);
+                    self.take(connection, frame, &admitted)
                 }
-                Restrained::Held(admitted) => Some(admitted),
-                Restrained::Waits => None,
+                Restrained::Held => true,
+                Restrained::Waits => false,
             };
-            let Some(admitted) = taken else { return (used, frames, Handled::Blocked) };
-            connection.verdict = None;
+            if !taken {
+                return (used, frames, Handled::Blocked);
+            }
+            if connection.verified > 0 {
+                connection.verified -= 1;
+            } else {
+                connection.verdict = None;
+            }
             connection.charged = false;
             connection.passes = connection.passes.saturating_sub(1);
             self.stats().frames.add(1);
@@ -346,6 +356,8 @@ impl<D: Door> Gateway<D> {
             origin: connection.origin,
             session: connection.session,
             key: connection.key,
+            // Bulk that is refused takes no order's place.
+            priority: if connection.bulk { Priority::Batch } else { Priority::Normal },
             received: Span { offset: 0, length: kept.len() as u16 },
             ..Head::default()
         };
@@ -367,7 +379,7 @@ impl<D: Door> Gateway<D> {
             key: connection.key,
             public_key: connection.public_key,
             nonce: connection.nonce,
-            verdict: connection.verdict,
+            verdict: if connection.verified > 0 { Some(true) } else { connection.verdict },
             refuses_above: self.limits.refuses_above,
         }
     }

@@ -5,12 +5,15 @@ use super::connection::{Connection, Door, State};
 use super::restraint::{Allowance, Bucket, Held, Rate};
 use super::{Gateway, answers};
 use crate::command::Command;
-use crate::event::RejectReason;
 use crate::message::{Detail, Head, MessageKind, Origin};
 use crate::sequencer::overload::Pressure;
 use crate::types::{KeyId, Priority, SessionId};
 use std::collections::{HashMap, VecDeque};
 
+/// Signatures of an operator that are checked in a second whatever its rate is.
+const ADMIN_PER_S: u32 = 10;
+/// Connections whose held frames go on in one round.
+const RELEASED_MAX: usize = 64;
 /// Clients that are told in one round that the pressure is over.
 const TOLD_MAX: usize = 256;
 
@@ -20,7 +23,7 @@ pub(super) struct Slowing {
     /// The pressure in this round.
     pressure: Pressure,
     /// Connections with held frames, in the order in which their time is over.
-    holding: VecDeque<Origin>,
+    holding: VecDeque<(Origin, u64)>,
     /// When the first of them is.
     next_ms: Option<u64>,
     /// Connections that know of the pressure.
@@ -48,10 +51,12 @@ impl Slowing {
 
 /// What restraint makes of a frame.
 pub(super) enum Restrained {
-    /// It goes on, or was refused.
-    Free(Admitted),
+    /// It goes on.
+    Free,
+    /// It is refused.
+    Refused(Detail),
     /// It is held and handled later.
-    Held(Admitted),
+    Held,
     /// It has to wait where it is.
     Waits,
 }
@@ -63,29 +68,31 @@ impl<D: Door> Gateway<D> {
         self.slowing.pressure = self.wiring.pressure.get();
         let mut done = 0;
         self.slowing.next_ms = None;
-        while let Some(origin) = self.slowing.holding.front().copied() {
-            let now_ms = self.now_ms;
-            if let Some(connection) = self.connection(origin)
-                && let Some(held) = connection.held.take()
-            {
-                if held.until_ms > now_ms {
-                    self.slowing.next_ms = Some(held.until_ms);
-                    self.connection(origin).expect("it was there").held = Some(held);
-                    break;
-                }
-                // One at least goes on, also where there was no room to hold it.
-                connection.passes += held.frames().max(1);
-                connection.inbound = held.release(&connection.inbound);
-                (connection.backlog, connection.waits) = (true, false);
-                self.list(origin.connection);
+        while let Some((origin, until_ms)) = self.slowing.holding.front().copied() {
+            if until_ms > self.now_ms || done >= RELEASED_MAX {
+                self.slowing.next_ms = Some(until_ms);
+                break;
             }
             self.slowing.holding.pop_front();
+            self.release(origin, until_ms);
             done += 1;
         }
         if self.slowing.pressure == Pressure::None {
             done += self.tell_relief();
         }
         done
+    }
+
+    /// Lets a connection's held frames go on, unless they went before their time.
+    fn release(&mut self, origin: Origin, until_ms: u64) {
+        let Some(connection) = self.connection(origin) else { return };
+        let Some(held) = connection.held.take_if(|held| held.until_ms == until_ms) else { return };
+        connection.verified += held.frames();
+        // One at least goes on, also where there was no room to hold it.
+        connection.passes += held.frames().max(1);
+        connection.inbound = held.release(&connection.inbound);
+        (connection.backlog, connection.waits) = (true, false);
+        self.list(origin.connection);
     }
 
     fn tell_relief(&mut self) -> usize {
@@ -103,30 +110,38 @@ impl<D: Door> Gateway<D> {
     }
 
     /// Holds, refuses or lets go what was admitted.
+    #[inline]
     pub(super) fn restrain(
         &mut self,
         connection: &mut Connection<D::Stream>,
         frame: &[u8],
-        admitted: Admitted,
+        admitted: &Admitted,
     ) -> Restrained {
-        match &admitted {
+        match admitted {
             Admitted::Message { head, command, .. } => {
-                let head = *head;
-                let command = *command;
-                connection.bulk = head.kind == MessageKind::Command && is_bulk(&head);
-                self.restrain_message(connection, frame, admitted, (&head, command.as_ref()))
+                if head.kind == MessageKind::Command {
+                    connection.bulk = is_bulk(head);
+                }
+                let eased = self.slowing.pressure == Pressure::None && connection.held.is_none();
+                if eased && self.limits.rate.is_none() {
+                    return Restrained::Free;
+                }
+                self.restrain_message(connection, frame, head, command.as_ref())
             }
             Admitted::Verify(_) if connection.state == State::Live => {
                 match self.pay_signature(connection.key) {
-                    Ok(()) => Restrained::Free(admitted),
-                    Err(retry_after_ms) => refuse(frame, Detail::RateLimit { retry_after_ms }),
+                    Ok(()) => Restrained::Free,
+                    Err(retry_after_ms) => {
+                        Restrained::Refused(Detail::RateLimit { retry_after_ms })
+                    }
                 }
             }
-            Admitted::Logout(_) if connection.held.is_some() => {
+            // What ends the connection, or seems to, comes after what is held.
+            Admitted::Logout(_) | Admitted::Refused { .. } if connection.held.is_some() => {
                 connection.waits = true;
                 Restrained::Waits
             }
-            _ => Restrained::Free(admitted),
+            _ => Restrained::Free,
         }
     }
 
@@ -134,8 +149,8 @@ impl<D: Door> Gateway<D> {
         &mut self,
         connection: &mut Connection<D::Stream>,
         frame: &[u8],
-        admitted: Admitted,
-        (head, command): (&Head, Option<&Command>),
+        head: &Head,
+        command: Option<&Command>,
     ) -> Restrained {
         let pressure = self.slowing.pressure;
         if pressure != Pressure::None {
@@ -143,10 +158,12 @@ impl<D: Door> Gateway<D> {
             if connection.bulk {
                 let lag = if let Pressure::Lag(lag) = pressure { lag } else { 0 };
                 let retry_after_ms = self.limits.retry_after_ms;
-                return refuse(frame, Detail::Overload { lag, retry_after_ms });
+                return Restrained::Refused(Detail::Overload { lag, retry_after_ms });
             }
         }
-        let is_urgent = head.kind == MessageKind::Command && head.priority < Priority::Normal;
+        // An operator's command is what may end the pressure.
+        let is_urgent = head.kind == MessageKind::Admin
+            || (head.kind == MessageKind::Command && head.priority < Priority::Normal);
         let is_cancel = matches!(command, Some(Command::CancelOrder(_)));
         let is_slowed = pressure != Pressure::None && !is_urgent && !is_cancel;
         let is_held = connection.held.is_some() || (is_slowed && connection.passes == 0);
@@ -158,12 +175,12 @@ impl<D: Door> Gateway<D> {
                 // It may not overtake its subject's earlier messages: they go on with it.
                 return self.end_hold(connection);
             } else {
-                return self.hold(connection, frame, admitted, command);
+                return self.hold(connection, frame, command);
             }
         }
         match self.pay(connection, is_cancel) {
-            Ok(()) => Restrained::Free(admitted),
-            Err(retry_after_ms) => refuse(frame, Detail::RateLimit { retry_after_ms }),
+            Ok(()) => Restrained::Free,
+            Err(retry_after_ms) => Restrained::Refused(Detail::RateLimit { retry_after_ms }),
         }
     }
 
@@ -171,18 +188,17 @@ impl<D: Door> Gateway<D> {
         &mut self,
         connection: &mut Connection<D::Stream>,
         frame: &[u8],
-        admitted: Admitted,
         command: Option<&Command>,
     ) -> Restrained {
         let until_ms = self.now_ms + self.limits.slow_ms;
         let (holding, origin) = (&mut self.slowing.holding, connection.origin);
         let room = self.limits.read_budget;
         let held = connection.held.get_or_insert_with(|| {
-            holding.push_back(origin);
+            holding.push_back((origin, until_ms));
             Box::new(Held::new(room, until_ms))
         });
         if held.hold(frame, command) {
-            return Restrained::Held(admitted);
+            return Restrained::Held;
         }
         connection.waits = true;
         Restrained::Waits
@@ -191,7 +207,7 @@ impl<D: Door> Gateway<D> {
     fn end_hold(&mut self, connection: &mut Connection<D::Stream>) -> Restrained {
         if let Some(held) = &mut connection.held {
             held.until_ms = self.now_ms;
-            self.slowing.holding.push_front(connection.origin);
+            self.slowing.holding.push_front((connection.origin, self.now_ms));
         }
         connection.waits = true;
         Restrained::Waits
@@ -219,7 +235,10 @@ impl<D: Door> Gateway<D> {
 
     /// Takes what checking a signature costs its key.
     fn pay_signature(&mut self, key: KeyId) -> Result<(), u32> {
-        let max = self.directory.permissions().critical_per_s(key);
+        let permissions = self.directory.permissions();
+        // Whoever may set a rate can always set it again.
+        let least = if permissions.may_administer(key) { ADMIN_PER_S } else { 0 };
+        let max = permissions.critical_per_s(key).max(least);
         let rate = Rate { max, window_ms: 1_000 };
         let now_ms = self.now_ms;
         let (_, bucket) =
@@ -230,10 +249,4 @@ impl<D: Door> Gateway<D> {
 
 fn is_bulk(head: &Head) -> bool {
     head.priority > Priority::Normal
-}
-
-fn refuse(frame: &[u8], detail: Detail) -> Restrained {
-    let client_sequence = crate::wire::header::client_sequence(frame);
-    let reason = RejectReason::TooManyRequests;
-    Restrained::Free(Admitted::Refused { reason, client_sequence, detail, close: false })
 }

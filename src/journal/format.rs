@@ -328,9 +328,9 @@ layout! {
         key: U32,
         /// Schema of the canonical command.
         schema: U32,
-        /// Deliveries so far.
+        /// Earlier deliveries by the node itself.
         attempt: U16,
-        /// Effective priority.
+        /// Priority it was sequenced with.
         priority: u8,
         /// Priority that the client sent.
         priority_sent: u8,

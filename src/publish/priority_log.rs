@@ -30,6 +30,7 @@ impl PriorityLog {
     }
 
     fn write(&mut self, adjusted: &Adjusted) {
+        self.left_out += adjusted.left_out;
         let second = self.clock.monotonic_ns() / 1_000_000_000;
         if second != self.second {
             if self.left_out > 0 {
@@ -43,16 +44,25 @@ impl PriorityLog {
             return;
         }
         self.lines += 1;
-        tracing::info!(rule = adjusted.rule.name(), "{adjusted}");
+        let message_id = adjusted.message_id();
+        let (from, to) = (adjusted.from.as_str(), adjusted.to.as_str());
+        tracing::info!(message_id, from, to, rule = adjusted.rule.name(), "{adjusted}");
+    }
+}
+
+impl Adjusted {
+    /// The message id, made fit for a line.
+    fn message_id(&self) -> String {
+        let length = self.id.iter().position(|byte| *byte == 0).unwrap_or(self.id.len());
+        String::from_utf8_lossy(&self.id[..length]).escape_debug().to_string()
     }
 }
 
 impl std::fmt::Display for Adjusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let length = self.id.iter().position(|byte| *byte == 0).unwrap_or(self.id.len());
-        let id = String::from_utf8_lossy(&self.id[..length]);
+        let id = self.message_id();
         let Adjusted { from, to, .. } = self;
-        write!(f, "Adjusted message priority: {} from {from} to {to}", id.escape_debug())
+        write!(f, "Adjusted message priority: {} from {from} to {to}", id)
     }
 }
 
@@ -84,7 +94,7 @@ mod tests {
         let mut id = [0; 64];
         id[..4].copy_from_slice(b"m-17");
         let (from, to) = (Priority::Batch, Priority::High);
-        let adjusted = Adjusted { id, from, to, rule: Rule::Age };
+        let adjusted = Adjusted { id, from, to, rule: Rule::Age, left_out: 0 };
         let expected = "Adjusted message priority: m-17 from batch to high";
         assert_eq!(adjusted.to_string(), expected);
     }

@@ -71,6 +71,8 @@ const RECORD_OVERHEAD: usize = 160;
 const BATCHES_MAX: usize = 4;
 /// Messages taken from one input ring a cycle.
 const INTAKE_MAX: usize = 1024;
+/// How often an overloaded node that has nothing else to do looks whether it still is.
+const PRESSURE_WATCH: Duration = Duration::from_millis(50);
 /// A deadline cursor with this value has no deadline.
 pub const NO_DEADLINE: Sequence = Sequence(u64::MAX);
 
@@ -113,6 +115,8 @@ pub struct Sequencer {
     taken: Vec<Taken>,
     /// Changes of priority on their way to the log.
     adjusted: Sender<Adjusted>,
+    /// Changes that the log did not take.
+    unlogged: u64,
     /// LOW and BATCH in the open batch that have waited long.
     bulk: usize,
     /// Sequenced settings, the newest version.
@@ -142,7 +146,7 @@ pub struct Wiring {
     pub applied: Cursor,
     /// Tells each gateway what left the queues.
     pub taken: Vec<Taken>,
-    /// Takes changes of priority; a full channel keeps them waiting.
+    /// Takes changes of priority; what it does not take is counted.
     pub adjusted: Sender<Adjusted>,
     /// The newest version of the sequenced settings.
     pub controls: LatestReader<Controls>,
@@ -184,6 +188,7 @@ impl Sequencer {
             applied: wiring.applied,
             taken: wiring.taken,
             adjusted: wiring.adjusted,
+            unlogged: 0,
             bulk: 0,
             controls: wiring.controls,
             remains: wiring.remains,
@@ -240,25 +245,34 @@ impl Sequencer {
                 if pushed.is_ok() { Take::Next } else { Take::Stop }
             });
         }
-        self.watch(time);
-        taken
+        taken + self.watch(time)
     }
 
-    /// Raises what has waited long, and judges how much waits.
-    fn watch(&mut self, time: Option<TimeNs>) {
-        if !self.queues.is_empty() || self.overload.is_pressed() {
+    /// Raises what has waited long, and judges how much waits. Returns 1 where that has changed.
+    fn watch(&mut self, time: Option<TimeNs>) -> usize {
+        let before = self.overload.is_pressed();
+        if before || !self.queues.is_empty() {
             let now = time.unwrap_or_else(|| self.clock.now());
             self.queues.age(now);
             let lag = self.order.last.0.saturating_sub(self.applied.get().0);
-            self.overload.look(&self.queues.depths(), lag, now);
+            self.overload.look(&self.queues.arrived(), lag, now);
         }
-        while !self.adjusted.is_full()
-            && let Some(adjusted) = self.queues.adjusted()
-        {
+        self.tell_adjusted();
+        let pressed = self.overload.is_pressed();
+        if pressed != before {
+            self.stats.sequencing.pressure.set(u64::from(pressed));
+        }
+        usize::from(pressed != before)
+    }
+
+    /// Counts changes of priority and hands them to the log, as many as it takes.
+    fn tell_adjusted(&mut self) {
+        while let Some(mut adjusted) = self.queues.adjusted() {
             let Adjusted { from, to, rule, .. } = adjusted;
             self.stats.sequencing.adjusted[from as usize][to as usize][rule as usize].add(1);
-            // Whoever does not listen any more needs no log of it.
-            let _ = self.adjusted.try_send(adjusted);
+            adjusted.left_out = self.unlogged + self.queues.take_lost();
+            let sent = self.adjusted.try_send(adjusted).is_ok();
+            self.unlogged = if sent { 0 } else { adjusted.left_out + 1 };
         }
     }
 
@@ -366,7 +380,6 @@ impl Sequencer {
             stats.taken[priority].add(std::mem::take(taken));
         }
         stats.batches.add(std::mem::take(&mut self.batches));
-        stats.pressure.set(u64::from(self.overload.is_pressed()));
         for (priority, since) in self.queues.oldest().into_iter().enumerate() {
             let age_ns = since.map_or(0, |since| self.order.time.0.saturating_sub(since.0));
             stats.oldest_ns[priority].set(age_ns);
@@ -509,8 +522,11 @@ impl Agent for Sequencer {
 
     fn wake_in(&self) -> Option<Duration> {
         let deadline = self.deadline.get();
-        (deadline != NO_DEADLINE)
-            .then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))))
+        let due = (deadline != NO_DEADLINE)
+            .then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))));
+        // That the pressure is over is told even where nothing else happens.
+        let watch = self.overload.is_pressed().then_some(PRESSURE_WATCH);
+        due.into_iter().chain(watch).min()
     }
 }
 

@@ -28,7 +28,7 @@ const AGED_MAX: usize = 256;
 pub struct Capacity {
     /// Messages of each priority.
     pub messages: [usize; PRIORITIES],
-    /// Those of them, over all queues, that are larger than a slot.
+    /// Those of each priority that are larger than a slot.
     pub large: usize,
 }
 
@@ -52,6 +52,8 @@ pub struct Adjusted {
     pub to: Priority,
     /// Why.
     pub rule: Rule,
+    /// Changes before it that nobody was told of.
+    pub left_out: u64,
 }
 
 /// Where a message of the slab waits.
@@ -71,6 +73,8 @@ struct Place {
     fingerprint: Fingerprint,
     /// It is a refusal without bytes.
     is_refusal: bool,
+    /// It was lifted to the queue whose slot it occupies.
+    is_lifted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,11 +91,12 @@ const EMPTY: List = List { first: NONE, last: NONE, length: 0 };
 struct Session {
     first: u32,
     last: u32,
-    /// How many of them wait in each turn.
+    /// How many they are, and how many of them wait in each turn.
+    count: u32,
     turns: [u32; TURNS],
 }
 
-const IDLE: Session = Session { first: NONE, last: NONE, turns: [0; TURNS] };
+const IDLE: Session = Session { first: NONE, last: NONE, count: 0, turns: [0; TURNS] };
 
 /// Messages that wait to be sequenced.
 pub struct Queues {
@@ -101,7 +106,9 @@ pub struct Queues {
     /// Messages that occupy each priority's slots, and refusals beside them.
     messages: [usize; PRIORITIES],
     refusals: [usize; PRIORITIES],
-    large: usize,
+    large: [usize; PRIORITIES],
+    /// Messages that were lifted to each priority's queue.
+    lifted_to: [usize; PRIORITIES],
     slab: Vec<Message>,
     places: Vec<Place>,
     free: Vec<u32>,
@@ -123,15 +130,18 @@ impl Queues {
     /// Empty queues.
     #[must_use]
     pub fn new(capacity: Capacity, rules: Rules) -> Queues {
+        let most = 2 * capacity.messages.iter().sum::<usize>();
         Queues {
             capacity,
             rules,
             turns: [EMPTY; TURNS],
             messages: [0; PRIORITIES],
             refusals: [0; PRIORITIES],
-            large: 0,
-            slab: Vec::new(),
-            places: Vec::new(),
+            large: [0; PRIORITIES],
+            lifted_to: [0; PRIORITIES],
+            // Growing would move all that waits, in the middle of a burst.
+            slab: Vec::with_capacity(most),
+            places: Vec::with_capacity(most),
             free: Vec::new(),
             sessions: Vec::new(),
             adjusted: VecDeque::new(),
@@ -157,8 +167,12 @@ impl Queues {
         let head = &message.head;
         let priority = head.priority;
         let is_large = message.bytes.is_large();
-        let is_full = self.messages[priority as usize] >= self.capacity.messages[priority as usize];
-        if is_full || (is_large && self.large == self.capacity.large) {
+        let queue = priority as usize;
+        // A connection has one begin and one end: they are taken beyond what else may wait, so that
+        // nobody behind them has to.
+        let is_full =
+            self.messages[queue] >= self.capacity.messages[queue] && !head.kind.is_session();
+        if is_full || (is_large && self.large[queue] >= self.capacity.large) {
             return match head.kind {
                 MessageKind::Refuse(_) => self.push_refusal(*head, now),
                 _ => Err(QueueFull::Busy),
@@ -175,9 +189,13 @@ impl Queues {
         };
         let slot = self.slot();
         self.slab[slot as usize].copy_from(message);
-        self.large += usize::from(is_large);
-        self.messages[priority as usize] += 1;
+        self.large[queue] += usize::from(is_large);
+        self.messages[queue] += 1;
         self.enter(slot, turn, fingerprint, now);
+        let sent = head.priority_sent;
+        if sent != priority && head.kind.is_command() {
+            self.note(slot, sent, priority, Rule::Entitlement);
+        }
         if let Some(rule) = rule {
             self.note(slot, priority, turn.priority(), rule);
         }
@@ -223,7 +241,13 @@ impl Queues {
                 }
                 let head = self.slab[slot as usize].head;
                 let subject = if only_answers(head.kind) { Subject::Session } else { head.subject };
-                let to = Turn::aged(self.places[slot as usize].charged);
+                let stands_behind_all = only_answers(head.kind) || head.kind.is_session();
+                // What stands behind its session's bulk is raised with it, and no further.
+                let to = if stands_behind_all && turn != Turn::Normal {
+                    Turn::AgedBulk
+                } else {
+                    Turn::aged(self.places[slot as usize].charged)
+                };
                 self.lift(subject, &head, to, Some(slot));
                 let from = self.places[slot as usize].turn.priority();
                 self.shift(slot, to);
@@ -280,6 +304,12 @@ impl Queues {
         self.messages
     }
 
+    /// The same without what was lifted there: one urgent message with many before it is no overload.
+    #[must_use]
+    pub fn arrived(&self) -> [usize; PRIORITIES] {
+        std::array::from_fn(|queue| self.messages[queue] - self.lifted_to[queue])
+    }
+
     /// When the message came in that waits longest at the front of a turn of each priority.
     #[must_use]
     pub fn oldest(&self) -> [Option<TimeNs>; PRIORITIES] {
@@ -297,10 +327,9 @@ impl Queues {
         self.adjusted.pop_front()
     }
 
-    /// Changes of priority that were too many to keep.
-    #[must_use]
-    pub fn adjusted_lost(&self) -> u64 {
-        self.adjusted_lost
+    /// Changes of priority since the last call that were too many to keep.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.adjusted_lost)
     }
 
     fn note(&mut self, slot: u32, from: Priority, to: Priority, rule: Rule) {
@@ -316,7 +345,7 @@ impl Queues {
         let bytes = message.message_id();
         let length = bytes.len().min(id.len());
         id[..length].copy_from_slice(&bytes[..length]);
-        self.adjusted.push_back(Adjusted { id, from, to, rule });
+        self.adjusted.push_back(Adjusted { id, from, to, rule, left_out: 0 });
     }
 
     /// The turn in which everything that the session has waiting is gone before.
@@ -343,6 +372,10 @@ impl Queues {
     #[inline]
     fn is_overtaking(&self, head: &Head, turn: Turn) -> bool {
         let Some(session) = self.session_of(head) else { return false };
+        // Most sessions use one priority.
+        if session.turns[turn as usize] == session.count {
+            return false;
+        }
         Turn::ALL.into_iter().any(|it| session.turns[it as usize] > 0 && !it.is_before(turn))
     }
 
@@ -391,9 +424,15 @@ impl Queues {
         let place = &mut self.places[slot as usize];
         let from = place.turn.priority();
         if rule == Rule::Subject && (charge as u8) < place.charged as u8 {
-            self.messages[place.charged as usize] -= 1;
-            self.messages[charge as usize] += 1;
-            place.charged = charge;
+            let large = usize::from(self.slab[slot as usize].bytes.is_large());
+            let (from, to) = (place.charged as usize, charge as usize);
+            self.messages[from] -= 1;
+            self.messages[to] += 1;
+            self.large[from] -= large;
+            self.large[to] += large;
+            self.lifted_to[from] -= usize::from(place.is_lifted);
+            self.lifted_to[to] += 1;
+            (place.charged, place.is_lifted) = (charge, true);
         }
         // Between NORMAL and aged bulk nothing is certain, and what is lifted has waited at least as
         // long as what is aged.
@@ -419,6 +458,7 @@ impl Queues {
                 since: TimeNs(0),
                 fingerprint: Fingerprint::default(),
                 is_refusal: false,
+                is_lifted: false,
             });
             (self.slab.len() - 1) as u32
         })
@@ -445,6 +485,7 @@ impl Queues {
             self.places[previous as usize].session_next = slot;
         }
         session.turns[turn as usize] += 1;
+        session.count += 1;
         self.places[slot as usize] = Place {
             next: NONE,
             previous: NONE,
@@ -455,6 +496,7 @@ impl Queues {
             since: now,
             fingerprint,
             is_refusal: false,
+            is_lifted: false,
         };
         self.append(slot, turn);
     }
@@ -509,6 +551,7 @@ impl Queues {
         let origin = message.head.origin;
         let session = &mut self.sessions[usize::from(origin.gateway)][origin.connection as usize];
         session.turns[place.turn as usize] -= 1;
+        session.count -= 1;
         let Place { session_next: next, session_previous: previous, .. } = place;
         if previous == NONE {
             session.first = next;
@@ -524,8 +567,10 @@ impl Queues {
         if place.is_refusal {
             self.refusals[place.charged as usize] -= 1;
         } else {
-            self.messages[place.charged as usize] -= 1;
-            self.large -= usize::from(message.bytes.is_large());
+            let queue = place.charged as usize;
+            self.messages[queue] -= 1;
+            self.large[queue] -= usize::from(message.bytes.is_large());
+            self.lifted_to[queue] -= usize::from(place.is_lifted);
         }
         self.free.push(slot);
     }

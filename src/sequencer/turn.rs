@@ -5,6 +5,7 @@
 //! what the message may occupy: it still counts in its own priority's queue, and LOW and BATCH that
 //! have waited long get a bounded share of a batch.
 
+use crate::stats::RULES_MAX;
 use crate::types::Priority;
 
 /// Where a message waits. The order is that in which turns are taken.
@@ -100,11 +101,14 @@ pub enum Rule {
     Idle,
     /// A later, more urgent message of its subject waits for it.
     Subject,
+    /// Its key may use no more urgent one.
+    Entitlement,
 }
 
 impl Rule {
     /// All rules, in the order of their numbers.
-    pub const ALL: [Rule; 4] = [Rule::Age, Rule::Attempts, Rule::Idle, Rule::Subject];
+    pub const ALL: [Rule; RULES_MAX] =
+        [Rule::Age, Rule::Attempts, Rule::Idle, Rule::Subject, Rule::Entitlement];
 
     /// The rule's name in logs and metrics.
     #[must_use]
@@ -114,6 +118,7 @@ impl Rule {
             Rule::Attempts => "attempts",
             Rule::Idle => "idle",
             Rule::Subject => "subject",
+            Rule::Entitlement => "entitlement",
         }
     }
 }
@@ -163,6 +168,14 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_name_the_rules_in_their_order() {
+        assert_eq!(Rule::ALL.map(Rule::name), crate::stats::RULES);
+        for (number, rule) in Rule::ALL.into_iter().enumerate() {
+            assert_eq!(rule as usize, number);
+        }
+    }
 
     #[test]
     fn the_most_urgent_rule_wins() {

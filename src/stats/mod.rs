@@ -18,9 +18,9 @@ use std::sync::Arc;
 /// Number of priorities.
 pub const PRIORITIES: usize = Priority::ALL.len();
 /// Rules by which a priority may be adjusted, as counters name them: rows S1.67 to S1.69, and subjects.
-pub const RULES: [&str; RULES_MAX] = ["age", "attempts", "idle", "subject"];
+pub const RULES: [&str; RULES_MAX] = ["age", "attempts", "idle", "subject", "entitlement"];
 /// Rules by which a priority may be adjusted, at most.
-pub const RULES_MAX: usize = 4;
+pub const RULES_MAX: usize = 5;
 /// The lanes, in the order of [`Stats::lanes`].
 pub const LANES: [&str; 3] = ["critical", "normal", "batch"];
 /// Place of the lane `critical`.

@@ -16,7 +16,7 @@ fn of(connection: u32, number: u64, priority: Priority, subject: Subject) -> Mes
     let mut message = Message::default();
     message.head.origin = Origin { gateway: 0, connection, generation: 1 };
     message.head.client_sequence = number;
-    message.head.priority = priority;
+    (message.head.priority, message.head.priority_sent) = (priority, priority);
     message.head.subject = subject;
     let id = number.to_string();
     message.bytes.set(id.as_bytes(), &[]);
@@ -131,6 +131,7 @@ fn an_urgent_message_lifts_its_subject_and_nothing_else() {
     push(&mut queues, &of(2, 5, Priority::Normal, book(2, 1))).expect("another session");
     push(&mut queues, &of(1, 6, Priority::High, book(2, 1))).expect("there is room");
     assert_eq!(queues.depths(), [0, 3, 1, 0, 2], "what is lifted is charged to the lifter's queue");
+    assert_eq!(queues.arrived(), [0, 1, 1, 0, 2], "and is no sign of overload there");
     let lifted: Vec<_> = std::iter::from_fn(|| queues.adjusted()).collect();
     assert_eq!(lifted.len(), 2);
     assert_eq!(&lifted[0].id[..2], b"1\0");
