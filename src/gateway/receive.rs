@@ -357,7 +357,7 @@ impl<D: Door> Gateway<D> {
             session: connection.session,
             key: connection.key,
             // Bulk that is refused takes no order's place.
-            priority: if connection.bulk { Priority::Batch } else { Priority::Normal },
+            priority: if connection.bulk { Priority::Low } else { Priority::Normal },
             received: Span { offset: 0, length: kept.len() as u16 },
             ..Head::default()
         };
