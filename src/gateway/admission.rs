@@ -22,6 +22,7 @@ use crate::wire::header::{Flags, client_sequence};
 use crate::wire::message::{
     AccountQuery, BookQuery, DirectoryQuery, Logon, Logout, Ping, ReferenceQuery,
 };
+use crate::wire::metadata::Metadata;
 use crate::wire::payload::COMMAND_SIZE_MAX;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -235,11 +236,9 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
     if metadata.priority == Priority::Critical && !signed {
         return refused(RejectReason::SignatureRequired, client_sequence);
     }
-    let entitled_to = directory.permissions().priority_max(caller.key);
-    let priority = metadata.priority.max(entitled_to);
-    if priority != metadata.priority && caller.refuses_above {
+    let Some(priority) = served_priority(caller, directory, metadata.priority) else {
         return refused(RejectReason::NotEntitled, client_sequence);
-    }
+    };
     let mut scratch = [0; COMMAND_SIZE_MAX];
     let canonical = match frame.command(&mut scratch) {
         Ok(canonical) => canonical,
@@ -256,28 +255,47 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
         let end = received + canonical.payload.len();
         (span(received..end), Extra::of(canonical.payload))
     };
-    let mut flags = if signed { FLAG_SIGNED } else { 0 };
+    let head = Head {
+        kind: MessageKind::Command,
+        subject: subject(&canonical.command),
+        command,
+        ..command_head(frame, caller, &metadata, priority)
+    };
+    Admitted::Message { head, extra, command: Some(canonical.command) }
+}
+
+/// The priority that a message of this caller is served with; none where it may not ask for it.
+fn served_priority(caller: &Caller, directory: &Directory, sent: Priority) -> Option<Priority> {
+    let served = sent.max(directory.permissions().priority_max(caller.key));
+    (served == sent || !caller.refuses_above).then_some(served)
+}
+
+/// What every message that is to be sequenced tells of itself.
+fn command_head(
+    frame: &Frame<'_>,
+    caller: &Caller,
+    metadata: &Metadata<'_>,
+    priority: Priority,
+) -> Head {
+    let at = frame.locations(metadata);
+    let mut flags = if frame.integrity().signature.is_some() { FLAG_SIGNED } else { 0 };
     if frame.header().flags.has(Flags::POSSIBLE_DUPLICATE) {
         flags |= FLAG_POSSIBLE_DUPLICATE;
     }
-    let head = Head {
-        kind: MessageKind::Command,
-        client_sequence,
+    Head {
+        client_sequence: frame.client_sequence(),
         client_timestamp_ms: metadata.timestamp_ms,
         expires_ns: metadata.expires().0,
         schema: frame.schema(),
-        subject: subject(&canonical.command),
         priority,
         priority_sent: metadata.priority,
         flags,
-        command,
-        received: span(0..received),
+        received: span(0..frame.bytes().len()),
         message_id: span(at.message_id),
         source: span(at.source),
         hash: span(at.hash),
         ..head_of(caller)
-    };
-    Admitted::Message { head, extra, command: Some(canonical.command) }
+    }
 }
 
 /// What of its session a command concerns.
@@ -303,10 +321,9 @@ fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
     if frame.integrity().signature.is_none() {
         return refused(RejectReason::SignatureRequired, client_sequence);
     }
-    let priority = metadata.priority.max(directory.permissions().priority_max(caller.key));
-    if priority != metadata.priority && caller.refuses_above {
+    let Some(priority) = served_priority(caller, directory, metadata.priority) else {
         return refused(RejectReason::NotEntitled, client_sequence);
-    }
+    };
     let Ok(text) = admin_text(frame.payload()) else {
         return refused(RejectReason::BadPayload, client_sequence);
     };
@@ -318,25 +335,10 @@ fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         return refused(RejectReason::NotEntitled, client_sequence);
     }
     let at = frame.locations(&metadata);
-    let mut flags = FLAG_SIGNED;
-    if frame.header().flags.has(Flags::POSSIBLE_DUPLICATE) {
-        flags |= FLAG_POSSIBLE_DUPLICATE;
-    }
     let head = Head {
         kind: MessageKind::Admin,
-        client_sequence,
-        client_timestamp_ms: metadata.timestamp_ms,
-        expires_ns: metadata.expires().0,
-        schema: frame.schema(),
-        priority,
-        priority_sent: metadata.priority,
-        flags,
         command: span(at.payload.start + AdminHead::SIZE..at.payload.end),
-        received: span(0..frame.bytes().len()),
-        message_id: span(at.message_id),
-        source: span(at.source),
-        hash: span(at.hash),
-        ..head_of(caller)
+        ..command_head(frame, caller, &metadata, priority)
     };
     Admitted::Message { head, extra: Extra::NONE, command: None }
 }

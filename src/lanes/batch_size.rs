@@ -6,8 +6,8 @@
 
 use crate::admin::Controls;
 use crate::limits::LANE_LAG_MAX;
-use crate::ring::{Cursor, LatestReader};
-use crate::types::{Lane, Sequence};
+use crate::ring::LatestReader;
+use crate::types::Lane;
 
 /// The size in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,40 +33,28 @@ impl BatchSize {
     }
 }
 
-/// The size of one lane: what is set for it, what is in force, and where that is shown.
+/// The size of one lane: what is set for it, and what is in force.
 pub struct LaneBatch {
     lane: Lane,
     /// The node's own setting.
     configured: u32,
     size: BatchSize,
     controls: LatestReader<Controls>,
-    shown: Cursor,
 }
 
 impl LaneBatch {
     /// The size of a lane that has nothing to catch up with.
     #[must_use]
-    pub fn new(
-        lane: Lane,
-        configured: u32,
-        controls: LatestReader<Controls>,
-        shown: Cursor,
-    ) -> LaneBatch {
+    pub fn new(lane: Lane, configured: u32, controls: LatestReader<Controls>) -> LaneBatch {
         let size = BatchSize::new(configured);
-        LaneBatch { lane, configured, size, controls, shown }
+        LaneBatch { lane, configured, size, controls }
     }
 
     /// The size of this round, for which `lag` records wait.
     #[inline]
     pub fn of_round(&mut self, lag: u64) -> usize {
         let max = self.controls.get().max_batch(self.lane, self.configured);
-        let size = self.size.adjust(max, lag);
-        let shown = Sequence(u64::from(size));
-        // Only a change is told: others read the cursor.
-        if self.shown.get() != shown {
-            self.shown.set(shown);
-        }
-        size as usize
+        self.size.adjust(max, lag) as usize
     }
 }
 
@@ -100,13 +88,12 @@ mod tests {
     #[test]
     fn a_sequenced_setting_wins_over_the_nodes_own() {
         let latest = Latest::new(Controls::default());
-        let shown = Cursor::default();
-        let mut lane = LaneBatch::new(Lane::Normal, 32, latest.reader(), shown.clone());
-        assert_eq!((lane.of_round(0), shown.get()), (32, Sequence(32)));
+        let mut lane = LaneBatch::new(Lane::Normal, 32, latest.reader());
+        assert_eq!(lane.of_round(0), 32);
         let mut controls = Controls::default();
         controls.max_batch[Lane::Normal as usize] = Some(7);
         controls.max_batch[Lane::Batch as usize] = Some(3);
         latest.publish(controls);
-        assert_eq!((lane.of_round(0), shown.get()), (7, Sequence(7)));
+        assert_eq!(lane.of_round(0), 7);
     }
 }

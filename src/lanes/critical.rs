@@ -93,9 +93,10 @@ impl Critical {
     pub fn new(
         exchange: Exchange,
         input: Reader<Sequenced>,
-        batch: LaneBatch,
+        mut batch: LaneBatch,
         outputs: Outputs,
     ) -> Critical {
+        outputs.stats.lanes[CRITICAL].batch_max.set(batch.of_round(0) as u64);
         let lane = Lane {
             exchange,
             applied: outputs.applied.get(),

@@ -22,7 +22,7 @@ use crate::sequencer::clock::{ClockRefused, SequencerClock};
 use crate::sequencer::overload::Thresholds;
 use crate::sequencer::queues::Capacity;
 use crate::sequencer::turn::Rules;
-use crate::stats::{LANES, Stats};
+use crate::stats::Stats;
 use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
@@ -221,7 +221,6 @@ impl Node {
                     policy: config.ack.policy.to_string(),
                     stats: stats.clone(),
                     cursors: cursors.clone(),
-                    batch_max: [const { None }; LANES.len()],
                     stop: stop.clone(),
                     clock,
                 };

@@ -119,8 +119,6 @@ pub struct Cursors {
     pub normal: Cursor,
     /// Done by the lane `batch`.
     pub batch: Cursor,
-    /// Records that each lane executes between two publications now, by the lane's number.
-    pub lane_batches: [Cursor; Lane::ALL.len()],
     /// For each gateway: not zero when it was asked to stop and owes nobody an answer.
     pub drained: Vec<Cursor>,
     /// Not zero while the journal has no space.
@@ -202,10 +200,8 @@ impl<D: Door + 'static> Stages<D> {
         let directory = Latest::new(Directory::of(&state.exchange));
         let controls = Latest::new(*state.exchange.controls());
 
-        let lane_batch = |lane: Lane| {
-            let (at, shown) = (lane as usize, &cursors.lane_batches);
-            LaneBatch::new(lane, sizes.lanes[at], controls.reader(), shown[at].clone())
-        };
+        let lane_batch =
+            |lane: Lane| LaneBatch::new(lane, sizes.lanes[lane as usize], controls.reader());
         let [critical_batch, normal_batch, batch_batch] =
             [Lane::Critical, Lane::Normal, Lane::Batch].map(lane_batch);
 

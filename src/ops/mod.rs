@@ -28,8 +28,6 @@ pub struct View {
     pub stats: Arc<Stats>,
     /// How far they are.
     pub cursors: Cursors,
-    /// What each lane may take in a turn now, where that is not as it told at its start.
-    pub batch_max: [Option<Cursor>; LANES.len()],
     /// Whether the node was asked to stop.
     pub stop: Arc<Stop>,
     /// Tells when a report was made.
@@ -89,7 +87,6 @@ impl View {
         };
         let behind_ns = told.behind_ns.get();
         let waits = ready > applied && behind_ns != 0;
-        let batch_max = self.batch_max[lane].as_ref().map(|cursor| cursor.get().0);
         Lane {
             lane: LANES[lane].to_owned(),
             applied,
@@ -98,7 +95,7 @@ impl View {
             in_flight,
             oldest_age_us: waits.then(|| self.clock.wall_ns().saturating_sub(behind_ns) / 1_000),
             handled: told.handled.get(),
-            batch_max: batch_max.unwrap_or_else(|| told.batch_max.get()),
+            batch_max: told.batch_max.get(),
             load: self.stats.thread_load(LANES[lane]) as f64 / 1000.0,
             turn: told.turn.tally(),
         }
