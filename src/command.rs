@@ -139,7 +139,7 @@ macro_rules! layout {
                 ///
                 /// # Errors
                 /// [`PayloadError::Length`] and [`PayloadError::Field`].
-                #[inline]
+                #[inline(always)]
                 pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
                     if payload.len() != Self::SIZE {
                         return Err(PayloadError::Length {
@@ -204,7 +204,7 @@ macro_rules! layout {
             ///
             /// # Errors
             /// [`PayloadError`]: an unknown schema, a wrong length, a value that its field cannot have.
-            #[inline]
+            #[inline(always)]
             pub fn decode(schema: u32, payload: &[u8]) -> Result<Command, PayloadError> {
                 match schema {
                     $($schema => $name::decode(payload).map(Command::$name),)+

@@ -180,14 +180,16 @@ pub struct CommandResult {
     pub session: SessionId,
     /// Trades of this command.
     pub fill_count: u32,
-    /// Number of the answer among the session's outbound messages, from 1; 0 for none.
-    pub outbound: u64,
-    /// The client's own sequence number, echoed.
-    pub client_sequence: u64,
+    // What is known last does not stand side by side: fields that are copied in pairs are read from
+    // where they were written one by one a moment before, which stalls.
     /// The order it concerns, or 0.
     pub order_id: OrderId,
+    /// Number of the answer among the session's outbound messages, from 1; 0 for none.
+    pub outbound: u64,
     /// Filled quantity of the order, in all.
     pub filled: Quantity,
+    /// The client's own sequence number, echoed.
+    pub client_sequence: u64,
     /// Open quantity of the order.
     pub leaves: Quantity,
     /// Time of the record.

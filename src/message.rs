@@ -103,8 +103,8 @@ pub enum Detail {
     Schema(u32),
     /// The node is overloaded: try again after so long.
     Overload {
-        /// Messages that the slowest lane is behind, where that is why; else 0.
-        lag: u64,
+        /// Messages that the slowest lane is behind, where that is why; else 0. No more than fits.
+        lag: u32,
         /// Milliseconds.
         retry_after_ms: u32,
     },
@@ -226,7 +226,7 @@ impl Default for Head {
 /// Bytes of a message: in place where they are few, in a buffer that the slot keeps otherwise.
 #[derive(Clone, Debug)]
 pub struct Bytes {
-    length: usize,
+    length: u32,
     inline: [u8; FRAME_INLINE_BYTES],
     spill: Vec<u8>,
 }
@@ -242,16 +242,18 @@ impl Bytes {
     #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        if self.length <= FRAME_INLINE_BYTES { &self.inline[..self.length] } else { &self.spill }
+        let length = self.length as usize;
+        if length <= FRAME_INLINE_BYTES { &self.inline[..length] } else { &self.spill }
     }
 
     /// Replaces the bytes with `first` followed by `second`.
     #[inline]
     pub fn set(&mut self, first: &[u8], second: &[u8]) {
-        self.length = first.len() + second.len();
-        if self.length <= FRAME_INLINE_BYTES {
+        let length = first.len() + second.len();
+        self.length = length as u32;
+        if length <= FRAME_INLINE_BYTES {
             self.inline[..first.len()].copy_from_slice(first);
-            self.inline[first.len()..self.length].copy_from_slice(second);
+            self.inline[first.len()..length].copy_from_slice(second);
         } else {
             self.spill.clear();
             self.spill.extend_from_slice(first);
@@ -262,7 +264,7 @@ impl Bytes {
     /// True where the bytes do not fit in place.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        self.length > FRAME_INLINE_BYTES
+        self.length as usize > FRAME_INLINE_BYTES
     }
 }
 

@@ -56,7 +56,7 @@ impl MessageIds {
         MessageIds { text, prefix: prefix.len() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn stamp(&mut self, id: u64) -> &str {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let end = self.prefix + 16;
@@ -264,7 +264,7 @@ impl Conversation {
     }
 
     /// Appends a frame with metadata; `encode` appends its payload.
-    #[inline]
+    #[inline(always)]
     fn send_command(
         &mut self,
         schema: u32,

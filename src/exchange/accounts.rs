@@ -28,9 +28,10 @@ pub(super) const LIABILITY: u32 = 0;
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
     available: i64,
-    frozen: i64,
-    /// The round in which it was touched last.
+    /// The round in which it was touched last. It stands between the two that are read together: as
+    /// one wide load they would wait for the narrow stores before.
     round: u64,
+    frozen: i64,
 }
 
 /// All accounts.

@@ -32,7 +32,7 @@ const NATIVE_VERSION: u16 = 1;
 
 /// What admission needs to know of the connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller {
+pub struct Caller<'a> {
     /// Where the conversation stands.
     pub state: State,
     /// The connection.
@@ -42,13 +42,15 @@ pub struct Caller {
     /// Its key, once logged on.
     pub key: KeyId,
     /// The key's public half.
-    pub public_key: [u8; 32],
+    pub public_key: &'a [u8; 32],
     /// What a logon has to carry.
-    pub nonce: [u8; 32],
+    pub nonce: &'a [u8; 32],
     /// What is known of this frame's signature.
     pub verdict: Option<bool>,
     /// A priority above the key's entitlement is refused; else the message gets what the key may use.
     pub refuses_above: bool,
+    /// When the frame was received, by the gateway's monotonic clock.
+    pub now_ns: u64,
 }
 
 /// What a frame becomes.
@@ -60,8 +62,6 @@ pub enum Admitted {
         head: Head,
         /// Bytes behind the frame.
         extra: Extra,
-        /// The command, where it is one.
-        command: Option<Command>,
     },
     /// Its signature has to be checked first.
     Verify(Job),
@@ -143,6 +143,20 @@ impl Extra {
     }
 }
 
+/// The command that a message of admission is, where it is one.
+#[must_use]
+pub fn command_of(head: &Head, frame: &[u8], extra: &Extra) -> Option<Command> {
+    if head.kind != MessageKind::Command {
+        return None;
+    }
+    let at = head.command.range();
+    let payload = match at.start.checked_sub(frame.len()) {
+        Some(start) => &extra.as_slice()[start..],
+        None => &frame[at],
+    };
+    Command::decode(head.schema, payload).ok()
+}
+
 fn refused(reason: RejectReason, client_sequence: u64) -> Admitted {
     Admitted::Refused { reason, client_sequence, detail: Detail::None, close: false }
 }
@@ -175,21 +189,24 @@ pub fn restrained(frame: &[u8], detail: Detail) -> Admitted {
 pub fn admit(
     bytes: &[u8],
     hash: Hash,
-    caller: &Caller,
+    caller: &Caller<'_>,
     directory: &Directory,
     limits: &OpenLimits,
 ) -> Admitted {
-    let frame = match Frame::open_hashed(bytes, limits, |_| hash) {
+    // What is opened is looked at where it stands: to move it would be to wait for its parts to be
+    // written.
+    let opened = Frame::open_hashed(bytes, limits, |_| hash);
+    let frame = match &opened {
         Ok(frame) => frame,
-        Err(error) => return malformed(&error, sequence_beside(&error, bytes)),
+        Err(error) => return malformed(error, sequence_beside(error, bytes)),
     };
     match (caller.state, frame.schema()) {
-        (State::AwaitLogon, Logon::SCHEMA) => logon(&frame, caller, directory),
+        (State::AwaitLogon, Logon::SCHEMA) => logon(frame, caller, directory),
         (State::AwaitLogon, _) => {
             refused_for_good(RejectReason::NotLoggedOn, frame.client_sequence())
         }
         (_, Logon::SCHEMA) => refused(RejectReason::LogonRefused, frame.client_sequence()),
-        _ => signed(&frame, caller, directory),
+        _ => signed(frame, caller, directory),
     }
 }
 
@@ -203,7 +220,7 @@ fn sequence_beside(error: &WireError, bytes: &[u8]) -> u64 {
 }
 
 /// A frame of a session that carries a signature waits for its verdict, whatever it is.
-fn signed(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+fn signed(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     if let Some(signature) = frame.integrity().signature {
         match caller.verdict {
             Some(true) => {}
@@ -211,7 +228,7 @@ fn signed(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted
             None => {
                 return Admitted::Verify(Job {
                     origin: caller.origin,
-                    public_key: caller.public_key,
+                    public_key: *caller.public_key,
                     hash: *frame.integrity().hash,
                     signature: *signature,
                 });
@@ -225,9 +242,10 @@ fn signed(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted
     }
 }
 
-fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+fn command(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
-    let metadata = match frame.metadata() {
+    let read = frame.metadata();
+    let metadata = match &read {
         Ok(Some(metadata)) => metadata,
         Ok(None) => return refused(RejectReason::MissingSegment, client_sequence),
         Err(error) => return refused(error.reason(), client_sequence),
@@ -240,14 +258,15 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
         return refused(RejectReason::NotEntitled, client_sequence);
     };
     let mut scratch = [0; COMMAND_SIZE_MAX];
-    let canonical = match frame.command(&mut scratch) {
+    let read = frame.command(&mut scratch);
+    let canonical = match &read {
         Ok(canonical) => canonical,
-        Err(error) => return malformed(&error, client_sequence),
+        Err(error) => return malformed(error, client_sequence),
     };
     if let Err(reason) = entitled(caller, directory, &canonical.command) {
         return refused(reason, client_sequence);
     }
-    let at = frame.locations(&metadata);
+    let at = frame.locations(metadata);
     let received = frame.bytes().len();
     let (command, extra) = if canonical.in_frame {
         (span(at.payload), Extra::NONE)
@@ -259,21 +278,22 @@ fn command(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitte
         kind: MessageKind::Command,
         subject: subject(&canonical.command),
         command,
-        ..command_head(frame, caller, &metadata, priority)
+        ..command_head(frame, caller, metadata, priority)
     };
-    Admitted::Message { head, extra, command: Some(canonical.command) }
+    Admitted::Message { head, extra }
 }
 
 /// The priority that a message of this caller is served with; none where it may not ask for it.
-fn served_priority(caller: &Caller, directory: &Directory, sent: Priority) -> Option<Priority> {
+fn served_priority(caller: &Caller<'_>, directory: &Directory, sent: Priority) -> Option<Priority> {
     let served = sent.max(directory.permissions().priority_max(caller.key));
     (served == sent || !caller.refuses_above).then_some(served)
 }
 
 /// What every message that is to be sequenced tells of itself.
+#[inline(always)]
 fn command_head(
     frame: &Frame<'_>,
-    caller: &Caller,
+    caller: &Caller<'_>,
     metadata: &Metadata<'_>,
     priority: Priority,
 ) -> Head {
@@ -311,7 +331,7 @@ fn subject(command: &Command) -> Subject {
 }
 
 /// An admin command is signed and an operator's. Its JSON is the canonical payload.
-fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+fn admin(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
     let metadata = match frame.metadata() {
         Ok(Some(metadata)) => metadata,
@@ -340,14 +360,18 @@ fn admin(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         command: span(at.payload.start + AdminHead::SIZE..at.payload.end),
         ..command_head(frame, caller, &metadata, priority)
     };
-    Admitted::Message { head, extra: Extra::NONE, command: None }
+    Admitted::Message { head, extra: Extra::NONE }
 }
 
-fn entitled(caller: &Caller, directory: &Directory, command: &Command) -> Result<(), RejectReason> {
+fn entitled(
+    caller: &Caller<'_>,
+    directory: &Directory,
+    command: &Command,
+) -> Result<(), RejectReason> {
     directory.permissions().check(caller.key, command).map_err(|_| RejectReason::NotEntitled)
 }
 
-fn session_message(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+fn session_message(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
     let payload = frame.payload();
     let rights = directory.permissions();
@@ -383,7 +407,7 @@ fn session_message(frame: &Frame<'_>, caller: &Caller, directory: &Directory) ->
 }
 
 /// A question keeps its place among the session's messages; its payload is read where it is answered.
-fn query(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+fn query(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     let head = Head {
         kind: MessageKind::Query,
         client_sequence: frame.client_sequence(),
@@ -393,10 +417,10 @@ fn query(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
         received: span(0..frame.bytes().len()),
         ..head_of(caller)
     };
-    Admitted::Message { head, extra: Extra::NONE, command: None }
+    Admitted::Message { head, extra: Extra::NONE }
 }
 
-fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted {
+fn logon(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
     let refuse = |reason| refused_for_good(reason, client_sequence);
     let Ok(logon) = Logon::decode(frame.payload()) else {
@@ -413,7 +437,7 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
     let Some(name) = logon.name() else {
         return refuse(RejectReason::LogonRefused);
     };
-    let Some((key, role)) = known.filter(|_| logon.nonce == caller.nonce) else {
+    let Some((key, role)) = known.filter(|_| logon.nonce == *caller.nonce) else {
         return refuse(RejectReason::LogonRefused);
     };
     match caller.verdict {
@@ -449,8 +473,14 @@ fn logon(frame: &Frame<'_>, caller: &Caller, directory: &Directory) -> Admitted 
     Admitted::Logon { key, role, public_key: logon.public_key, head, extra }
 }
 
-fn head_of(caller: &Caller) -> Head {
-    Head { origin: caller.origin, session: caller.session, key: caller.key, ..Head::default() }
+fn head_of(caller: &Caller<'_>) -> Head {
+    Head {
+        origin: caller.origin,
+        session: caller.session,
+        key: caller.key,
+        received_ns: caller.now_ns,
+        ..Head::default()
+    }
 }
 
 /// Frames are far below 64 KiB (`limits`), so every place in one fits.

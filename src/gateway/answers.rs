@@ -56,7 +56,7 @@ pub(super) fn refuse(
         }
         Detail::Schema(schema) => (0, WireError::UnknownSchema(schema).to_string().into()),
         Detail::Overload { lag, retry_after_ms } => {
-            let why = if lag == 0 { Pressure::Queues } else { Pressure::Lag(lag) };
+            let why = if lag == 0 { Pressure::Queues } else { Pressure::Lag(lag.into()) };
             let text = format!("Service temporarily unavailable due to high load: {why}");
             (retry_after_ms, text.into())
         }

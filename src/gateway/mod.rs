@@ -506,6 +506,7 @@ impl<D: Door> Gateway<D> {
     }
 
     /// True where so many messages of this connection are before the sequencer as may be.
+    #[inline(always)]
     fn is_crowded(&self, slot: u32) -> bool {
         let before = self.published[slot as usize].wrapping_sub(self.wiring.taken.get(slot));
         before >= self.limits.pending_max

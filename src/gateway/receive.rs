@@ -272,7 +272,7 @@ impl<D: Door> Gateway<D> {
         admitted: &Admitted,
     ) -> bool {
         match admitted {
-            Admitted::Message { head, extra, .. } => self.publish(connection, head, frame, extra),
+            Admitted::Message { head, extra } => self.publish(connection, head, frame, extra),
             Admitted::Verify(job) => {
                 self.unverified.push_back(*job);
                 connection.verifying = true;
@@ -359,6 +359,7 @@ impl<D: Door> Gateway<D> {
             // Bulk that is refused takes no order's place.
             priority: if connection.bulk { Priority::Low } else { Priority::Normal },
             received: Span { offset: 0, length: kept.len() as u16 },
+            received_ns: self.now_ns,
             ..Head::default()
         };
         self.publish(connection, &head, kept, &Extra::NONE)
@@ -371,16 +372,17 @@ impl<D: Door> Gateway<D> {
         }
     }
 
-    fn caller(&self, connection: &Connection<D::Stream>) -> Caller {
+    fn caller<'c>(&self, connection: &'c Connection<D::Stream>) -> Caller<'c> {
         Caller {
             state: connection.state,
             origin: connection.origin,
             session: connection.session,
             key: connection.key,
-            public_key: connection.public_key,
-            nonce: connection.nonce,
+            public_key: &connection.public_key,
+            nonce: &connection.nonce,
             verdict: if connection.verified > 0 { Some(true) } else { connection.verdict },
             refuses_above: self.limits.refuses_above,
+            now_ns: self.now_ns,
         }
     }
 
@@ -391,9 +393,8 @@ impl<D: Door> Gateway<D> {
         frame: &[u8],
         extra: &Extra,
     ) -> bool {
-        let received_ns = self.now_ns;
         let published = self.wiring.input.try_publish(|slot| {
-            slot.head = Head { received_ns, ..*head };
+            slot.head = *head;
             slot.bytes.set(frame, extra.as_slice());
         });
         if published.is_err() {

@@ -1,6 +1,6 @@
 //! Slowing: the gateway's side of overload, of rates and of what clients are told of them.
 
-use super::admission::Admitted;
+use super::admission::{self, Admitted};
 use super::connection::{Connection, Door, State};
 use super::restraint::{Allowance, Bucket, Held, Rate};
 use super::{Gateway, answers};
@@ -118,7 +118,7 @@ impl<D: Door> Gateway<D> {
         admitted: &Admitted,
     ) -> Restrained {
         match admitted {
-            Admitted::Message { head, command, .. } => {
+            Admitted::Message { head, extra } => {
                 if head.kind == MessageKind::Command {
                     connection.bulk = is_bulk(head);
                 }
@@ -126,6 +126,7 @@ impl<D: Door> Gateway<D> {
                 if eased && self.limits.rate.is_none() {
                     return Restrained::Free;
                 }
+                let command = admission::command_of(head, frame, extra);
                 self.restrain_message(connection, frame, head, command.as_ref())
             }
             Admitted::Verify(_) if connection.state == State::Live => {
@@ -157,6 +158,7 @@ impl<D: Door> Gateway<D> {
             self.tell_pressure(connection, pressure);
             if connection.bulk {
                 let lag = if let Pressure::Lag(lag) = pressure { lag } else { 0 };
+                let lag = u32::try_from(lag).unwrap_or(u32::MAX);
                 let retry_after_ms = self.limits.retry_after_ms;
                 return Restrained::Refused(Detail::Overload { lag, retry_after_ms });
             }

@@ -59,8 +59,10 @@ pub fn apply(
     let unreadable = CannotApply::Payload { sequence, kind };
     match input.kind {
         RecordKind::Command => {
-            let command = Command::decode(input.schema, input.payload).map_err(|_| unreadable)?;
-            exchange.apply(&input.context, &command, outbox);
+            // It stays where it was decoded: a copy made at once reads what is still being written.
+            let command = Command::decode(input.schema, input.payload);
+            let command = command.as_ref().map_err(|_| unreadable)?;
+            exchange.apply(&input.context, command, outbox);
         }
         RecordKind::Admin => {
             let command = AdminCommand::decode(input.payload).map_err(|_| unreadable)?;

@@ -170,14 +170,13 @@ impl Lane {
         let payload = slot.message.command();
         let input = Input { kind, context, schema: head.schema, payload };
         self.apply(&input);
+        if kind == RecordKind::Admin {
+            // Before the answer leaves: who has it can rely on what it says.
+            self.outputs.directory.publish(Directory::of(&self.exchange));
+            self.outputs.controls.publish(*self.exchange.controls());
+        }
         match kind {
-            RecordKind::Command => self.stage_events(slot),
-            RecordKind::Admin => {
-                // Before the answer leaves: who has it can rely on what it says.
-                self.outputs.directory.publish(Directory::of(&self.exchange));
-                self.outputs.controls.publish(*self.exchange.controls());
-                self.stage_events(slot);
-            }
+            RecordKind::Command | RecordKind::Admin => self.stage_events(slot),
             RecordKind::SessionLogon => self.stage_logon(slot),
             _ => self.stage_end(slot),
         }

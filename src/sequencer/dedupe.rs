@@ -306,6 +306,12 @@ impl Dedupe {
         Fingerprint { identity, content: content(message) }
     }
 
+    /// Begins to load again what [`Dedupe::check`] will look at: much may have come between.
+    #[inline]
+    pub fn expect(&self, fingerprint: Fingerprint) {
+        self.prefetch(fingerprint.identity);
+    }
+
     fn prefetch(&self, identity: [u64; 2]) {
         if let Some(mask) = self.index.len().checked_sub(1) {
             prefetch(&self.index, home(identity, mask));

@@ -299,7 +299,11 @@ impl Sequencer {
             let taken_of = &self.taken;
             let (mut records, mut bytes) = (0, 0);
             let bulk = self.bulk * one_in < self.batch_max;
-            let taken = self.queues.take_next(bulk, |head, message, print| {
+            let taken = self.queues.take_next(bulk, |message, print, next| {
+                if let Some(next) = next {
+                    order.dedupe.expect(*next);
+                }
+                let head = &message.head;
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
                 let outcome = order.place(message, print, now, refuse_commands, holders);

@@ -261,13 +261,13 @@ impl Queues {
     }
 
     /// Hands the most urgent message to `handle`, which says whether it took it. With `bulk` false,
-    /// aged LOW and BATCH wait while NORMAL does. `None` where nothing waits; else whether it was taken,
-    /// and from which turn.
+    /// aged LOW and BATCH wait while NORMAL does. The second fingerprint is of the message that will
+    /// most likely be next. `None` where nothing waits; else whether it was taken, and from which turn.
     #[inline]
     pub fn take_next(
         &mut self,
         bulk: bool,
-        handle: impl FnOnce(&Head, &Message, Fingerprint) -> bool,
+        handle: impl FnOnce(&Message, Fingerprint, Option<&Fingerprint>) -> bool,
     ) -> Option<(bool, Turn)> {
         let turn = self.next_turn(bulk)?;
         let slot = self.turns[turn as usize].first;
@@ -276,7 +276,9 @@ impl Queues {
         if !matches!(message.head.kind, MessageKind::Refuse(_)) {
             message.head.priority = turn.priority();
         }
-        let taken = handle(&message.head, message, self.places[slot as usize].fingerprint);
+        let place = &self.places[slot as usize];
+        let next = self.places.get(place.next as usize).map(|next| &next.fingerprint);
+        let taken = handle(message, place.fingerprint, next);
         if taken {
             self.leave(slot);
         }

@@ -264,7 +264,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`WireError::UnknownSchema`] and [`WireError::BadPayload`].
-    #[inline]
+    #[inline(always)]
     pub fn command<'s>(
         &self,
         scratch: &'s mut [u8; COMMAND_SIZE_MAX],
@@ -330,7 +330,7 @@ impl<'o> FrameWriter<'o> {
     ///
     /// # Errors
     /// [`MetadataError`] where the metadata is beyond a limit; `out` is as it was then.
-    #[inline]
+    #[inline(always)]
     pub fn begin_with(
         out: &'o mut Vec<u8>,
         head: FrameHead,

@@ -180,7 +180,7 @@ impl<'a> Metadata<'a> {
     ///
     /// # Errors
     /// [`WireError::BadMetadata`], and [`WireError::BadPriority`] for a priority that is none.
-    #[inline]
+    #[inline(always)]
     pub fn parse(segment: &'a [u8]) -> Result<Metadata<'a>, WireError> {
         let reader = &mut Reader(segment);
         let message_id = reader.string("message id", MESSAGE_ID_MAX_BYTES)?;

@@ -45,7 +45,8 @@ fn push(queues: &mut Queues, message: &Message) -> Result<(), QueueFull> {
 /// Everything that waits, in the order in which it leaves, with its priority.
 fn drain(queues: &mut Queues) -> Vec<(u64, Priority)> {
     let mut seen = Vec::new();
-    while let Some((taken, _)) = queues.take_next(true, |head, _, _| {
+    while let Some((taken, _)) = queues.take_next(true, |message, _, _| {
+        let head = &message.head;
         seen.push((head.client_sequence, head.priority));
         true
     }) {
@@ -207,7 +208,8 @@ fn what_has_waited_a_minute_is_served_as_high() {
     );
     let mut left = Vec::new();
     // The share of aged bulk is used up: NORMAL goes first, and then nothing else is left.
-    while let Some((_, turn)) = queues.take_next(false, |head, _, _| {
+    while let Some((_, turn)) = queues.take_next(false, |message, _, _| {
+        let head = &message.head;
         left.push(head.client_sequence);
         true
     }) {
@@ -303,7 +305,8 @@ fn no_message_overtakes_an_earlier_one_of_its_subject() {
                 queues.age(TimeNs(now));
                 let share = model.below(2) == 0;
                 let mut left = None;
-                queues.take_next(share, |head, _, _| {
+                queues.take_next(share, |message, _, _| {
+                    let head = &message.head;
                     left = Some(head.client_sequence);
                     true
                 });
