@@ -1,5 +1,6 @@
 //! Many sessions through the input rings of a real node: nothing is lost, and each session keeps its
-//! order. `D01_MESSAGES` is the number of messages of each session.
+//! order. `D01_MESSAGES` is the number of messages of each session, `D01_SMALLEST_MESSAGES` the same in
+//! the smallest rings, where each message is several changes of thread.
 
 use crate::support::{PATIENCE, SMALLEST, Served, dir, good};
 use mio::{Events, Poll, Token};
@@ -140,22 +141,23 @@ fn through(layout: &str, smallest: bool, messages: u64) {
 }
 
 /// The number of messages that was asked for, or few.
-fn messages(few: u64) -> u64 {
-    std::env::var("D01_MESSAGES").map_or(few, |text| text.parse().expect("a number"))
+fn messages(variable: &str, few: u64) -> u64 {
+    std::env::var(variable).map_or(few, |text| text.parse().expect("a number"))
 }
 
 #[test]
 fn sixty_four_sessions_keep_their_order_in_the_compact_layout() {
-    through("compact", false, messages(1000));
+    through("compact", false, messages("D01_MESSAGES", 1000));
 }
 
 #[test]
 fn sixty_four_sessions_keep_their_order_in_the_dedicated_layout() {
-    through("dedicated", false, messages(1000));
+    through("dedicated", false, messages("D01_MESSAGES", 1000));
 }
 
 #[test]
 fn sixty_four_sessions_keep_their_order_in_the_smallest_rings() {
-    through("compact", true, messages(25));
-    through("dedicated", true, messages(25));
+    let few = messages("D01_SMALLEST_MESSAGES", 25);
+    through("compact", true, few);
+    through("dedicated", true, few);
 }
