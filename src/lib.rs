@@ -1,6 +1,8 @@
 //! OpenOutcry: a single-process, LMAX-style sequencer engine for exchanges and order-management
 //! systems. `ARCHITECTURE.md` is the map; the modules stand here in the order data flows.
 
+#![warn(clippy::too_many_lines)]
+
 // Introduces the stages to each other.
 pub mod node;
 

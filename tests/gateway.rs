@@ -14,6 +14,7 @@ mod node;
 mod orders;
 mod peer;
 mod restart;
+mod restraint;
 mod resume;
 mod seen;
 mod start;

@@ -1,18 +1,7 @@
 //! A real node in its layouts, and with every ring of two slots: whatever can be full is full all the
 //! time, and still each command is answered once, and the journal gives the same state again.
 
-use crate::support::{Lines, Served, dir, good, outcry, wait};
-
-/// The smallest of everything between a socket and the disk.
-const SMALLEST: &[&str] = &[
-    "sequencer.input_ring_slots=2",
-    "sequencer.ring_slots=2",
-    "sequencer.answer_ring_slots=2",
-    "sequencer.event_ring_slots=2",
-    "sequencer.batch_count_max=1",
-    "sequencer.queues.normal=4096",
-    "gateway.read_budget_bytes=4096",
-];
+use crate::support::{Lines, SMALLEST, Served, dir, good, outcry, wait};
 
 fn every_command_is_answered(layout: &str, policy: &str, extra: &[&str]) {
     let dir = dir();

@@ -1,7 +1,8 @@
 //! Many sessions through the input rings of a real node: nothing is lost, and each session keeps its
-//! order. `D01_MESSAGES` is the number of messages of each session.
+//! order. `D01_MESSAGES` is the number of messages of each session, `D01_SMALLEST_MESSAGES` the same in
+//! the smallest rings, where each message is several changes of thread.
 
-use crate::support::{PATIENCE, Served, dir, good};
+use crate::support::{PATIENCE, SMALLEST, Served, dir, good};
 use mio::{Events, Poll, Token};
 use openoutcry::client::{Client, Config, Options, Reply, now_ms};
 use openoutcry::command::Deposit;
@@ -20,18 +21,6 @@ use std::time::{Duration, Instant};
 const SESSIONS: usize = 64;
 const WINDOW: usize = 32;
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-
-/// The smallest of every ring on the way of an order.
-const SMALLEST: &[&str] = &[
-    "ack.policy=memory",
-    "sequencer.input_ring_slots=2",
-    "sequencer.ring_slots=2",
-    "sequencer.answer_ring_slots=2",
-    "sequencer.event_ring_slots=2",
-    "sequencer.batch_count_max=1",
-    "sequencer.queues.normal=4096",
-    "gateway.read_budget_bytes=4096",
-];
 
 /// One client and what it has seen.
 struct Sender {
@@ -79,7 +68,11 @@ fn through(layout: &str, smallest: bool, messages: u64) {
     let dir = dir();
     let mut settings = vec![format!("threads.layout={layout}")];
     settings.push(format!("journal.segment_size_bytes={SEGMENT_BYTES}"));
-    settings.extend(SMALLEST.iter().filter(|_| smallest).map(|setting| (*setting).to_owned()));
+    if smallest {
+        // Every batch holds one record: a sync for each of them would be a test of the disk.
+        settings.push("ack.policy=memory".to_owned());
+        settings.extend(SMALLEST.iter().map(|setting| (*setting).to_owned()));
+    }
     let args: Vec<&str> = settings.iter().flat_map(|s| ["--set", s.as_str()]).collect();
     let node = Served::start(dir.path(), &args);
     let balance = |dir: &Path| {
@@ -148,23 +141,23 @@ fn through(layout: &str, smallest: bool, messages: u64) {
 }
 
 /// The number of messages that was asked for, or few.
-fn messages(few: u64) -> u64 {
-    std::env::var("D01_MESSAGES").map_or(few, |text| text.parse().expect("a number"))
+fn messages(variable: &str, few: u64) -> u64 {
+    std::env::var(variable).map_or(few, |text| text.parse().expect("a number"))
 }
 
 #[test]
 fn sixty_four_sessions_keep_their_order_in_the_compact_layout() {
-    through("compact", false, messages(1000));
+    through("compact", false, messages("D01_MESSAGES", 1000));
 }
 
 #[test]
 fn sixty_four_sessions_keep_their_order_in_the_dedicated_layout() {
-    through("dedicated", false, messages(1000));
+    through("dedicated", false, messages("D01_MESSAGES", 1000));
 }
 
 #[test]
 fn sixty_four_sessions_keep_their_order_in_the_smallest_rings() {
-    // Every batch holds one record: a sync for each of them would be a test of the disk.
-    through("compact", true, 25);
-    through("dedicated", true, 25);
+    let few = messages("D01_SMALLEST_MESSAGES", 25);
+    through("compact", true, few);
+    through("dedicated", true, few);
 }

@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Ended {
     let shown = Shown { global, venue: offline.venue() };
     let (count, next) = shown.all(&mut audit, args);
     if global.json {
-        global.output().object(&json!({ "count": count, "next": next }));
+        global.output().end_list(count, next);
     } else if let Some(next) = next {
         global.output().line(format_args!("there is more: --from {next}"));
     }

@@ -52,6 +52,26 @@ struct Target {
     origin: String,
 }
 
+/// What the node of this machine tells, and the file that says so; where none runs, the option that
+/// would have made up for it is named.
+pub(super) fn node_here(global: &Global, option: &str) -> Result<(Endpoint, String), Failure> {
+    let data_dir = PathBuf::from(global.load()?.config.node.data_dir);
+    let shown = Endpoint::path(&data_dir).display().to_string();
+    match Endpoint::read(&data_dir) {
+        Ok(Some(endpoint)) => Ok((endpoint, shown)),
+        Ok(None) => Err(Failure::node(format_args!(
+            "no node is running here: {shown} does not exist; start one with `outcry serve`, name its \
+             directory with --data-dir, or give {option}"
+        ))),
+        Err(error) => Err(Failure::usage(format_args!("cannot read {shown}: {error}"))),
+    }
+}
+
+/// Where an address stood, for messages.
+pub(super) fn origin(endpoint: &Endpoint, shown: &str) -> String {
+    format!("from {shown}, written by process {}", endpoint.pid)
+}
+
 impl Connection {
     /// How long an answer may take.
     pub(super) fn timeout(&self) -> Duration {
@@ -63,19 +83,9 @@ impl Connection {
             let origin = "given by --connect".to_owned();
             return Ok(Target { addresses: self.connect.clone(), key: key.clone(), origin });
         }
-        let data_dir = PathBuf::from(global.load()?.config.node.data_dir);
-        let file = Endpoint::path(&data_dir);
-        let shown = file.display();
-        let endpoint = Endpoint::read(&data_dir)
-            .map_err(|error| Failure::usage(format_args!("cannot read {shown}: {error}")))?;
-        let Some(endpoint) = endpoint else {
-            let missing =
-                if self.connect.is_empty() { "--connect HOST:PORT" } else { "--key FILE" };
-            return Err(Failure::node(format_args!(
-                "no node is running here: {shown} does not exist; start one with `outcry serve`, \
-                 name its directory with --data-dir, or give {missing}"
-            )));
-        };
+        let missing = if self.connect.is_empty() { "--connect HOST:PORT" } else { "--key FILE" };
+        let (endpoint, shown) = node_here(global, missing)?;
+        let origin = origin(&endpoint, &shown);
         let key = self.key.clone().or(endpoint.key).ok_or_else(|| {
             Failure::usage(format_args!(
                 "--key FILE is needed: the node of {shown} has no key of its own for this machine"
@@ -85,7 +95,6 @@ impl Connection {
             let origin = "given by --connect".to_owned();
             return Ok(Target { addresses: self.connect.clone(), key, origin });
         }
-        let origin = format!("from {shown}, written by process {}", endpoint.pid);
         Ok(Target { addresses: vec![endpoint.native], key, origin })
     }
 }

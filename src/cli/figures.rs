@@ -3,11 +3,10 @@
 //! Invariants: the address defaults to what the node on this machine wrote into its data directory; a
 //! node without an admin listener is told apart from one that does not answer.
 
+use super::connect::{node_here, origin};
 use super::{Failure, Global};
-use crate::endpoint::Endpoint;
 use crate::ops::report::{Lane, Lanes, Queue};
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
 use std::time::Duration;
 use ureq::Agent;
 
@@ -61,24 +60,14 @@ impl Source {
 }
 
 fn of_this_machine(global: &Global) -> Result<(String, String), Failure> {
-    let data_dir = PathBuf::from(global.load()?.config.node.data_dir);
-    let file = Endpoint::path(&data_dir);
-    let shown = file.display();
-    let endpoint = Endpoint::read(&data_dir)
-        .map_err(|error| Failure::usage(format_args!("cannot read {shown}: {error}")))?;
-    let Some(endpoint) = endpoint else {
-        return Err(Failure::node(format_args!(
-            "no node is running here: {shown} does not exist; start one with `outcry serve`, name its \
-             directory with --data-dir, or give --http HOST:PORT"
-        )));
-    };
+    let (endpoint, shown) = node_here(global, "--http HOST:PORT")?;
     let Some(address) = endpoint.http() else {
         return Err(Failure::node(format_args!(
             "the node of {shown} shows no figures: admin.http.listen is \"off\"; start it with \
              --set admin.http.listen=127.0.0.1:0, or set the key in its config.toml"
         )));
     };
-    Ok((address.to_owned(), format!("from {shown}, written by process {}", endpoint.pid)))
+    Ok((address.to_owned(), origin(&endpoint, &shown)))
 }
 
 /// Two readings: rates are their difference.

@@ -16,7 +16,7 @@ use crate::journal::view::{Record, Verify};
 use crate::types::{InstrumentId, Sequence};
 use clap::Subcommand;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Looks at the journal's files, without a node or beside one
 #[derive(Debug, clap::Args)]
@@ -476,7 +476,7 @@ fn run_dump(args: &DumpArgs, offline: &Offline, global: &Global) -> Outcome {
     };
     let output = global.output();
     if output.is_json() {
-        output.object(&json!({ "count": rows.count, "next": rows.next }));
+        output.end_list(rows.count, rows.next);
     }
     // Beside a running node the end is in motion.
     match error.filter(|_| !offline.running) {

@@ -8,7 +8,6 @@ use crate::admin::{AdminCommand, KeyRow};
 use crate::genesis::Key;
 use crate::types::{AccountId, KeyId, Priority, Role};
 use clap::Subcommand;
-use serde_json::json;
 
 /// Shows and changes who may log on and what each key may do
 #[derive(Debug, clap::Args)]
@@ -190,7 +189,7 @@ fn list(args: &ListArgs, global: &Global) -> Outcome {
     let output = global.output();
     if output.is_json() {
         keys.iter().for_each(|row| output.object(row));
-        output.object(&json!({ "count": keys.len(), "next": null }));
+        output.end_whole_list(keys.len());
         return Ok(());
     }
     let mut table = Table::new(&[

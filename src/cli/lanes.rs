@@ -85,7 +85,7 @@ fn rows(output: Output, pair: &Pair<'_>) {
         }));
     }
     let count = pair.now.lanes.len() + pair.now.queues.len();
-    output.object(&json!({ "count": count, "next": null }));
+    output.end_whole_list(count);
 }
 
 /// The lanes, and the queues.

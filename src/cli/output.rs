@@ -7,6 +7,7 @@ use crate::logging::wants_color;
 use crate::timestamp::Rfc3339;
 use crate::types::TimeNs;
 use serde::Serialize;
+use serde_json::json;
 use std::io::{ErrorKind, Write};
 
 /// How a command writes its result.
@@ -70,6 +71,17 @@ impl Output {
         let mut line = serde_json::to_string(value).expect("results are plain data");
         line.push('\n');
         self.raw(&line);
+    }
+
+    /// The last object of a list: how many stand before it, and where the next part begins; null where
+    /// there is none.
+    pub fn end_list(self, count: u64, next: impl Serialize) {
+        self.object(&json!({ "count": count, "next": next }));
+    }
+
+    /// The same of a list that is always given whole.
+    pub fn end_whole_list(self, count: usize) {
+        self.end_list(count as u64, ());
     }
 
     /// A line for a person.

@@ -126,7 +126,7 @@ fn list(registry: &Registry, output: Output) -> Outcome {
                 "fields": schema.fields.len(), "origin": origin(schema), "about": schema.about,
             }));
         }
-        output.object(&json!({"count": active.len(), "next": null}));
+        output.end_whole_list(active.len());
         return Ok(());
     }
     let mut table = Table::new(&[

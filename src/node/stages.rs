@@ -3,6 +3,8 @@
 
 use super::boot::{Booted, Logs};
 use super::layout::Stage;
+use super::state::State;
+use crate::admin::Controls;
 use crate::agent::{Agent, FailStop};
 use crate::exchange::{Directory, Exchange};
 use crate::fatal::StopReason;
@@ -10,21 +12,25 @@ use crate::gateway::connection::Door;
 use crate::gateway::verify::Verifier;
 use crate::gateway::{self, Gateway, Shared, Surroundings};
 use crate::journal::agent::{self as journal, Interval, JournalSync, JournalWriter, Timing};
-use crate::journal::event_log::EventFollower;
+use crate::journal::batch::BatchBuilder;
+use crate::journal::event_log::{EventFollower, EventLogWriter};
 use crate::journal::reader::Reader as LogReader;
+use crate::journal::reject_log::RejectLog as RejectFiles;
 use crate::journal::segment::Preparer;
 use crate::journal::view::Verify;
+use crate::journal::writer::Writer as JournalFiles;
 use crate::lanes::batch_size::LaneBatch;
 use crate::lanes::critical::{Critical, Outputs};
 use crate::lanes::follower::{Batch, Bounds, Normal};
 use crate::message::Message;
 use crate::publish::event_log::EventLog;
 use crate::publish::gate::{AckPolicy, Gate, Waits};
-use crate::publish::outbound::{Derived, Outbound};
+use crate::publish::outbound::{AnswerFound, Derived, Outbound, Wanted};
 use crate::publish::priority_log::PriorityLog;
 use crate::publish::reject_log::RejectLog;
 use crate::publish::replay::Replay;
-use crate::ring::{Cursor, Latest, ring, ring_of_two};
+use crate::publish::rest::Numbers;
+use crate::ring::{Cursor, Latest, Reader, Writer, ring, ring_of_two};
 use crate::sequencer::clock::SequencerClock;
 use crate::sequencer::overload::{Overload, PressureSignal, Thresholds};
 use crate::sequencer::pending::Taken;
@@ -34,8 +40,8 @@ use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
 use crate::stats::{MARKS_MAX, Mark, Stats};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
-use crate::types::{Lane, Sequence};
-use crossbeam::channel::{Receiver, bounded};
+use crate::types::{Epoch, Lane, Sequence};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex};
 
 /// Wishes for original answers on their way, and answers on theirs.
@@ -128,6 +134,20 @@ pub struct Cursors {
 }
 
 impl Cursors {
+    /// Of a node with so many gateways, all of whose records up to `last` are done; the lanes that
+    /// follow the journal begin at its first.
+    fn at(last: Sequence, gateways: usize) -> Cursors {
+        Cursors {
+            written: Cursor::new(last),
+            durable: Cursor::new(last),
+            applied: Cursor::new(last),
+            released: Cursor::new(last),
+            events_written: Cursor::new(last),
+            drained: (0..gateways).map(|_| Cursor::default()).collect(),
+            ..Cursors::default()
+        }
+    }
+
     /// True where all gateways were asked to stop and owe nobody an answer.
     #[must_use]
     pub fn are_drained(&self) -> bool {
@@ -180,124 +200,199 @@ pub struct Stages<D: Door> {
     pub remains: Remains,
 }
 
+/// What all stages of a node share.
+struct Common {
+    cursors: Cursors,
+    /// Makes a reader of the machine's clock.
+    clock: Box<dyn Fn() -> Box<dyn Clock>>,
+    stop: Arc<dyn FailStop>,
+    stats: Arc<Stats>,
+}
+
+/// What every gateway is connected to beside rings of its own.
+struct GatewayWiring {
+    directory: Latest<Directory>,
+    pressure: PressureSignal,
+    /// To the reader of what was sent before.
+    wanted: Sender<Wanted>,
+}
+
+/// The other ends of the gateways' rings and channels, in order of their numbers.
+#[derive(Default)]
+struct GatewayEnds {
+    /// Messages, for the sequencer.
+    inputs: Vec<Reader<Message>>,
+    /// What left the sequencer's queues, for it to tell.
+    taken: Vec<Taken>,
+    /// Answers, from the critical lane.
+    answers: Vec<Writer<Outbound>>,
+    /// What was sent before, from its reader.
+    found: Vec<Sender<AnswerFound>>,
+}
+
+impl Common {
+    fn gateways<D: Door>(
+        &self,
+        outsides: Vec<Outside<D>>,
+        sizes: &Sizes,
+        limits: gateway::Limits,
+        wiring: &GatewayWiring,
+    ) -> (Vec<Gateway<D>>, GatewayEnds) {
+        let mut ends = GatewayEnds::default();
+        let shared = Arc::new(Shared::default());
+        let mut gateways = Vec::new();
+        for (number, outside) in (0..).zip(outsides) {
+            let (input, intake) = ring(sizes.input, Message::default);
+            let (answer, to_gateway) = ring(sizes.answers, Outbound::default);
+            let (again, found) = bounded(REPLAYS_MAX);
+            let taken = Taken::default();
+            ends.inputs.push(intake);
+            ends.taken.push(taken.clone());
+            ends.answers.push(answer);
+            ends.found.push(again);
+            let Outside { door, verifier, random } = outside;
+            gateways.push(Gateway::new(
+                number,
+                Surroundings { door, verifier, clock: (self.clock)(), random },
+                wiring.directory.reader(),
+                limits,
+                to_gateway,
+                gateway::Wiring {
+                    input,
+                    released: self.cursors.released.clone(),
+                    wanted: wiring.wanted.clone(),
+                    found,
+                    drained: self.cursors.drained[usize::from(number)].clone(),
+                    taken,
+                    pressure: wiring.pressure.clone(),
+                    stats: self.stats.clone(),
+                    shared: shared.clone(),
+                },
+            ));
+        }
+        (gateways, ends)
+    }
+
+    /// `every_ns` is the time between syncs where answers do not wait for them.
+    fn journal(
+        &self,
+        input: Reader<Sequenced>,
+        batches: BatchBuilder,
+        writer: JournalFiles,
+        every_ns: Option<u64>,
+    ) -> (JournalWriter, JournalSync) {
+        let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
+        let (cursors, stats) = (&self.cursors, &self.stats);
+        let wiring = journal::Wiring {
+            input,
+            jobs,
+            written: cursors.written.clone(),
+            durable: cursors.durable.clone(),
+            no_space: cursors.no_space.clone(),
+            stats: stats.clone(),
+        };
+        let interval =
+            every_ns.map(|every_ns| Interval { clock: (self.clock)(), every_ns, next_ns: 0 });
+        let timing = Timing { clock: (self.clock)(), stats: stats.clone() };
+        let durable = cursors.durable.clone();
+        let sync = JournalSync::new(to_sync, durable, interval, timing, self.stop.clone());
+        (JournalWriter::new(batches, writer, wiring, self.stop.clone()), sync)
+    }
+
+    fn gate(&self, policy: AckPolicy, marks: Reader<Mark>, counted: Sequence) -> Gate {
+        let waits = Waits { marks, clock: (self.clock)(), stats: self.stats.clone(), counted };
+        let Cursors { written, durable, released, .. } = self.cursors.clone();
+        Gate::new(policy, written, durable, released, waits)
+    }
+
+    fn event_log(
+        &self,
+        input: Reader<Derived>,
+        log: EventLogWriter,
+        epoch: Epoch,
+        numbers: Arc<Mutex<Numbers>>,
+    ) -> EventLog {
+        let Cursors { events_written, no_event_space, .. } = self.cursors.clone();
+        EventLog::new(input, log, epoch, numbers, events_written, no_event_space, self.stop.clone())
+    }
+
+    fn reject_log(&self, input: Reader<Message>, log: RejectFiles) -> RejectLog {
+        RejectLog::new(input, log, (self.clock)(), self.stop.clone(), self.stats.clone())
+    }
+
+    /// The lanes that follow the journal.
+    fn followers(&self, logs: &Logs, normal: LaneBatch, batch: LaneBatch) -> (Normal, Batch) {
+        let bounds = |done: &Cursor| Bounds {
+            written: self.cursors.written.clone(),
+            applied: self.cursors.applied.clone(),
+            events_written: self.cursors.events_written.clone(),
+            done: done.clone(),
+            clock: (self.clock)(),
+            stats: self.stats.clone(),
+        };
+        let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
+        let events = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
+        let (for_normal, for_batch) = (bounds(&self.cursors.normal), bounds(&self.cursors.batch));
+        let stop = &self.stop;
+        (
+            Normal::new(commands(), events, for_normal, normal, stop.clone()),
+            Batch::new(commands(), for_batch, batch, stop.clone()),
+        )
+    }
+}
+
+/// How much each lane executes at once.
+fn lane_batches(sizes: &Sizes, controls: &Latest<Controls>) -> [LaneBatch; Lane::ALL.len()] {
+    [Lane::Critical, Lane::Normal, Lane::Batch]
+        .map(|lane| LaneBatch::new(lane, sizes.lanes[lane as usize], controls.reader()))
+}
+
 impl<D: Door + 'static> Stages<D> {
     /// Connects the stages of a booted node.
     #[must_use]
     pub fn connect(booted: Booted, logs: &Logs, parts: Parts<D>) -> Stages<D> {
-        let Booted { state, batches, writer, event_log, numbers, reject_log, .. } = booted;
-        let (sizes, stop, stats) = (parts.sizes, parts.stop, parts.stats);
-        let last = state.order.last;
-        let epoch = state.order.epoch;
-        let cursors = Cursors {
-            written: Cursor::new(last),
-            durable: Cursor::new(last),
-            applied: Cursor::new(last),
-            released: Cursor::new(last),
-            events_written: Cursor::new(last),
-            drained: parts.outsides.iter().map(|_| Cursor::default()).collect(),
-            ..Cursors::default()
-        };
-        let directory = Latest::new(Directory::of(&state.exchange));
-        let controls = Latest::new(*state.exchange.controls());
-
-        let lane_batch =
-            |lane: Lane| LaneBatch::new(lane, sizes.lanes[lane as usize], controls.reader());
-        let [critical_batch, normal_batch, batch_batch] =
-            [Lane::Critical, Lane::Normal, Lane::Batch].map(lane_batch);
+        let Booted { state: State { exchange, order, .. }, batches, writer, .. } = booted;
+        let (sizes, policy, last) = (parts.sizes, parts.policy, order.last);
+        let cursors = Cursors::at(last, parts.outsides.len());
+        let common = Common { cursors, clock: parts.clock, stop: parts.stop, stats: parts.stats };
+        let Common { cursors, clock, stop, stats } = &common;
+        let directory = Latest::new(Directory::of(&exchange));
+        let controls = Latest::new(*exchange.controls());
+        let [critical_batch, normal_batch, batch_batch] = lane_batches(&sizes, &controls);
 
         let (sequenced, to_journal, to_critical) = ring_of_two(sizes.sequenced, Sequenced::default);
         let (events, to_event_log) = ring(sizes.events, Derived::default);
         let (rejects, to_reject_log) = ring(sizes.rejects, Message::default);
         let (marks, to_gate) = ring(MARKS_MAX, Mark::default);
         let (wanted, to_replay) = bounded(REPLAYS_MAX);
-        let (jobs, to_sync) = bounded(SYNC_JOBS_MAX);
         let (adjusted, to_priority_log) = bounded(ADJUSTED_MAX);
-        let pressure = PressureSignal::default();
-        let (last_exchange, exchange) = bounded(1);
-        let (last_order, order) = bounded(1);
+        let (last_exchange, exchange_left) = bounded(1);
+        let (last_order, order_left) = bounded(1);
 
-        let (mut inputs, mut answers, mut found) = (Vec::new(), Vec::new(), Vec::new());
-        let shared = Arc::new(Shared::default());
-        let (mut gateways, mut taken) = (Vec::new(), Vec::new());
-        for (number, outside) in (0..).zip(parts.outsides) {
-            let (input, intake) = ring(sizes.input, Message::default);
-            let (answer, to_gateway) = ring(sizes.answers, Outbound::default);
-            let (again, to_asker) = bounded(REPLAYS_MAX);
-            inputs.push(intake);
-            answers.push(answer);
-            found.push(again);
-            taken.push(Taken::default());
-            let Outside { door, verifier, random } = outside;
-            let clock = (parts.clock)();
-            gateways.push(Gateway::new(
-                number,
-                Surroundings { door, verifier, clock, random },
-                directory.reader(),
-                parts.limits,
-                to_gateway,
-                gateway::Wiring {
-                    input,
-                    released: cursors.released.clone(),
-                    wanted: wanted.clone(),
-                    found: to_asker,
-                    drained: cursors.drained[usize::from(number)].clone(),
-                    taken: taken[usize::from(number)].clone(),
-                    pressure: pressure.clone(),
-                    stats: stats.clone(),
-                    shared: shared.clone(),
-                },
-            ));
-        }
-        let sequencer = Sequencer::new(
-            state.order,
-            parts.time,
-            Queues::new(sizes.queues, parts.rules),
-            sizes.batch,
-            sequencer::Wiring {
-                inputs,
-                ring: sequenced,
-                deadline: Cursor::new(NO_DEADLINE),
-                no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
-                overload: Overload::new(parts.thresholds, pressure),
-                applied: cursors.applied.clone(),
-                taken,
-                adjusted,
-                controls: controls.reader(),
-                remains: last_order,
-                marks,
-                stats: stats.clone(),
-            },
-        );
-        let journal = JournalWriter::new(
-            batches,
-            writer,
-            journal::Wiring {
-                input: to_journal,
-                jobs,
-                written: cursors.written.clone(),
-                durable: cursors.durable.clone(),
-                no_space: cursors.no_space.clone(),
-                stats: stats.clone(),
-            },
-            stop.clone(),
-        );
-        let interval = (parts.policy == AckPolicy::Memory).then(|| Interval {
-            clock: (parts.clock)(),
-            every_ns: parts.sync_interval_ns,
-            next_ns: 0,
-        });
-        let timing = Timing { clock: (parts.clock)(), stats: stats.clone() };
-        let durable = cursors.durable.clone();
-        let sync = JournalSync::new(to_sync, durable, interval, timing, stop.clone());
-        let (clock, counted) = ((parts.clock)(), last);
-        let waits = Waits { marks: to_gate, clock, stats: stats.clone(), counted };
-        let gate = Gate::new(
-            parts.policy,
-            cursors.written.clone(),
-            cursors.durable.clone(),
-            cursors.released.clone(),
-            waits,
-        );
+        let pressure = PressureSignal::default();
+        let wiring = GatewayWiring { directory, pressure, wanted };
+        let (gateways, ends) = common.gateways(parts.outsides, &sizes, parts.limits, &wiring);
+        let GatewayEnds { inputs, taken, answers, found } = ends;
+        let GatewayWiring { directory, pressure, .. } = wiring;
+        let epoch = order.epoch;
+        let queues = Queues::new(sizes.queues, parts.rules);
+        let wiring = sequencer::Wiring {
+            inputs,
+            ring: sequenced,
+            deadline: Cursor::new(NO_DEADLINE),
+            no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
+            overload: Overload::new(parts.thresholds, pressure),
+            applied: cursors.applied.clone(),
+            taken,
+            adjusted,
+            controls: controls.reader(),
+            remains: last_order,
+            marks,
+            stats: stats.clone(),
+        };
+        let sequencer = Sequencer::new(order, parts.time, queues, sizes.batch, wiring);
+        let every_ns = (policy == AckPolicy::Memory).then_some(parts.sync_interval_ns);
+        let (journal, sync) = common.journal(to_journal, batches, writer, every_ns);
         let outputs = Outputs {
             events,
             answers,
@@ -306,61 +401,31 @@ impl<D: Door + 'static> Stages<D> {
             directory,
             controls,
             remains: last_exchange,
-            clock: (parts.clock)(),
+            clock: clock(),
             stats: stats.clone(),
         };
-        let critical = Critical::new(state.exchange, to_critical, critical_batch, outputs);
-        let events_written = cursors.events_written.clone();
-        let numbers = Arc::new(Mutex::new(numbers));
-        let event_log = EventLog::new(
-            to_event_log,
-            event_log,
-            epoch,
-            numbers.clone(),
-            events_written.clone(),
-            cursors.no_event_space.clone(),
-            stop.clone(),
-        );
-        let priority_log = PriorityLog::new(to_priority_log, (parts.clock)());
-        let clock = (parts.clock)();
-        let reject_log =
-            RejectLog::new(to_reject_log, reject_log, clock, stop.clone(), stats.clone());
-        let events = logs.events.clone();
-        let replay = Replay::new(to_replay, found, events, numbers, events_written, stop.clone());
-        let prepare = Prepare {
-            preparers: [booted.preparer, booted.event_preparer],
-            stop: stop.clone(),
-            failed: false,
-        };
-        let bounds = |done: &Cursor| Bounds {
-            written: cursors.written.clone(),
-            applied: cursors.applied.clone(),
-            events_written: cursors.events_written.clone(),
-            done: done.clone(),
-            clock: (parts.clock)(),
-            stats: stats.clone(),
-        };
-        let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
-        let follower = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
-        let normal_bounds = bounds(&cursors.normal);
-        let normal = Normal::new(commands(), follower, normal_bounds, normal_batch, stop.clone());
-        let batch = Batch::new(commands(), bounds(&cursors.batch), batch_batch, stop);
+        let critical = Critical::new(exchange, to_critical, critical_batch, outputs);
+        let numbers = Arc::new(Mutex::new(booted.numbers));
+        let event_log = common.event_log(to_event_log, booted.event_log, epoch, numbers.clone());
+        let (events, written) = (logs.events.clone(), cursors.events_written.clone());
+        let replay = Replay::new(to_replay, found, events, numbers, written, stop.clone());
+        let (normal, batch) = common.followers(logs, normal_batch, batch_batch);
         Stages {
             gateways,
             sequencer,
             journal,
             sync,
-            gate,
+            gate: common.gate(policy, to_gate, last),
             critical,
             event_log,
-            reject_log,
-            priority_log,
+            reject_log: common.reject_log(to_reject_log, booted.reject_log),
+            priority_log: PriorityLog::new(to_priority_log, clock()),
             replay,
-            prepare,
+            prepare: Prepare::new([booted.preparer, booted.event_preparer], stop.clone()),
             normal,
             batch,
-            cursors,
-            remains: Remains { exchange, order },
+            remains: Remains { exchange: exchange_left, order: order_left },
+            cursors: common.cursors,
         }
     }
 
@@ -395,6 +460,12 @@ pub struct Prepare {
     preparers: [Preparer; 2],
     stop: Arc<dyn FailStop>,
     failed: bool,
+}
+
+impl Prepare {
+    fn new(preparers: [Preparer; 2], stop: Arc<dyn FailStop>) -> Prepare {
+        Prepare { preparers, stop, failed: false }
+    }
 }
 
 impl Agent for Prepare {

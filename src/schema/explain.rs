@@ -4,9 +4,9 @@
 //! Reads as far as the bytes allow, also beyond what a receiver would believe; the verdict is that of
 //! the receiver's own decoder.
 
-use super::frame::{self, LIMITS, contents, width};
+use super::frame::{self, LIMITS, contents};
 use super::json::{hex, to_json};
-use super::{Field, Kind, REGISTERED_ID_MIN, Registry, Value};
+use super::{Field, Kind, REGISTERED_ID_MIN, Registry, Value, fixed};
 use crate::command::PayloadError;
 use crate::event::RejectReason;
 use crate::limits::HEADER_SIZE;
@@ -359,7 +359,7 @@ fn payload(bounded: &mut Bounded<'_, '_>, registry: &Registry, head: &Head) {
             (Some(field), Value::Rows(rows)) => {
                 for (index, row) in (1..).zip(rows) {
                     for (inner, (_, value)) in field.fields.iter().zip(row) {
-                        let size = width(inner.kind, head.mode).unwrap_or(0);
+                        let size = fixed::size(inner.kind, head.mode).unwrap_or(0);
                         let name = format!("{} {index} {}", field.name, inner.name);
                         one(walk, inner, name, size, value);
                     }

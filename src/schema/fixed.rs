@@ -78,7 +78,8 @@ pub(super) fn tails(schema: u32, fields: &[Field]) -> &'static [Tail] {
     }
 }
 
-fn size(kind: Kind, mode: BitMode) -> Option<usize> {
+/// Bytes of a value; none where it tells its own.
+pub(super) fn size(kind: Kind, mode: BitMode) -> Option<usize> {
     if kind == Kind::Int { Some(mode.size()) } else { kind.size() }
 }
 

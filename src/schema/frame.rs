@@ -4,7 +4,7 @@
 //! would refuse are never given out. CRC, hash and signature are made anew, whatever the JSON says.
 
 use super::{
-    InvalidMessage, JsonError, Kind, Message, PayloadFault, Placed, REGISTERED_ID_MIN, Registry,
+    InvalidMessage, JsonError, Message, PayloadFault, Placed, REGISTERED_ID_MIN, Registry,
     SchemaDefinition, fixed, json, tagged, value,
 };
 use crate::limits::FRAME_MAX_BYTES;
@@ -91,6 +91,63 @@ fn mode_of_bits(bits: u64) -> Option<BitMode> {
     BitMode::ALL.into_iter().find(|mode| u64::from(mode.bits()) == bits)
 }
 
+fn chosen_schema<'r>(
+    registry: &'r Registry,
+    message: &Map<String, Json>,
+    choices: &Choices<'_>,
+) -> Result<&'r SchemaDefinition, EncodeError> {
+    let definition = match (choices.schema, message.get("schema"), message.get("name")) {
+        (Some(name), ..) => find(registry, name)?,
+        (None, Some(Json::Number(id)), _) => find(registry, &id.to_string())?,
+        (None, Some(Json::String(name)), _) | (None, None, Some(Json::String(name))) => {
+            find(registry, name)?
+        }
+        _ => return Err(part("schema", "its id or name is missing")),
+    };
+    let Some(version) = message.get("version") else { return Ok(definition) };
+    let version = version.as_u64().and_then(|version| u16::try_from(version).ok());
+    let version = version.ok_or_else(|| part("version", "it is a number below 65536"))?;
+    Ok(registry.get_version(definition.id, version).map_err(InvalidMessage::from)?)
+}
+
+fn chosen_bit_mode(
+    message: &Map<String, Json>,
+    choices: &Choices<'_>,
+) -> Result<BitMode, EncodeError> {
+    match (choices.bit_mode, message.get("bit_mode")) {
+        (Some(mode), _) => Ok(mode),
+        (None, None) => Ok(BitMode::default()),
+        (None, Some(bits)) => bits
+            .as_u64()
+            .and_then(mode_of_bits)
+            .ok_or_else(|| part("bit_mode", "it is 8, 16, 32 or 64")),
+    }
+}
+
+fn chosen_priority(
+    message: &Map<String, Json>,
+    choices: &Choices<'_>,
+) -> Result<Priority, EncodeError> {
+    match (choices.priority, message.get("priority")) {
+        (Some(priority), _) => Ok(priority),
+        (None, None) => Ok(Priority::Normal),
+        (None, Some(word)) => word
+            .as_str()
+            .and_then(Priority::from_word)
+            .ok_or_else(|| part("priority", "it is critical, high, normal, low or batch")),
+    }
+}
+
+fn flags(message: &Map<String, Json>, priority: Priority) -> Result<Flags, EncodeError> {
+    let mut flags = Flags::new(priority);
+    for flag in list(message, "flags")? {
+        let known = FLAGS.iter().find(|(name, _)| Some(*name) == flag.as_str());
+        let (_, bit) = known.ok_or_else(|| part("flags", format_args!("{flag} is none")))?;
+        flags = flags.with(*bit);
+    }
+    Ok(flags)
+}
+
 /// Appends the frame of a message in JSON; `out` is as it was where that cannot be.
 ///
 /// # Errors
@@ -118,44 +175,10 @@ pub fn encode(
     if let Some(name) = message.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         return Err(part(name, format_args!("unknown; there is {}", KNOWN.join(", "))));
     }
-    let definition = match (choices.schema, message.get("schema"), message.get("name")) {
-        (Some(name), ..) => find(registry, name)?,
-        (None, Some(Json::Number(id)), _) => find(registry, &id.to_string())?,
-        (None, Some(Json::String(name)), _) | (None, None, Some(Json::String(name))) => {
-            find(registry, name)?
-        }
-        _ => return Err(part("schema", "its id or name is missing")),
-    };
-    let definition = match message.get("version").map(|version| version.as_u64()) {
-        None => definition,
-        Some(version) => {
-            let version = version.and_then(|version| u16::try_from(version).ok());
-            let version = version.ok_or_else(|| part("version", "it is a number below 65536"))?;
-            registry.get_version(definition.id, version).map_err(InvalidMessage::from)?
-        }
-    };
-    let bit_mode = match (choices.bit_mode, message.get("bit_mode")) {
-        (Some(mode), _) => mode,
-        (None, None) => BitMode::default(),
-        (None, Some(bits)) => bits
-            .as_u64()
-            .and_then(mode_of_bits)
-            .ok_or_else(|| part("bit_mode", "it is 8, 16, 32 or 64"))?,
-    };
-    let priority = match (choices.priority, message.get("priority")) {
-        (Some(priority), _) => priority,
-        (None, None) => Priority::Normal,
-        (None, Some(word)) => word
-            .as_str()
-            .and_then(Priority::from_word)
-            .ok_or_else(|| part("priority", "it is critical, high, normal, low or batch"))?,
-    };
-    let mut flags = Flags::new(priority);
-    for flag in list(message, "flags")? {
-        let known = FLAGS.iter().find(|(name, _)| Some(*name) == flag.as_str());
-        let (_, bit) = known.ok_or_else(|| part("flags", format_args!("{flag} is none")))?;
-        flags = flags.with(*bit);
-    }
+    let definition = chosen_schema(registry, message, choices)?;
+    let bit_mode = chosen_bit_mode(message, choices)?;
+    let priority = chosen_priority(message, choices)?;
+    let flags = flags(message, priority)?;
     if flags.has(Flags::SIGNED) && choices.key.is_none() {
         return Err(EncodeError::NoKey);
     }
@@ -395,9 +418,4 @@ pub fn to_json(registry: &Registry, frame: &Frame<'_>) -> Result<Map<String, Jso
     }
     object.insert("integrity".into(), Json::Object(block));
     Ok(object)
-}
-
-/// Width of a field in a bit mode, for tables.
-pub(super) fn width(kind: Kind, mode: BitMode) -> Option<usize> {
-    if kind == Kind::Int { Some(mode.size()) } else { kind.size() }
 }

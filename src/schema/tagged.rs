@@ -4,9 +4,9 @@
 //! So a reader of an older version steps over fields that it does not know, and what is optional takes
 //! no bytes where it is missing.
 
-use super::fixed::write_number;
+use super::fixed::{self, write_number};
 use super::value::read;
-use super::{Kind, Message, PayloadFault, Placed, SchemaDefinition, Value};
+use super::{Message, PayloadFault, Placed, SchemaDefinition, Value};
 use crate::wire::BitMode;
 
 /// Bytes before a field's value.
@@ -60,8 +60,7 @@ fn walk(
         let value = match schema.field(id) {
             None => Value::Bytes(bytes.to_vec()),
             Some(field) => {
-                let fixed =
-                    if field.kind == Kind::Int { Some(mode.size()) } else { field.kind.size() };
+                let fixed = fixed::size(field.kind, mode);
                 if let Some(expected) = fixed.filter(|expected| *expected != size) {
                     let (name, kind) = (&field.name, field.kind);
                     return Err(PayloadFault::new(

@@ -3,6 +3,7 @@
 use super::frame::{Body, Message, Order};
 use super::node::{DEADLINE, Home, Node, Who};
 use super::peer::{Next, Peer, logon_after, reason};
+use crate::support::SMALLEST;
 use std::io::Write as _;
 use std::thread;
 
@@ -11,19 +12,15 @@ const SELL: u8 = 2;
 const LOGON_REFUSED: u16 = 19;
 
 /// Settings of nodes on which everything here must hold.
-const SHAPES: &[&[&str]] = &[
-    &["threads.layout=compact"],
-    &["threads.layout=dedicated", "gateway.threads=2"],
-    &["threads.layout=compact", "gateway.threads=4", "ack.policy=memory"],
-    &[
-        "threads.layout=dedicated",
-        "gateway.threads=2",
-        "sequencer.input_ring_slots=2",
-        "sequencer.ring_slots=2",
-        "sequencer.answer_ring_slots=2",
-        "sequencer.event_ring_slots=2",
-    ],
-];
+fn shapes() -> Vec<Vec<&'static str>> {
+    vec![
+        vec!["threads.layout=compact"],
+        vec!["threads.layout=dedicated", "gateway.threads=2"],
+        vec!["threads.layout=compact", "gateway.threads=4", "ack.policy=memory"],
+        [&["threads.layout=dedicated", "gateway.threads=2", "ack.policy=memory"], SMALLEST]
+            .concat(),
+    ]
+}
 
 fn number(message: &Message) -> u64 {
     match &message.body {
@@ -57,7 +54,7 @@ fn resume(node: &Node, name: &str, after: u64, last: u64) -> Vec<Message> {
 
 #[test]
 fn a_session_gets_every_number_again_after_any_it_names() {
-    for shape in SHAPES {
+    for shape in &shapes() {
         let home = Home::new();
         let node = home.start(shape);
         let (mut maker, mut taker) =
@@ -98,7 +95,7 @@ fn a_session_gets_every_number_again_after_any_it_names() {
 
 #[test]
 fn what_happens_while_a_session_resumes_comes_behind_it() {
-    for shape in SHAPES {
+    for shape in &shapes() {
         let home = Home::new();
         let node = home.start(shape);
         let mut maker = node.log_on(Who::Operator, "far behind");
@@ -129,4 +126,74 @@ fn what_happens_while_a_session_resumes_comes_behind_it() {
         reader.join().expect("it ends").ok();
         node.stop();
     }
+}
+
+/// Messages that a session far behind has missed: `RESUME_MESSAGES`, or few enough for every day.
+fn missed() -> usize {
+    let few = 100_000;
+    std::env::var("RESUME_MESSAGES").map_or(few, |text| text.parse().expect("a number"))
+}
+
+/// Orders of a session that are met all at once: as many answers and as many fills.
+const ROUND: usize = 500;
+
+/// Enters orders and meets them until the maker was sent `count` messages or more: these.
+fn many(maker: &mut Peer, taker: &mut Peer, count: usize) -> Vec<Message> {
+    let mut made = Vec::new();
+    let mut taken = 0;
+    while made.len() < count {
+        let one = |_| maker.draft_order(Order::new(3, 1, SELL, 10, 1)).seal();
+        let frames: Vec<u8> = (0..ROUND).flat_map(one).collect();
+        maker.send(&frames);
+        made.extend((0..ROUND).map(|_| Message { again: true, ..maker.next() }));
+        let quantity = i64::try_from(ROUND).expect("small");
+        let answer = taker.order(Order::new(2, 1, BUY, 10, quantity));
+        assert_eq!(answer.fill_count as usize, ROUND);
+        // An answer carries sixteen.
+        let last = answer.outbound + ROUND as u64 - 16;
+        taken += 1 + rest(taker, answer.outbound, last).len();
+        made.extend((0..ROUND).map(|_| maker.next()));
+    }
+    assert_eq!(taken, made.len() / (2 * ROUND) * (ROUND - 15));
+    made
+}
+
+#[test]
+fn a_session_far_behind_gets_all_it_missed_before_what_is_new() {
+    const LIVE: usize = 200;
+    let quick = "ack.policy=memory";
+    let home = Home::new();
+    let node = home.start(&[quick, "threads.layout=compact"]);
+    let (mut maker, mut taker) =
+        (node.log_on(Who::Operator, "far behind"), node.log_on(Who::Operator, "taker"));
+    let mut made = many(&mut maker, &mut taker, missed());
+    // What stays in the book is met while the session resumes.
+    let stock = maker.draft_order(Order::new(3, 1, SELL, 10, 3 * LIVE as i64));
+    made.push(Message { again: true, ..maker.ask(&stock) });
+    drop((maker, taker));
+    let resume = |node: &Node, made: &mut Vec<Message>| {
+        let missed = made.len() as u64;
+        let mut taker = node.log_on(Who::Operator, &format!("taker of {missed}"));
+        let mut maker = node.connect();
+        let accepted = maker.log_on_after(&Who::Operator.key(), "far behind", 1);
+        assert_eq!(accepted.outbound, missed);
+        // Nothing is read meanwhile: what is met now happens while most is still to be sent.
+        for _ in 0..LIVE {
+            assert_eq!(taker.order(Order::new(2, 1, BUY, 10, 1)).fill_count, 1);
+        }
+        for (number, sent) in (2..).zip(&made[1..]) {
+            assert_eq!(maker.next(), *sent, "number {number}");
+        }
+        made.extend(rest(&mut maker, missed, missed + LIVE as u64));
+        assert_eq!(taker.order(Order::new(2, 1, BUY, 10, 1)).fill_count, 1);
+        made.extend(rest(&mut maker, missed + LIVE as u64, missed + LIVE as u64 + 1));
+        maker.ping(1);
+        assert_eq!(maker.next_within(DEADLINE / 300), Next::Quiet, "nothing comes twice");
+    };
+    resume(&node, &mut made);
+    node.kill();
+    // Where numbers stand is read from the log again, and the gateway is another.
+    let node = home.start(&[quick, "threads.layout=dedicated", "gateway.threads=2"]);
+    resume(&node, &mut made);
+    node.stop();
 }

@@ -24,6 +24,18 @@ const SETTINGS: &[&str] = &[
     "journal.segment_size_bytes=8388608",
 ];
 
+/// The smallest of everything between a socket and the disk: whatever can be full is full all the
+/// time.
+pub(crate) const SMALLEST: &[&str] = &[
+    "sequencer.input_ring_slots=2",
+    "sequencer.ring_slots=2",
+    "sequencer.answer_ring_slots=2",
+    "sequencer.event_ring_slots=2",
+    "sequencer.batch_count_max=1",
+    "sequencer.queues.normal=4096",
+    "gateway.read_budget_bytes=4096",
+];
+
 /// A temporary directory to run in.
 pub(crate) fn dir() -> TempDir {
     TempDir::new().expect("a temporary directory")
