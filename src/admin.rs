@@ -388,7 +388,7 @@ mod tests {
                         ..schema(1000)
                     },
                 },
-                "schema 1000 report has 15498 bytes as JSON, at most 15360 are registered",
+                "schema 1000 report has 15495 bytes as JSON, at most 15360 are registered",
             ),
         ] {
             assert_eq!(command.check().expect_err("out of bounds").to_string(), words);
