@@ -9,6 +9,7 @@
 
 use crate::genesis::Key;
 use crate::limits::{KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
+use crate::schema::{DefinitionError, SchemaDefinition};
 use crate::types::{AccountId, KeyId, Lane, Priority, Role};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
@@ -80,6 +81,12 @@ pub enum AdminCommand {
         /// Which.
         key: KeyId,
     },
+    /// Registers a schema of messages, or a new version of one. The very same one again changes
+    /// nothing.
+    RegisterSchema {
+        /// Its definition.
+        schema: SchemaDefinition,
+    },
 }
 
 /// Why something is no admin command.
@@ -106,6 +113,9 @@ pub enum AdminError {
     /// More accounts than a key can be bound to.
     #[error("a key is bound to at most {KEY_ACCOUNTS_MAX} accounts, not {0}")]
     Accounts(usize),
+    /// A schema that is none, or none that can be registered.
+    #[error(transparent)]
+    Schema(#[from] DefinitionError),
 }
 
 impl AdminCommand {
@@ -147,6 +157,7 @@ impl AdminCommand {
             }
             AdminCommand::SetKeyAccounts { accounts, .. } => count(accounts),
             AdminCommand::DisableKey { .. } | AdminCommand::EnableKey { .. } => Ok(()),
+            AdminCommand::RegisterSchema { schema } => Ok(schema.check_registrable()?),
         }
     }
 }
@@ -245,6 +256,8 @@ pub struct DirectoryPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::SCHEMA_REGISTERED_MAX_BYTES;
+    use crate::schema::{Field, Kind};
 
     fn samples() -> Vec<AdminCommand> {
         vec![
@@ -265,7 +278,15 @@ mod tests {
             AdminCommand::SetKeyAccounts { key: KeyId(1), accounts: Vec::new() },
             AdminCommand::DisableKey { key: KeyId(2) },
             AdminCommand::EnableKey { key: KeyId(2) },
+            AdminCommand::RegisterSchema { schema: schema(1000) },
         ]
+    }
+
+    fn schema(id: u32) -> SchemaDefinition {
+        let mut field = Field::new(1, "side", Kind::Enum8);
+        field.values.insert("buy".into(), 1);
+        let (name, about) = ("report".into(), String::new());
+        SchemaDefinition { id, name, version: 1, about, fields: vec![field] }
     }
 
     fn read(text: &str) -> Result<AdminCommand, String> {
@@ -290,6 +311,10 @@ mod tests {
             r#"{"do":"set-entitlement","key":3,"priority":"critical","critical_per_s":0}"#
         );
         assert_eq!(text(4), r#"{"do":"set-key-accounts","key":1,"accounts":[]}"#);
+        assert_eq!(
+            text(7),
+            r#"{"do":"register-schema","schema":{"id":1000,"name":"report","version":1,"fields":[{"id":1,"name":"side","type":"enum8","required":false,"values":{"buy":1}}]}}"#
+        );
         let key = "0".repeat(64);
         let short = format!(r#"{{"do":"define-key","public_key":"{key}","role":"trade"}}"#);
         let expected = AdminCommand::DefineKey {
@@ -314,6 +339,8 @@ mod tests {
             r#"{"do":"set-lane","lane":"batch","max_batch":1,"more":1}"#,
             r#"{"do":"set-lane","lane":"batch"}"#,
             r#"{"do":"disable-key","key":2} "x""#,
+            r#"{"do":"register-schema"}"#,
+            r#"{"do":"register-schema","schema":{"id":1000,"name":"a","version":1,"more":1}}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
         }
@@ -344,6 +371,25 @@ mod tests {
             (key("0g".repeat(32), 1), "a public key has 64 hex digits"),
             (key("00".repeat(31), 1), "a public key has 64 hex digits"),
             (key("00".repeat(32), 1025), "a key is bound to at most 1024 accounts, not 1025"),
+            (
+                AdminCommand::RegisterSchema { schema: schema(999) },
+                "schema 999 cannot be registered: ids below 1000 are those of built-in schemas",
+            ),
+            (
+                AdminCommand::RegisterSchema {
+                    schema: SchemaDefinition { version: 0, ..schema(1000) },
+                },
+                "schema 1000 has version 0: versions begin with 1",
+            ),
+            (
+                AdminCommand::RegisterSchema {
+                    schema: SchemaDefinition {
+                        about: "-".repeat(SCHEMA_REGISTERED_MAX_BYTES),
+                        ..schema(1000)
+                    },
+                },
+                "schema 1000 report has 15495 bytes as JSON, at most 15360 are registered",
+            ),
         ] {
             assert_eq!(command.check().expect_err("out of bounds").to_string(), words);
         }

@@ -164,6 +164,10 @@ reasons! {
     DuplicateKey = 119, "a key with this public half is there already";
     /// No operator would be left to undo it.
     LastOperator = 120, "no operator would be left";
+    /// Readers or writers of the version before could not go on with this one.
+    IncompatibleSchema = 121, "the schema cannot follow the version that is registered";
+    /// Another definition has this version or name, or a higher version is there.
+    SchemaConflict = 122, "the version or name of the schema is taken, or a higher version is there";
 
     /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
     TooManyRequests = 429, "too many requests: try again later";

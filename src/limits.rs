@@ -78,6 +78,8 @@ pub const SCHEMA_FIELDS_MAX: usize = 256;
 pub const SCHEMA_NAME_MAX_BYTES: usize = 48;
 /// Bytes of a schema as text.
 pub const SCHEMA_TEXT_MAX_BYTES: usize = 256 * 1024;
+/// Bytes of a schema that is registered, as compact JSON: it fits into one frame either way.
+pub const SCHEMA_REGISTERED_MAX_BYTES: usize = 15 * 1024;
 /// Decimal places of an asset, a price or a quantity.
 pub const SCALE_MAX: u8 = 12;
 

@@ -178,6 +178,11 @@ fn no_file_of_an_operator_makes_a_start_panic() {
     });
 }
 
+/// A schema with a field of each sort of rule.
+const SCHEMA: &str = r#"{"id":1000,"name":"report","version":1,"fields":[{"id":1,"name":"price",
+    "type":"decimal","required":true,"min":1,"max":9},{"id":2,"name":"venue","type":"string",
+    "max_bytes":8},{"id":3,"name":"side","type":"enum8","values":{"buy":1,"sell":2}}]}"#;
+
 #[test]
 fn mutilated_admin_commands_are_refused_or_applied_and_never_break_the_exchange() {
     let key = "ab".repeat(32);
@@ -189,6 +194,7 @@ fn mutilated_admin_commands_are_refused_or_applied_and_never_break_the_exchange(
         r#"{"do":"set-key-accounts","key":1,"accounts":[2,3,2]}"#.to_owned(),
         r#"{"do":"disable-key","key":1}"#.to_owned(),
         r#"{"do":"enable-key","key":2}"#.to_owned(),
+        format!(r#"{{"do":"register-schema","schema":{SCHEMA}}}"#),
     ];
     let (items, _) = genesis_items(&Config::default(), [7; 16]).expect("the default venue");
     let mut exchange = Exchange::new();

@@ -1,12 +1,17 @@
 //! The schema registry: definitions, versions, compatibility, validation.
 
+use openoutcry::admin::AdminCommand;
 use openoutcry::command::Command;
-use openoutcry::exchange::Exchange;
+use openoutcry::config::{Config, genesis_items};
+use openoutcry::event::RejectReason;
+use openoutcry::exchange::{Context, Exchange, Outbox};
+use openoutcry::genesis::{GenesisItem, Key};
 use openoutcry::limits::{SCHEMA_CACHE_MAX, SCHEMA_VERSIONS_MAX};
 use openoutcry::schema::{
     Field, Kind, Message, REGISTERED_ID_MIN, Registered, Registry, SchemaDefinition, Value, tagged,
     validate,
 };
+use openoutcry::types::{KeyId, Role, Sequence, Status};
 use openoutcry::wire::BitMode;
 use openoutcry::wire::message::{Layout, layouts};
 use openoutcry::wire::{answer, query};
@@ -303,6 +308,97 @@ fn registered_schemas_are_part_of_the_state_and_a_refused_one_is_not() {
     assert_eq!(one.register_schema(changed), Ok(Registered::New));
     assert_ne!(state(&one), registered);
     assert_eq!(one.schemas().get(1000).map(|schema| schema.version), Ok(2));
+}
+
+/// The default venue's exchange, whose key 1 is an operator's and key 2 a trader's.
+fn venue() -> Exchange {
+    let (items, _) = genesis_items(&Config::default(), [7; 16]).expect("the default venue");
+    let mut exchange = Exchange::new();
+    for item in &items {
+        exchange.define(item).expect("the default venue");
+    }
+    let key = |id, role| Key::new(KeyId(id), format!("{id:064x}"), role, Vec::new());
+    for key in [key(1, Role::Operator), key(2, Role::Trade)] {
+        exchange.define(&GenesisItem::Key(key)).expect("a further key");
+    }
+    exchange
+}
+
+/// Gives the exchange an admin command and gives the reason of its result.
+fn register(
+    exchange: &mut Exchange,
+    (sequence, key): (u64, u32),
+    schema: SchemaDefinition,
+) -> Option<RejectReason> {
+    let context = Context { sequence: Sequence(sequence), key: KeyId(key), ..Context::default() };
+    let mut outbox = Outbox::default();
+    exchange.administer(&context, &AdminCommand::RegisterSchema { schema }, &mut outbox);
+    exchange.check();
+    assert_eq!(outbox.events().len(), 1);
+    let result = outbox.result().expect("a result");
+    assert_eq!(result.reason.is_none(), result.status == Status::Done);
+    result.reason
+}
+
+#[test]
+fn registration_is_an_admin_command_that_is_judged_at_its_place() {
+    use RejectReason::{
+        CapacityReached, IncompatibleSchema, InvalidAdmin, KeyNotEntitled, SchemaConflict,
+    };
+    let newer = || next(|s| s.about = "newer".into());
+    let named = |id, name: &str| SchemaDefinition { id, name: name.into(), ..report() };
+    let steps: Vec<(u32, SchemaDefinition, Option<RejectReason>)> = vec![
+        (2, report(), Some(KeyNotEntitled)),
+        (1, SchemaDefinition { id: 999, ..report() }, Some(InvalidAdmin)),
+        (1, SchemaDefinition { version: 0, ..report() }, Some(InvalidAdmin)),
+        (1, next(|s| s.about = "-".repeat(16_000)), Some(InvalidAdmin)),
+        (1, report(), None),
+        (1, report(), None),
+        (1, next(|s| s.fields[1].kind = Kind::Int), Some(IncompatibleSchema)),
+        (1, SchemaDefinition { about: "other".into(), ..report() }, Some(SchemaConflict)),
+        (1, newer(), None),
+        (1, named(1001, "new-order"), Some(SchemaConflict)),
+        (1, named(1001, "other"), None),
+    ];
+    let (mut one, mut other) = (venue(), venue());
+    for (sequence, (key, schema, reason)) in (100..).zip(&steps) {
+        for exchange in [&mut one, &mut other] {
+            let before = exchange.registered_schemas();
+            let judged = register(exchange, (sequence, *key), schema.clone());
+            assert_eq!(judged, *reason, "{sequence}");
+            if reason.is_some() {
+                let after = exchange.registered_schemas();
+                assert!(before.after(0).eq(after.after(0)), "a refused one changes nothing");
+            }
+        }
+        assert_eq!(state(&one), state(&other), "{sequence}");
+    }
+    // Each with its place in the order: what came again was there already.
+    let schemas = one.registered_schemas();
+    let places: Vec<(u64, u32, u16)> =
+        schemas.after(0).map(|(at, schema)| (at.0, schema.id, schema.version)).collect();
+    assert_eq!(places, [(104, 1000, 1), (108, 1000, 2), (110, 1001, 1)]);
+    assert_eq!(schemas.after(2).count(), 1);
+    assert_eq!(schemas.after(usize::MAX).count(), 0);
+    assert_eq!(one.schemas().get(1000), Ok(&newer()));
+    // What is published stays as it was, and only what is full stops the registry.
+    for id in 1002..1000 + SCHEMA_CACHE_MAX as u32 {
+        let schema = named(id, &format!("schema-{id}"));
+        assert_eq!(register(&mut one, (u64::from(id), 1), schema), None);
+    }
+    assert_eq!(register(&mut one, (5000, 1), named(5000, "late")), Some(CapacityReached));
+    assert_eq!(schemas.after(0).count(), 3);
+    assert_eq!(one.registered_schemas().after(0).count(), SCHEMA_CACHE_MAX + 1);
+    // The place belongs to the state.
+    assert_eq!(register(&mut other, (112, 1), named(1002, "late")), None);
+    let at_112 = state(&other);
+    let mut third = venue();
+    for (sequence, (key, schema, _)) in (100..).zip(&steps) {
+        register(&mut third, (sequence, *key), schema.clone());
+    }
+    register(&mut third, (111, 1), named(1002, "late"));
+    register(&mut third, (112, 1), named(1002, "late"));
+    assert_ne!(state(&third), at_112);
 }
 
 #[test]

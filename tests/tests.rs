@@ -8,6 +8,7 @@ mod cli_keys;
 mod cli_load;
 mod cli_order;
 mod cli_replay;
+mod cli_schema;
 mod cli_seen;
 mod cli_serve;
 mod config;

@@ -33,6 +33,9 @@ struct Answered {
     time: Option<String>,
     /// The answer was given before, to a message with the same id.
     duplicate: bool,
+    /// What exactly is wrong, where more is known than the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// Sends the command that `build` makes, in a session of its own.
@@ -40,6 +43,16 @@ pub(super) fn run(
     sending: &Sending,
     global: &Global,
     build: impl FnOnce(&mut Link) -> Result<AdminCommand, Failure>,
+) -> Outcome {
+    run_explained(sending, global, build, |_, _| None)
+}
+
+/// As [`run`]; `explain` may say more about an answer that refuses the command.
+pub(super) fn run_explained(
+    sending: &Sending,
+    global: &Global,
+    build: impl FnOnce(&mut Link) -> Result<AdminCommand, Failure>,
+    explain: impl FnOnce(&mut Link, &Answer) -> Option<String>,
 ) -> Outcome {
     let mut link = Link::open(&sending.connection, global, "admin")?;
     let command = build(&mut link)?;
@@ -65,15 +78,24 @@ pub(super) fn run(
     let output = global.output();
     match answer {
         Ok((answer, again)) => {
+            let refused = answer.reason.0 != 0;
+            let error = if refused { explain(&mut link, &answer) } else { None };
             link.close();
-            told(&message_id, &answer, again, output)
+            told(&message_id, &answer, again, error, output)
         }
         Err(Lost::Refused { reason, text }) => {
             let reject_reason = Some(reason.to_string());
             let status = Status::Rejected.as_str();
-            let (sequence, time) = (None, None);
             show(
-                &Answered { message_id, sequence, status, reject_reason, time, duplicate: false },
+                &Answered {
+                    message_id,
+                    sequence: None,
+                    status,
+                    reject_reason,
+                    time: None,
+                    duplicate: false,
+                    error: None,
+                },
                 output,
             );
             Err(Failure::node(format_args!("the node refused the message: {reason}: {text}")))
@@ -86,7 +108,13 @@ pub(super) fn run(
     }
 }
 
-fn told(message_id: &str, answer: &Answer, duplicate: bool, output: Output) -> Outcome {
+fn told(
+    message_id: &str,
+    answer: &Answer,
+    duplicate: bool,
+    error: Option<String>,
+    output: Output,
+) -> Outcome {
     let reason = (answer.reason.0 != 0).then(|| answer.reason.to_string());
     show(
         &Answered {
@@ -96,10 +124,12 @@ fn told(message_id: &str, answer: &Answer, duplicate: bool, output: Output) -> O
             reject_reason: reason.clone(),
             time: Some(time(answer.time)),
             duplicate,
+            error: error.clone(),
         },
         output,
     );
-    let text = answer.reason.reason().map_or("", |reason| reason.text());
+    let words = answer.reason.reason().map_or("", |reason| reason.text());
+    let text = error.as_deref().unwrap_or(words);
     match reason {
         None => Ok(()),
         Some(reason) => Err(Failure::bad(format_args!("refused: {reason}: {text}"))),

@@ -78,6 +78,11 @@ impl Connection {
         Duration::from_secs(self.timeout_s)
     }
 
+    /// True where an option names a node, a key or a session.
+    pub(super) fn is_given(&self) -> bool {
+        !self.connect.is_empty() || self.key.is_some() || self.session.is_some()
+    }
+
     fn target(&self, global: &Global) -> Result<Target, Failure> {
         if let (false, Some(key)) = (self.connect.is_empty(), &self.key) {
             let origin = "given by --connect".to_owned();

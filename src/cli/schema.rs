@@ -1,11 +1,16 @@
-//! `outcry schema`: the built-in schemas and those of a directory, and whether a new one fits.
+//! `outcry schema`: the built-in schemas, those of a directory or of a node, whether a new one fits,
+//! and its registration.
 
+use super::administer::Sending;
+use super::connect::{Connection, Link};
 use super::output::{Align, Output, Style, Table};
-use super::{Failure, Global, Outcome};
+use super::{Failure, Global, Outcome, registered};
 use crate::limits::{SCHEMA_CACHE_MAX, SCHEMA_TEXT_MAX_BYTES};
 use crate::schema::{REGISTERED_ID_MIN, Registered, Registry, SchemaDefinition};
+use crate::wire::schemas::SchemaRow;
 use clap::Subcommand;
 use serde_json::json;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,13 +18,14 @@ use std::path::{Path, PathBuf};
 /// Files of the directory that are looked at.
 const FILES_MAX: usize = SCHEMA_CACHE_MAX * 8;
 
-/// Shows and checks the schemas of messages
+/// Shows, checks and registers the schemas of messages
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  outcry schema list\n  outcry schema show new-order\n  \
-                   outcry schema check schemas/trade-report.toml",
+    before_help = "Examples:\n  outcry schema list --node\n  outcry schema check schemas/trade-report.toml\n  \
+                   outcry schema register schemas/trade-report.toml",
     after_help = "Schemas are those built in and the *.toml files of the directory schemas.dir, which \
-                  may be missing."
+                  may be missing; with --node, or an option of the connection, those built in and those \
+                  that the node has registered. Files are registered by nothing but `register`."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -31,30 +37,48 @@ enum Verb {
     List(ListArgs),
     Show(ShowArgs),
     Check(CheckArgs),
+    Register(RegisterArgs),
+}
+
+/// Where schemas come from.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// Asks the node for its registered schemas, in place of the files; any key may
+    #[arg(long)]
+    node: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Lists the active version of every schema
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Examples:\n  outcry schema list\n  outcry schema list --json")]
-struct ListArgs {}
+#[command(before_help = "Examples:\n  outcry schema list\n  outcry schema list --node\n  \
+                         outcry schema list --connect 127.0.0.1:4711 --key my.key --json")]
+struct ListArgs {
+    #[command(flatten)]
+    source: Source,
+}
 
 /// Shows the fields of a schema
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry schema show 1\n  outcry schema show new-order --json\n  \
-                         outcry schema show 1@1"
+                         outcry schema show 1000@1 --node"
 )]
 struct ShowArgs {
     /// Its id or name, with @VERSION for another than the active version
     #[arg(value_name = "ID[@VERSION]")]
     schema: String,
+    #[command(flatten)]
+    source: Source,
 }
 
 /// Checks a schema file: whether it is one, and whether it may follow the version before
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry schema check trade-report.toml\n  \
-                   outcry schema check trade-report.toml --json",
+                   outcry schema check trade-report.toml --json\n  \
+                   outcry schema check trade-report.toml --node",
     after_help = "A new version may add optional fields. It may not remove, rename, renumber or retype \
                   a field, change the values it admits, or change whether it is required."
 )]
@@ -62,25 +86,98 @@ struct CheckArgs {
     /// The file
     #[arg(value_name = "FILE.toml")]
     file: PathBuf,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Registers the schema of a file with the node, or a new version of one; for operators
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  outcry schema register trade-report.toml\n  \
+                   outcry schema register trade-report.toml --json",
+    after_help = "The registration is sequenced: every node has it from its place in the order on, and \
+                  it outlives a restart. A registered version stays for ever as it is; the same one \
+                  again is good and changes nothing. What cannot follow the version before is refused \
+                  (status 1) with the field and the reason."
+)]
+struct RegisterArgs {
+    /// The file
+    #[arg(value_name = "FILE.toml")]
+    file: PathBuf,
+    #[command(flatten)]
+    sending: Sending,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let output = global.output();
     match &args.verb {
-        Verb::List(_) => list(&known(global, None)?, output),
-        Verb::Show(args) => show(&known(global, None)?, &args.schema, output),
-        Verb::Check(args) => check(&args.file, global, output),
+        Verb::List(args) => list(&Known::of(&args.source, global, None)?, output),
+        Verb::Show(args) => {
+            show(&Known::of(&args.source, global, None)?.registry, &args.schema, output)
+        }
+        Verb::Check(args) => {
+            let known = Known::of(&args.source, global, Some(&args.file))?;
+            check(&args.file, known.registry, output)
+        }
+        Verb::Register(args) => registered::register(&read(&args.file)?, &args.sending, global),
+    }
+}
+
+/// Schemas, and where those that are not built in come from.
+struct Known {
+    registry: Registry,
+    /// Sequences of the commands that registered them, where a node was asked.
+    sequences: Option<HashMap<(u32, u16), u64>>,
+}
+
+impl Known {
+    /// Of the node where one is asked for, else of the files without one that is about to be checked.
+    fn of(source: &Source, global: &Global, without: Option<&Path>) -> Result<Known, Failure> {
+        if !source.node && !source.connection.is_given() {
+            return Ok(Known { registry: known(global, without)?, sequences: None });
+        }
+        let mut link = Link::open(&source.connection, global, "schema")?;
+        let rows = registered::fetch(&mut link)?;
+        link.close();
+        let registry = registered::registry(&rows)?;
+        let place = |row: &SchemaRow| {
+            let SchemaRow { sequence, schema } = row;
+            ((schema.id, schema.version), sequence.0)
+        };
+        Ok(Known { registry, sequences: Some(rows.iter().map(place).collect()) })
+    }
+
+    /// Where a schema comes from, and the sequence of its registration.
+    fn origin(&self, schema: &SchemaDefinition) -> (&'static str, Option<u64>) {
+        match &self.sequences {
+            _ if schema.id < REGISTERED_ID_MIN => ("built-in", None),
+            None => ("file", None),
+            Some(sequences) => ("registered", sequences.get(&(schema.id, schema.version)).copied()),
+        }
     }
 }
 
 /// The built-in schemas and those of the directory, without a file that is about to be checked.
 pub(super) fn known(global: &Global, without: Option<&Path>) -> Result<Registry, Failure> {
-    let dir = PathBuf::from(global.load()?.config.schemas.dir);
+    registry_of(&files(Path::new(&global.load()?.config.schemas.dir), without)?)
+}
+
+fn registry_of(files: &[(SchemaDefinition, PathBuf)]) -> Result<Registry, Failure> {
     let mut registry = Registry::new();
+    for (schema, path) in files {
+        registry
+            .register(schema.clone())
+            .map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))?;
+    }
+    Ok(registry)
+}
+
+/// The schemas of a directory with their files, a version behind the one before.
+fn files(dir: &Path, without: Option<&Path>) -> Result<Vec<(SchemaDefinition, PathBuf)>, Failure> {
     let unreadable = |error| Failure::usage(format_args!("cannot read {}: {error}", dir.display()));
-    let entries = match std::fs::read_dir(&dir) {
+    let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(registry),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
     let without = without.and_then(|path| path.canonicalize().ok());
@@ -94,12 +191,37 @@ pub(super) fn known(global: &Global, without: Option<&Path>) -> Result<Registry,
     }
     // A version follows the one before, whatever its file is called.
     found.sort_by_key(|(schema, _)| (schema.id, schema.version));
-    for (schema, path) in found {
-        registry
-            .register(schema)
-            .map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))?;
+    Ok(found)
+}
+
+/// Schema files as a start finds them: each good, and each version able to follow the one before.
+pub(super) struct Files(Vec<(SchemaDefinition, PathBuf)>);
+
+impl Files {
+    /// Reads and checks the files of the directory `schemas.dir`.
+    pub(super) fn read(dir: &str) -> Result<Files, Failure> {
+        let files = files(Path::new(dir), None)?;
+        registry_of(&files)?;
+        Ok(Files(files))
     }
-    Ok(registry)
+
+    /// What of the files is not what is registered, each as a sentence.
+    pub(super) fn differences(&self, registered: &Registry) -> Vec<String> {
+        let mut registry = registered.clone();
+        let differs = |(schema, path): &(SchemaDefinition, PathBuf)| {
+            let SchemaDefinition { id, name, version, .. } = schema;
+            let path = path.display();
+            match registry.register(schema.clone()) {
+                Ok(Registered::Known) => None,
+                Ok(Registered::New) => Some(format!(
+                    "{path}: schema {id} {name} version {version} is not registered, until \
+                     `outcry schema register {path}` does it"
+                )),
+                Err(error) => Some(format!("{path}: {error}")),
+            }
+        };
+        self.0.iter().filter_map(differs).collect()
+    }
 }
 
 /// Reads a schema file.
@@ -113,17 +235,15 @@ fn read(path: &Path) -> Result<SchemaDefinition, Failure> {
         .map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))
 }
 
-fn origin(schema: &SchemaDefinition) -> &'static str {
-    if schema.id < REGISTERED_ID_MIN { "built-in" } else { "file" }
-}
-
-fn list(registry: &Registry, output: Output) -> Outcome {
-    let active = registry.active();
+fn list(known: &Known, output: Output) -> Outcome {
+    let active = known.registry.active();
     if output.is_json() {
         for schema in &active {
+            let (origin, sequence) = known.origin(schema);
             output.object(&json!({
                 "id": schema.id, "name": schema.name, "version": schema.version,
-                "fields": schema.fields.len(), "origin": origin(schema), "about": schema.about,
+                "fields": schema.fields.len(), "origin": origin, "sequence": sequence,
+                "about": schema.about,
             }));
         }
         output.end_whole_list(active.len());
@@ -137,12 +257,16 @@ fn list(registry: &Registry, output: Output) -> Outcome {
         ("ORIGIN", Align::Left),
     ]);
     for schema in active {
+        let origin = match known.origin(schema) {
+            (origin, Some(sequence)) => format!("{origin}, sequence {sequence}"),
+            (origin, None) => origin.to_owned(),
+        };
         table.row([
             schema.id.to_string(),
             schema.name.clone(),
             schema.version.to_string(),
             schema.fields.len().to_string(),
-            origin(schema).to_owned(),
+            origin,
         ]);
     }
     output.table(&table);
@@ -226,8 +350,7 @@ fn show(registry: &Registry, text: &str, output: Output) -> Outcome {
     Ok(())
 }
 
-fn check(file: &Path, global: &Global, output: Output) -> Outcome {
-    let mut registry = known(global, Some(file))?;
+fn check(file: &Path, mut registry: Registry, output: Output) -> Outcome {
     // What is wrong with this file is the answer, not wrong use.
     let schema = read(file).map_err(|failure| Failure { status: 1, ..failure })?;
     let before = registry.get(schema.id).ok().map(|before| before.version);

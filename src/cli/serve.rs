@@ -1,6 +1,7 @@
 //! `outcry serve`: runs a node until it is told to stop.
 
 use super::own_key::{OwnKey, own_key};
+use super::schema::Files;
 use super::signals::Signals;
 use super::{Failure, Global, Outcome};
 use crate::config::{Config, Loaded};
@@ -69,6 +70,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let Loaded { mut config, .. } = global.load()?;
     config.time.accept_clock |= args.accept_clock;
     logging::init(config.log.level, config.log.format);
+    let schemas = Files::read(&config.schemas.dir)?;
     let data_dir = PathBuf::from(&config.node.data_dir);
     std::fs::create_dir_all(&data_dir)
         .map_err(|error| unusable(format_args!("cannot create {}: {error}", data_dir.display())))?;
@@ -88,6 +90,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     // Before the ready line: who waited for that line finds the file.
     if let Err(error) = endpoint.write(&data_dir) {
         tracing::warn!(%error, "cannot write endpoint.json: commands on this machine need --connect");
+    }
+    for difference in schemas.differences(node.report.schemas.registry()) {
+        tracing::warn!(
+            "a schema file differs from what is registered, which is in force: {difference}"
+        );
     }
     announce(global, &config, &node.report, &key);
     signals.wait();

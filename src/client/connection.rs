@@ -406,6 +406,14 @@ impl Client {
         self.conversation.directory(after_key)
     }
 
+    /// See [`Conversation::schemas`].
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn schemas(&mut self, after: u32) -> Result<RequestId, SubmitError> {
+        self.conversation.schemas(after)
+    }
+
     /// See [`Conversation::ping`].
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::wire::answer::{AnswerView, Fill};
 use crate::wire::frame::mark_duplicate;
 use crate::wire::message::{
     AccountQuery, BookQuery, Challenge, DirectoryQuery, Logon, LogonAccepted, Logout, Message,
-    Ping, ReasonCode, ReferenceQuery, ServerMessage, send,
+    Ping, ReasonCode, ReferenceQuery, SchemaQuery, ServerMessage, send,
 };
 use crate::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, HashesAhead, Metadata, OpenLimits, WireError,
@@ -375,6 +375,14 @@ impl Conversation {
         self.ask(&DirectoryQuery { after_key })
     }
 
+    /// Asks for the registered schemas after the first so many. Any role.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn schemas(&mut self, after: u32) -> Result<RequestId, SubmitError> {
+        self.ask(&SchemaQuery { after })
+    }
+
     /// Asks for a pong.
     ///
     /// # Errors
@@ -513,6 +521,11 @@ impl Conversation {
             ServerMessage::Directory(view) => {
                 if self.pending.answered(request.0) {
                     each(Reply::Directory { request, view });
+                }
+            }
+            ServerMessage::Schemas(view) => {
+                if self.pending.answered(request.0) {
+                    each(Reply::Schemas { request, view });
                 }
             }
             ServerMessage::LoggedOut(logged_out) => {

@@ -47,6 +47,7 @@ use crate::wire::message::{LogonAccepted, Notice, ReasonCode, Reject};
 use crate::wire::metadata::{Custom, MetadataError};
 use crate::wire::payload::IntError;
 use crate::wire::query::{AccountView, BookView, ReferenceView};
+use crate::wire::schemas::SchemaView;
 use thiserror::Error;
 
 /// Bytes of one read or write, at most.
@@ -110,7 +111,9 @@ pub enum SubmitError {
     #[error(transparent)]
     Int(#[from] IntError),
     /// The server does not take frames of this size.
-    #[error("a frame of {size} bytes is longer than the {max} the server takes")]
+    #[error(
+        "a frame of {size} bytes is longer than the {max} the server takes: its limits.frame_max_bytes"
+    )]
     FrameTooLong {
         /// Bytes of the frame.
         size: usize,
@@ -176,6 +179,13 @@ pub enum Reply<'a> {
         request: RequestId,
         /// The text.
         view: DirectoryView<'a>,
+    },
+    /// Registered schemas.
+    Schemas {
+        /// The request.
+        request: RequestId,
+        /// The text.
+        view: SchemaView<'a>,
     },
     /// Messages of this session are missing: the server kept them no more.
     Gap {

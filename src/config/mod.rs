@@ -386,7 +386,8 @@ section! {
 section! {
     /// `[schemas]`: schemas of messages beside the built-in ones.
     Schemas, "schemas" {
-        /// Directory whose *.toml files `schema`, `encode` and `decode` read; it may be missing.
+        /// Directory whose *.toml files `schema`, `encode` and `decode` read and a start checks; it may
+        /// be missing. What is registered is part of the state, and no file changes it.
         dir: String = "schemas".into(), Rule::Path;
     }
 }

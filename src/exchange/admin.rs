@@ -1,5 +1,5 @@
 //! Admin commands take effect at their place in the order: keys and their rights, settings of the
-//! order and its lanes.
+//! order and its lanes, schemas of messages.
 //!
 //! Invariant: a command is checked whole before anything changes.
 
@@ -83,6 +83,10 @@ impl Exchange {
                 self.change_key(*key, |key| key.disabled = true)
             }
             AdminCommand::EnableKey { key } => self.change_key(*key, |key| key.disabled = false),
+            AdminCommand::RegisterSchema { schema } => {
+                let registered = self.register_schema(schema.clone());
+                registered.map(|_| ()).map_err(|error| error.reason())
+            }
         }
     }
 

@@ -21,6 +21,7 @@ impl Exchange {
         assert!(self.rules.len() == self.instruments.len());
         self.orders.check();
         self.sessions.check();
+        self.schemas.check();
         let (mut orders, mut levels, mut forks_max) = (0, 0, 0);
         let mut held = vec![0i64; self.accounts.cell_count()];
         for (index, book) in (0..).zip(&self.books) {

@@ -1,10 +1,11 @@
-//! What gateways know of the sequenced state: a published version of keys, permissions, assets and
-//! instruments. The critical lane publishes the next one when an admin command has changed it.
+//! What gateways know of the sequenced state: a published version of keys, permissions, assets,
+//! instruments and schemas. The critical lane publishes the next one when an admin command has changed it.
 
-use super::{Exchange, Permissions};
+use super::{Exchange, Permissions, Schemas};
 use crate::admin::Controls;
 use crate::genesis::{Asset, Instrument, Key};
 use crate::types::{KeyId, Role, Sequence};
+use std::sync::Arc;
 
 /// A published version of the sequenced state, shared by all gateways.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub struct Directory {
     keys: Vec<Key>,
     assets: Vec<Asset>,
     instruments: Vec<Instrument>,
+    schemas: Arc<Schemas>,
 }
 
 impl Directory {
@@ -28,6 +30,7 @@ impl Directory {
             keys: exchange.keys().to_vec(),
             assets: exchange.assets.clone(),
             instruments: exchange.instruments.clone(),
+            schemas: exchange.registered_schemas(),
         }
     }
 
@@ -73,5 +76,11 @@ impl Directory {
     #[must_use]
     pub fn instruments(&self) -> &[Instrument] {
         &self.instruments
+    }
+
+    /// The registered schemas.
+    #[must_use]
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 }

@@ -32,6 +32,7 @@ mod order;
 mod outbox;
 mod permissions;
 mod query;
+mod schemas;
 mod sessions;
 
 pub use define::DefineError;
@@ -40,6 +41,7 @@ pub use order::OrderRow;
 pub use outbox::Outbox;
 pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
+pub use schemas::Schemas;
 pub use sessions::{Session, SessionName};
 
 use crate::admin::Controls;
@@ -60,6 +62,7 @@ use level::Levels;
 use order::Orders;
 use outbox::Outcome;
 use sessions::Sessions;
+use std::sync::Arc;
 
 /// What the sequencer knows of a command beside its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,7 +119,7 @@ pub struct Exchange {
     accounts: Accounts,
     sessions: Sessions,
     /// Schemas of messages that operators registered.
-    schemas: Registry,
+    schemas: Arc<Schemas>,
     /// The last command applied.
     sequence: Sequence,
 }
@@ -151,7 +154,7 @@ impl Exchange {
             orders,
             accounts: Accounts::new(hasher),
             sessions: Sessions::default(),
-            schemas: Registry::new(),
+            schemas: Arc::default(),
             sequence: Sequence::NONE,
         }
     }
@@ -272,13 +275,20 @@ impl Exchange {
         &mut self,
         schema: SchemaDefinition,
     ) -> Result<Registered, RegisterError> {
-        self.schemas.register(schema)
+        // Gateways hold the schemas of before, and share their definitions.
+        Arc::make_mut(&mut self.schemas).register(self.sequence, schema)
     }
 
     /// The schemas: built-in ones and those that were registered.
     #[must_use]
     pub fn schemas(&self) -> &Registry {
-        &self.schemas
+        self.schemas.registry()
+    }
+
+    /// The registered schemas with their places in the order, to be kept.
+    #[must_use]
+    pub fn registered_schemas(&self) -> Arc<Schemas> {
+        self.schemas.clone()
     }
 
     #[inline]

@@ -20,7 +20,7 @@ use crate::wire::admin::{AdminHead, admin_text};
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
 use crate::wire::header::{Flags, client_sequence};
 use crate::wire::message::{
-    AccountQuery, BookQuery, DirectoryQuery, Logon, Logout, Ping, ReferenceQuery,
+    AccountQuery, BookQuery, DirectoryQuery, Logon, Logout, Ping, ReferenceQuery, SchemaQuery,
 };
 use crate::wire::metadata::Metadata;
 use crate::wire::payload::COMMAND_SIZE_MAX;
@@ -83,6 +83,13 @@ pub enum Admitted {
     Directory {
         /// What is asked.
         query: DirectoryQuery,
+        /// The client's sequence.
+        client_sequence: u64,
+    },
+    /// Registered schemas, as they are published here: answered here.
+    Schemas {
+        /// What is asked.
+        query: SchemaQuery,
         /// The client's sequence.
         client_sequence: u64,
     },
@@ -393,6 +400,9 @@ fn session_message(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory
             .map(|query| Admitted::Reference { query, client_sequence }),
         DirectoryQuery::SCHEMA => DirectoryQuery::decode(payload)
             .map(|query| Admitted::Directory { query, client_sequence }),
+        SchemaQuery::SCHEMA => {
+            SchemaQuery::decode(payload).map(|query| Admitted::Schemas { query, client_sequence })
+        }
         BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller, directory)),
         AccountQuery::SCHEMA => {
             AccountQuery::decode(payload).map(|_| query(frame, caller, directory))

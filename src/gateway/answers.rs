@@ -15,8 +15,9 @@ use crate::wire::WireError;
 use crate::wire::admin::send_directory;
 use crate::wire::answer::{Fill, write_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
-use crate::wire::message::{DirectoryQuery, ReferenceQuery, Reject, send, write};
+use crate::wire::message::{DirectoryQuery, ReferenceQuery, Reject, SchemaQuery, send, write};
 use crate::wire::query::{BookState, send_account, send_reference};
+use crate::wire::schemas::send_schemas;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::{Read, Write};
@@ -98,6 +99,16 @@ pub(super) fn directory(
     let keys = directory.keys();
     let keys = &keys[keys.len().min(query.after_key.0 as usize)..];
     send_directory(directory.controls(), keys, client_sequence, out);
+}
+
+/// Answers a question for registered schemas.
+pub(super) fn schemas(
+    out: &mut Vec<u8>,
+    client_sequence: u64,
+    query: &SchemaQuery,
+    directory: &Directory,
+) {
+    send_schemas(directory.schemas().after(query.after as usize), client_sequence, out);
 }
 
 impl<D: Door> Gateway<D> {

@@ -251,7 +251,9 @@ impl<D: Door> Gateway<D> {
             self.stats().frames.add(1);
             used += size;
             frames += match admitted {
-                Admitted::Reference { .. } | Admitted::Directory { .. } => REFERENCE_FRAMES,
+                Admitted::Reference { .. }
+                | Admitted::Directory { .. }
+                | Admitted::Schemas { .. } => REFERENCE_FRAMES,
                 _ => 1,
             };
             if !is_malformed(&admitted) {
@@ -296,6 +298,16 @@ impl<D: Door> Gateway<D> {
                 }
                 let out = connection.outbound();
                 answers::directory(out, *client_sequence, query, &self.directory);
+                self.dirty_now(connection);
+                true
+            }
+            Admitted::Schemas { query, client_sequence } => {
+                // What is decided and not yet safe is shown to nobody.
+                if self.directory.sequence() > self.wiring.released.get() {
+                    return false;
+                }
+                let out = connection.outbound();
+                answers::schemas(out, *client_sequence, query, &self.directory);
                 self.dirty_now(connection);
                 true
             }

@@ -8,6 +8,7 @@ pub mod state;
 
 use crate::agent::{Agent, Crew, ExitProcess, Stop};
 use crate::config::{self, Config, ConfigError};
+use crate::exchange::Schemas;
 use crate::fatal::StopReason;
 use crate::gateway;
 use crate::gateway::listener::{Entrance, Listener, dealt};
@@ -137,6 +138,8 @@ pub struct Report {
     pub plan: Plan,
     /// Where the configured venue differs from the journal's.
     pub differences: Vec<String>,
+    /// The schemas of messages that are registered.
+    pub schemas: Arc<Schemas>,
 }
 
 /// How a node ended.
@@ -185,6 +188,7 @@ impl Node {
             recovery: started.elapsed(),
             plan: plan.clone(),
             differences: differences.clone(),
+            schemas: booted.state.exchange.registered_schemas(),
         };
         let accept = config.time.accept_clock;
         let time = SequencerClock::start(Box::new(clock), booted.state.order.time, accept)?;

@@ -1,7 +1,9 @@
 //! A schema as it is written: in TOML files, in JSON, and in code.
 
 use super::REGISTERED_ID_MIN;
-use crate::limits::{SCHEMA_FIELDS_MAX, SCHEMA_NAME_MAX_BYTES, SCHEMA_TEXT_MAX_BYTES};
+use crate::limits::{
+    SCHEMA_FIELDS_MAX, SCHEMA_NAME_MAX_BYTES, SCHEMA_REGISTERED_MAX_BYTES, SCHEMA_TEXT_MAX_BYTES,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -193,6 +195,19 @@ pub enum DefinitionError {
         max = SCHEMA_NAME_MAX_BYTES
     )]
     Name(String),
+    /// A definition that fits into no frame.
+    #[error(
+        "schema {id} {name} has {found} bytes as JSON, at most {max} are registered",
+        max = SCHEMA_REGISTERED_MAX_BYTES
+    )]
+    TooLarge {
+        /// The schema.
+        id: u32,
+        /// Its name.
+        name: String,
+        /// Bytes found.
+        found: usize,
+    },
     /// Too many fields.
     #[error("schema {id} has {found} fields, at most {max} are allowed", max = SCHEMA_FIELDS_MAX)]
     Fields {
@@ -308,6 +323,23 @@ impl SchemaDefinition {
             return Err(DefinitionError::Name(self.name.clone()));
         }
         check_fields(self.id, &self.fields)
+    }
+
+    /// Checks that it is good, has an id that is free for registration, and fits into a frame.
+    ///
+    /// # Errors
+    /// [`DefinitionError`], the first thing that is wrong.
+    pub fn check_registrable(&self) -> Result<(), DefinitionError> {
+        self.check()?;
+        if self.id < REGISTERED_ID_MIN {
+            return Err(DefinitionError::Reserved(self.id));
+        }
+        let found = self.to_json().len();
+        if found > SCHEMA_REGISTERED_MAX_BYTES {
+            let (id, name) = (self.id, self.name.clone());
+            return Err(DefinitionError::TooLarge { id, name, found });
+        }
+        Ok(())
     }
 }
 

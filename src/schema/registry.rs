@@ -6,14 +6,13 @@
 //! expire.
 
 use super::value::{InvalidMessage, Message, validate};
-use super::{
-    DefinitionError, Incompatible, Kind, REGISTERED_ID_MIN, SchemaDefinition, builtin, compatible,
-};
+use super::{DefinitionError, Incompatible, Kind, SchemaDefinition, builtin, compatible};
+use crate::event::RejectReason;
 use crate::limits::{SCHEMA_CACHE_MAX, SCHEMA_VERSIONS_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 
 /// A hash without a random seed: ids come from operators, and equal registries must be equal.
@@ -101,6 +100,23 @@ pub enum RegisterError {
     },
 }
 
+impl RegisterError {
+    /// The reason that an answer gives for it.
+    #[must_use]
+    pub fn reason(&self) -> RejectReason {
+        match self {
+            RegisterError::Definition(_) => RejectReason::InvalidAdmin,
+            RegisterError::Incompatible(_) => RejectReason::IncompatibleSchema,
+            RegisterError::OtherContent { .. }
+            | RegisterError::OldVersion { .. }
+            | RegisterError::SameName { .. } => RejectReason::SchemaConflict,
+            RegisterError::Full { .. } | RegisterError::TooManyVersions { .. } => {
+                RejectReason::CapacityReached
+            }
+        }
+    }
+}
+
 /// The built-in schemas: made once, the same in every registry.
 static BUILTIN: LazyLock<(Vec<SchemaDefinition>, Index<u32>)> = LazyLock::new(|| {
     let schemas = builtin::schemas();
@@ -111,8 +127,8 @@ static BUILTIN: LazyLock<(Vec<SchemaDefinition>, Index<u32>)> = LazyLock::new(||
 /// Every schema that is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
-    /// Registered schemas, in the order of registration.
-    registered: Vec<SchemaDefinition>,
+    /// Registered schemas, in the order of registration; a copy of the registry shares them.
+    registered: Vec<Arc<SchemaDefinition>>,
     /// Place of the highest version.
     active: Index<u32>,
     /// Place of every version.
@@ -131,13 +147,10 @@ impl Registry {
     /// # Errors
     /// [`RegisterError`]; nothing is changed then.
     pub fn register(&mut self, schema: SchemaDefinition) -> Result<Registered, RegisterError> {
-        schema.check()?;
+        schema.check_registrable()?;
         let (id, version) = (schema.id, schema.version);
-        if id < REGISTERED_ID_MIN {
-            return Err(DefinitionError::Reserved(id).into());
-        }
         if let Some(at) = self.versions.get(&(id, version)) {
-            return if self.registered[*at] == schema {
+            return if *self.registered[*at] == schema {
                 Ok(Registered::Known)
             } else {
                 Err(RegisterError::OtherContent { id, version })
@@ -168,7 +181,7 @@ impl Registry {
             }
         }
         let at = self.registered.len();
-        self.registered.push(schema);
+        self.registered.push(Arc::new(schema));
         self.active.insert(id, at);
         self.versions.insert((id, version), at);
         Ok(Registered::New)
@@ -182,7 +195,7 @@ impl Registry {
         let (schemas, index) = &*BUILTIN;
         let built_in = index.get(&id).map(|at| &schemas[*at]);
         built_in
-            .or_else(|| self.active.get(&id).map(|at| &self.registered[*at]))
+            .or_else(|| self.active.get(&id).map(|at| &*self.registered[*at]))
             .ok_or(NotFound { id, version: None })
     }
 
@@ -194,7 +207,7 @@ impl Registry {
         let built_in = BUILTIN.1.get(&id).map(|at| &BUILTIN.0[*at]);
         built_in
             .filter(|schema| schema.version == version)
-            .or_else(|| self.versions.get(&(id, version)).map(|at| &self.registered[*at]))
+            .or_else(|| self.versions.get(&(id, version)).map(|at| &*self.registered[*at]))
             .ok_or(NotFound { id, version: Some(version) })
     }
 
@@ -207,22 +220,21 @@ impl Registry {
 
     /// Every version of every schema: built-in ones, then the others as they were registered.
     pub fn all(&self) -> impl Iterator<Item = &SchemaDefinition> {
-        BUILTIN.0.iter().chain(&self.registered)
+        BUILTIN.0.iter().chain(self.registered())
     }
 
     /// The active versions, in the order of their ids.
     #[must_use]
     pub fn active(&self) -> Vec<&SchemaDefinition> {
         let mut active: Vec<&SchemaDefinition> =
-            self.active.values().map(|at| &self.registered[*at]).chain(&BUILTIN.0).collect();
+            self.active.values().map(|at| &*self.registered[*at]).chain(&BUILTIN.0).collect();
         active.sort_unstable_by_key(|schema| schema.id);
         active
     }
 
     /// Registered schemas, in the order of registration.
-    #[must_use]
-    pub fn registered(&self) -> &[SchemaDefinition] {
-        &self.registered
+    pub fn registered(&self) -> impl ExactSizeIterator<Item = &SchemaDefinition> {
+        self.registered.iter().map(|schema| &**schema)
     }
 
     /// The schema with the fewest fields that has all of those needed, by name and type; among equals

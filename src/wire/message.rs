@@ -15,6 +15,7 @@ use crate::wire::fields::{expect_size, messages, split};
 use crate::wire::frame::{Frame, FrameHead, FrameWriter};
 use crate::wire::header::{BitMode, Flags};
 use crate::wire::query::{AccountView, BookView, ReferenceView};
+use crate::wire::schemas::{self, SchemaHead, SchemaView};
 use crate::wire::{WireError, answer, query};
 use ed25519_dalek::SigningKey;
 use std::fmt;
@@ -130,6 +131,11 @@ messages! {
         /// Only keys with a higher number.
         after_key: KeyId,
     }
+    /// Asks for the schemas that were registered.
+    SchemaQuery = 72, "schema-query" {
+        /// How many of them, in the order of registration, are known already.
+        after: u32,
+    }
 }
 
 messages! {
@@ -195,6 +201,7 @@ impl Message for BookQuery {}
 impl Message for AccountQuery {}
 impl Message for ReferenceQuery {}
 impl Message for DirectoryQuery {}
+impl Message for SchemaQuery {}
 impl Message for Challenge {}
 impl Message for LogonAccepted {}
 impl Message for Pong {}
@@ -204,8 +211,15 @@ impl Message for Fill {}
 /// Every session message's layout, in schema order.
 #[must_use]
 pub fn layouts() -> Vec<Layout> {
-    let mut all: Vec<Layout> =
-        [CLIENT_LAYOUTS, SERVER_LAYOUTS, answer::LAYOUTS, query::LAYOUTS, admin::LAYOUTS].concat();
+    let mut all: Vec<Layout> = [
+        CLIENT_LAYOUTS,
+        SERVER_LAYOUTS,
+        answer::LAYOUTS,
+        query::LAYOUTS,
+        admin::LAYOUTS,
+        schemas::LAYOUTS,
+    ]
+    .concat();
     all.sort_by_key(|(schema, ..)| *schema);
     all
 }
@@ -282,6 +296,8 @@ pub enum ClientMessage {
     ReferenceQuery(ReferenceQuery),
     /// Asks for keys and sequenced settings.
     DirectoryQuery(DirectoryQuery),
+    /// Asks for registered schemas.
+    SchemaQuery(SchemaQuery),
 }
 
 impl ClientMessage {
@@ -303,6 +319,7 @@ impl ClientMessage {
             DirectoryQuery::SCHEMA => {
                 ClientMessage::DirectoryQuery(DirectoryQuery::decode(payload)?)
             }
+            SchemaQuery::SCHEMA => ClientMessage::SchemaQuery(SchemaQuery::decode(payload)?),
             unknown => return Err(WireError::UnknownSchema(unknown)),
         })
     }
@@ -474,6 +491,8 @@ pub enum ServerMessage<'a> {
     Reference(ReferenceView<'a>),
     /// Keys and sequenced settings.
     Directory(DirectoryView<'a>),
+    /// Registered schemas.
+    Schemas(SchemaView<'a>),
     /// The session was ended.
     LoggedOut(LoggedOut),
     /// Something to know.
@@ -501,6 +520,7 @@ impl<'a> ServerMessage<'a> {
                 ServerMessage::Reference(ReferenceView::decode(payload)?)
             }
             DirectoryHead::SCHEMA => ServerMessage::Directory(DirectoryView::decode(payload)?),
+            SchemaHead::SCHEMA => ServerMessage::Schemas(SchemaView::decode(payload)?),
             LoggedOut::SCHEMA => ServerMessage::LoggedOut(LoggedOut::decode(payload)?),
             NoticeHead::SCHEMA => ServerMessage::Notice(Notice::decode(payload)?),
             unknown => return Err(WireError::UnknownSchema(unknown)),

@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod partition;
 pub mod payload;
 pub mod query;
+pub mod schemas;
 pub mod segments;
 mod together;
 

@@ -2,7 +2,7 @@
 
 use super::frame::{
     ADMIN, BUY, Body, CANCEL_ORDER, DEPOSIT, DIRECTORY_QUERY, Draft, Fields, LOGOUT, Message,
-    Order, REFERENCE_QUERY, amount, cancel,
+    Order, REFERENCE_QUERY, SCHEMA_QUERY, amount, cancel,
 };
 use super::node::{BASE, Home, Node, Who, shared};
 use super::peer::{Peer, answer, book_query, logon, reason};
@@ -19,6 +19,8 @@ const LIABILITY_ACCOUNT: u16 = 116;
 const UNKNOWN_KEY: u16 = 118;
 const DUPLICATE_KEY: u16 = 119;
 const LAST_OPERATOR: u16 = 120;
+const INCOMPATIBLE_SCHEMA: u16 = 121;
+const SCHEMA_CONFLICT: u16 = 122;
 
 /// The payload of an admin command with this text.
 fn payload(text: &str) -> Vec<u8> {
@@ -110,6 +112,9 @@ fn a_text_that_is_no_command_is_refused_and_the_session_goes_on() {
         r#"{"do":"set-lane","lane":"fast","max_batch":1}"#,
         r#"{"do":"set-entitlement","key":1,"priority":"critical","critical_per_s":1000001}"#,
         r#"{"do":"define-key","public_key":"12","role":"trade"}"#,
+        r#"{"do":"register-schema","schema":{"id":999,"name":"report","version":1}}"#,
+        r#"{"do":"register-schema","schema":{"id":1000,"name":"Report","version":1}}"#,
+        r#"{"do":"register-schema","schema":{"id":1000,"name":"report","version":70000}}"#,
     ] {
         let draft = operator.draft(ADMIN, payload(text)).signed(&Who::Operator.key());
         assert_eq!(reason(&operator.ask(&draft)), BAD_PAYLOAD, "{text}");
@@ -269,4 +274,71 @@ fn what_a_key_may_do_changes_with_the_answer_and_outlives_a_restart() {
     assert_eq!(replayed["state_hash"], live["state_hash"]);
     let node = home.start(&[]);
     assert_eq!(node.stop()["state_hash"], live["state_hash"]);
+}
+
+/// All registered schemas, asked for in pages; and how many pages there were.
+fn schemas(peer: &mut Peer) -> (Vec<Value>, usize) {
+    let (mut all, mut pages): (Vec<Value>, usize) = (Vec::new(), 0);
+    loop {
+        let after = Fields::default().u32(u32::try_from(all.len()).expect("few")).0;
+        let draft = Draft::session(SCHEMA_QUERY, peer.sequence(), after);
+        let Body::Schemas { more, text } = peer.ask(&draft).body else { panic!("no schemas") };
+        let page: Value = serde_json::from_str(&text).expect("JSON");
+        all.extend(page["schemas"].as_array().expect("a list").clone());
+        pages += 1;
+        if !more {
+            return (all, pages);
+        }
+    }
+}
+
+#[test]
+fn everybody_sees_in_pages_what_an_operator_registered() {
+    let home = Home::new();
+    let node = home.start(&[]);
+    let mut operator = node.log_on(Who::Operator, "schemas");
+    let mut reader = node.log_on(Who::Reader, "schemas");
+    assert_eq!(schemas(&mut reader), (Vec::new(), 1));
+    let schema = |id: u32, version: u16, kind: &str| {
+        let field = json!({ "id": 1, "name": "side", "type": kind, "required": true });
+        let about = "-".repeat(3500);
+        let name = format!("schema-{id}");
+        json!({ "id": id, "name": name, "version": version, "about": about, "fields": [field] })
+    };
+    let command = |schema: &Value| json!({ "do": "register-schema", "schema": schema });
+    let all: Vec<Value> = (1000..1009).map(|id| schema(id, 1, "uint8")).collect();
+    let mut places = Vec::new();
+    for schema in &all {
+        let answer = answer(tell(&mut operator, &command(schema)));
+        assert_eq!((answer.status, answer.reason), (8, 0));
+        places.push(answer.sequence);
+    }
+    rejected(&mut operator, &command(&schema(1000, 2, "uint16")), INCOMPATIBLE_SCHEMA);
+    rejected(&mut operator, &command(&schema(1000, 1, "uint16")), SCHEMA_CONFLICT);
+    done(&mut operator, &command(&all[3]));
+    let expected: Vec<Value> = all
+        .iter()
+        .zip(&places)
+        .map(|(schema, place)| json!({ "sequence": place, "schema": schema }))
+        .collect();
+    let (found, pages) = schemas(&mut reader);
+    assert_eq!(found, expected);
+    assert_eq!(pages, 3, "four of them fit into a frame");
+    for bad in [vec![], vec![0; 3], vec![0; 5]] {
+        let draft = Draft::session(SCHEMA_QUERY, reader.sequence(), bad);
+        assert_eq!(reason(&reader.ask(&draft)), BAD_PAYLOAD);
+    }
+    let beyond = Draft::session(SCHEMA_QUERY, reader.sequence(), vec![0xFF; 4]);
+    let empty = Body::Schemas { more: false, text: r#"{"schemas":[]}"#.into() };
+    assert_eq!(reader.ask(&beyond).body, empty);
+    // A key that is disabled sees nothing more.
+    let number = directory(&mut operator).1.iter().position(|key| key["role"] == "read-only");
+    let number = number.expect("a reader") + 1;
+    done(&mut operator, &json!({ "do": "disable-key", "key": number }));
+    let draft = Draft::session(SCHEMA_QUERY, reader.sequence(), vec![0; 4]);
+    assert_eq!(reason(&reader.ask(&draft)), NOT_ENTITLED);
+    node.kill();
+    let node = home.start(&[]);
+    assert_eq!(schemas(&mut node.log_on(Who::Operator, "later")).0, expected);
+    node.stop();
 }

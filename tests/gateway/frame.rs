@@ -24,6 +24,7 @@ pub(crate) const BOOK_QUERY: u32 = 67;
 pub(crate) const ACCOUNT_QUERY: u32 = 68;
 pub(crate) const REFERENCE_QUERY: u32 = 69;
 pub(crate) const DIRECTORY_QUERY: u32 = 71;
+pub(crate) const SCHEMA_QUERY: u32 = 72;
 
 /// Bytes of the integrity block without and with a signature.
 const INTEGRITY: usize = 40;
@@ -300,6 +301,7 @@ pub(crate) enum Body {
     Account(Account),
     Reference { more: bool, text: String },
     Directory { more: bool, text: String },
+    Schemas { more: bool, text: String },
     LoggedOut(u16),
     Notice { kind: u8, text: String },
 }
@@ -497,6 +499,10 @@ fn body(schema: u32, r: &mut Reader) -> Body {
         140 => {
             let (more, size) = (r.bool(), r.u16());
             Body::Directory { more, text: r.text(size) }
+        }
+        141 => {
+            let (more, size) = (r.bool(), r.u16());
+            Body::Schemas { more, text: r.text(size) }
         }
         137 => Body::LoggedOut(r.u16()),
         138 => {

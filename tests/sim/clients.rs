@@ -293,7 +293,9 @@ impl Client {
                 assert_eq!((reference.assets.len(), reference.instruments.len()), (2, 2));
                 assert!(matches!(self.complete(number, false), What::Reference));
             }
-            ServerMessage::Directory(_) => panic!("nobody asks for keys"),
+            ServerMessage::Directory(_) | ServerMessage::Schemas(_) => {
+                panic!("nobody asks for keys or schemas")
+            }
             ServerMessage::LoggedOut(_) => {
                 if number != 0 {
                     assert!(matches!(self.complete(number, around.in_order), What::Logout));

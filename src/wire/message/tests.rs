@@ -19,7 +19,7 @@ fn every_schema_id_is_given_once_and_in_its_range() {
     }
     assert!(Command::LAYOUTS.iter().all(|(schema, ..)| (1..=63).contains(schema)));
     assert!(CLIENT_LAYOUTS.iter().all(|(schema, ..)| (64..=127).contains(schema)));
-    assert_eq!(layouts().last().map(|(schema, ..)| *schema), Some(140));
+    assert_eq!(layouts().last().map(|(schema, ..)| *schema), Some(141));
 }
 
 #[test]
@@ -51,6 +51,9 @@ fn messages_to_the_server_read_back_what_was_sent() {
     let at = send(&reference, 1, &mut out);
     let back = ClientMessage::decode(&open(&out[at]));
     assert_eq!(back, Ok(ClientMessage::ReferenceQuery(reference)));
+    let at = send(&SchemaQuery { after: 7 }, 1, &mut out);
+    let back = ClientMessage::decode(&open(&out[at]));
+    assert_eq!(back, Ok(ClientMessage::SchemaQuery(SchemaQuery { after: 7 })));
     let at = send(&Ping { nonce: 8 }, 1, &mut out);
     let back = ClientMessage::decode(&open(&out[at]));
     assert_eq!(back, Ok(ClientMessage::Ping(Ping { nonce: 8 })));
