@@ -20,10 +20,10 @@ use serde_json::{Map, Value, json};
                   Nothing is written to the data directory; beside a running node the journal is read \
                   as far as it says itself that it is durable. The reject log is bounded: its oldest \
                   files are dropped, and a crash may take what it had not synced. Questions (book, \
-                  account, ping) change nothing and leave no trail. A message that was refused may be \
-                  damaged: what is shown of it is what could be read. With --limit the result names \
-                  in `next` where to go on: give it to --from. A range of sequences holds what was \
-                  refused between its records."
+                  account, ping) change nothing and leave no trail, unless they are refused. A message \
+                  that was refused may be damaged: what is shown of it is what could be read. With \
+                  --limit the result names in `next` where to go on: give it to --from. A range of \
+                  sequences holds what was refused between its records."
 )]
 pub(super) struct Args {
     /// Only messages of this session's number

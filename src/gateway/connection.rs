@@ -169,7 +169,7 @@ pub struct Connection<S> {
     pub verified: usize,
     /// The first frame of `inbound` has paid for its rate already.
     pub charged: bool,
-    /// Its last command was LOW or BATCH: it is read within their share.
+    /// Its next or last command is LOW or BATCH: it is read within their share.
     pub bulk: bool,
     /// The client was told that the node is overloaded.
     pub told: bool,
@@ -281,6 +281,13 @@ impl<S: Read + Write> Connection<S> {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.len())
+    }
+
+    /// Bytes received that wait, held or not: at most a frame and a reading
+    /// (`limits.frame_max_bytes` + `gateway.read_budget_bytes`).
+    #[must_use]
+    pub fn received_bytes(&self) -> usize {
+        self.inbound.len() + self.held_bytes()
     }
 
     /// The client is owed as much as it may be: nothing more is read until it has taken some of it.

@@ -142,6 +142,8 @@ struct Swept {
     next: usize,
     /// Bytes that wait to be sent.
     pending: usize,
+    /// Bytes received that wait to be handed on.
+    received: usize,
     /// Connections that hold a session.
     sessions: u64,
 }
@@ -166,16 +168,18 @@ pub struct Gateway<D: Door> {
     free: Vec<u32>,
     /// Connections that may have bytes to handle: slot and generation.
     ready: VecDeque<(u32, u32)>,
-    /// The same for those whose last command was LOW or BATCH.
+    /// The same for those whose next or last command is LOW or BATCH.
     ready_bulk: VecDeque<(u32, u32)>,
-    /// Frames handled since the last settling: of those, and of all others.
+    /// Frames of LOW and BATCH that may still be handled in this round.
+    bulk_left: usize,
+    /// Frames handled since the last settling: of those, and all others.
     bulk_frames: usize,
     other_frames: usize,
     /// Messages handed on, by the connection's slot; it wraps.
     published: Vec<u32>,
     /// Connections with as many messages before the sequencer as they may have.
     crowded: Vec<u32>,
-    /// Who is slowed, and what sessions and keys may still send.
+    /// Who is slowed.
     slowing: Slowing,
     /// Connections that have bytes to send.
     dirty: Vec<u32>,
@@ -239,6 +243,7 @@ impl<D: Door> Gateway<D> {
             free: Vec::new(),
             ready: VecDeque::new(),
             ready_bulk: VecDeque::new(),
+            bulk_left: 0,
             bulk_frames: 0,
             other_frames: 0,
             published: Vec::new(),
@@ -270,6 +275,24 @@ impl<D: Door> Gateway<D> {
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.connections.len() - self.free.len()
+    }
+
+    /// Bytes received that wait to be handed on, held ones included.
+    #[must_use]
+    pub fn received_bytes(&self) -> usize {
+        self.connections.iter().flatten().map(|connection| connection.received_bytes()).sum()
+    }
+
+    /// Frames handled since the last settling: of bulk, and all others.
+    #[must_use]
+    pub fn cycle_frames(&self) -> (usize, usize) {
+        (self.bulk_frames, self.other_frames)
+    }
+
+    /// Connections that are to be told when the pressure is over, gone ones included.
+    #[must_use]
+    pub fn told_count(&self) -> usize {
+        self.slowing.told_count()
     }
 
     fn stats(&self) -> &stats::Gateway {
@@ -584,7 +607,6 @@ impl<D: Door> Gateway<D> {
                 return;
             }
             self.next_sweep_ms = self.now_ms + SWEEP_MS;
-            self.slowing.forget(self.limits.rate, self.now_ms);
             self.door_ready = true;
         }
         let end = self.connections.len().min(self.swept.next + SWEEP_MAX);
@@ -593,8 +615,9 @@ impl<D: Door> Gateway<D> {
         }
         self.swept.next = end;
         if end == self.connections.len() {
-            let Swept { pending, sessions, .. } = std::mem::take(&mut self.swept);
+            let Swept { pending, received, sessions, .. } = std::mem::take(&mut self.swept);
             self.stats().pending_output.set(pending as u64);
+            self.stats().pending_input.set(received as u64);
             self.stats().sessions.set(sessions);
         }
     }
@@ -602,6 +625,7 @@ impl<D: Door> Gateway<D> {
     fn sweep_one(&mut self, slot: usize) {
         let Some(connection) = &self.connections[slot] else { return };
         self.swept.pending += connection.pending();
+        self.swept.received += connection.received_bytes();
         self.swept.sessions += u64::from(connection.holds_session);
         let since = |since: Option<u64>| since.map_or(0, |it| self.now_ms.saturating_sub(it));
         let slow_ms = since(connection.blocked_since_ms).max(since(connection.full_since_ms));

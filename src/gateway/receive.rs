@@ -38,19 +38,27 @@ enum Handled {
 }
 
 impl<D: Door> Gateway<D> {
-    /// Looks at listed connections: those of orders first, then those of bulk within their share.
+    /// Looks at listed connections: those of orders first, then those of bulk. The share of bulk is counted
+    /// by commands, whichever list their connection is on.
     pub(super) fn receive(&mut self) -> usize {
+        // Bulk among orders goes on where no bulk waits for its turn.
+        self.bulk_left = if self.ready_bulk.is_empty() { self.bulk_share(false) } else { 0 };
         let mut done = self.receive_listed(false, ROUND_FRAMES_MAX);
-        self.other_frames += done;
         if !self.ready_bulk.is_empty() {
-            let one_in = self.directory.controls().bulk_share as usize;
-            let share = if self.other_frames == 0 { 1 } else { one_in };
-            let left = (ROUND_FRAMES_MAX / share).max(1).saturating_sub(self.bulk_frames);
-            let bulk = self.receive_listed(true, left.min(ROUND_FRAMES_MAX.saturating_sub(done)));
-            self.bulk_frames += bulk;
-            done += bulk;
+            self.bulk_left = self.bulk_share(self.other_frames == 0);
+            let frames_max = ROUND_FRAMES_MAX.saturating_sub(done).max(self.bulk_left);
+            if self.bulk_left > 0 {
+                done += self.receive_listed(true, frames_max);
+            }
         }
         done
+    }
+
+    /// Frames of bulk that may still be handled before the next settling.
+    fn bulk_share(&self, is_alone: bool) -> usize {
+        let one_in = if is_alone { 1 } else { self.directory.controls().bulk_share as usize };
+        let most = (ROUND_FRAMES_MAX.max(self.other_frames) / one_in).max(1);
+        most.saturating_sub(self.bulk_frames)
     }
 
     /// Looks at every connection of one list once, up to `frames_max` frames of all of them.
@@ -59,7 +67,7 @@ impl<D: Door> Gateway<D> {
         let listed = if bulk { self.ready_bulk.len() } else { self.ready.len() };
         for _ in 0..listed.min(ROUND_MAX) {
             // Frames that nobody can take now would be read and checked for nothing.
-            if self.input_full || done >= frames_max {
+            if self.input_full || done >= frames_max || (bulk && self.bulk_left == 0) {
                 break;
             }
             let list = if bulk { &mut self.ready_bulk } else { &mut self.ready };
@@ -175,6 +183,8 @@ impl<D: Door> Gateway<D> {
         } else {
             connection.inbound = Vec::new();
         }
+        // What a connection makes the node keep, held or not, comes out of one buffer.
+        assert!(connection.received_bytes() <= buffer.len());
         Ok(frames + usize::from(length > waiting))
     }
 
@@ -229,6 +239,12 @@ impl<D: Door> Gateway<D> {
                 Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
+            let bulk = is_bulk(&admitted);
+            if bulk && self.bulk_left == 0 {
+                // It waits for its turn, and what stands behind it.
+                connection.bulk = true;
+                return (used, frames, Handled::Blocked);
+            }
             let taken = match self.restrain(connection, frame, &admitted) {
                 Restrained::Free => self.take(connection, frame, &admitted),
                 Restrained::Refused(detail) => {
@@ -249,6 +265,12 @@ impl<D: Door> Gateway<D> {
             connection.charged = false;
             connection.passes = connection.passes.saturating_sub(1);
             self.stats().frames.add(1);
+            if bulk {
+                self.bulk_left -= 1;
+                self.bulk_frames += 1;
+            } else {
+                self.other_frames += 1;
+            }
             used += size;
             frames += match admitted {
                 Admitted::Reference { .. }
@@ -418,6 +440,12 @@ impl<D: Door> Gateway<D> {
         self.count_published(connection.origin.connection);
         true
     }
+}
+
+/// True for a command that is LOW or BATCH.
+fn is_bulk(admitted: &Admitted) -> bool {
+    matches!(admitted, Admitted::Message { head, .. }
+        if head.kind == MessageKind::Command && head.priority > Priority::Normal)
 }
 
 /// True where a frame was refused for its form: the reasons with the lowest numbers.

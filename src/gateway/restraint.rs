@@ -1,26 +1,20 @@
 //! Restraint: how a gateway slows and refuses those whom it lets in. Plain state: time comes in.
 //!
-//! Under pressure a session's new orders are held for a while and its cancels pass; LOW and BATCH are
-//! refused and told when to try again; CRITICAL and HIGH go on. Beside that, a session may have a rate
-//! of requests, and a key has one of signatures, each a token bucket.
+//! Under pressure a session's new orders are held for a while and its cancels pass; LOW and BATCH, their
+//! cancels excepted, are refused and told when to try again; CRITICAL and HIGH go on. Beside that, a session may have a rate
+//! of requests, and a key has one of signatures, each a token bucket that all gateways of the node share.
 
 use crate::command::Command;
-use crate::limits::FRAME_MAX_BYTES;
+use crate::limits::{FRAME_MAX_BYTES, KEYS_MAX, SESSIONS_MAX};
 use crate::types::{AccountId, ClientOrderId};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Frames held for one connection at most.
 const HELD_FRAMES_MAX: usize = 256;
 /// Bytes held for one connection at most.
 const HELD_BYTES_MAX: usize = 32 * 1024;
 const _: () = assert!(FRAME_MAX_BYTES <= HELD_BYTES_MAX);
-
-/// A token bucket: so many at once, and as many again in a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// What is left, in shares of which `window_ms` make one token.
-    left: u64,
-    since_ms: u64,
-}
 
 /// How much a bucket holds, and in which time it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,71 +25,87 @@ pub struct Rate {
     pub window_ms: u32,
 }
 
-impl Bucket {
-    /// A full bucket.
-    #[must_use]
-    pub fn full(rate: Rate, now_ms: u64) -> Bucket {
-        Bucket { left: u64::from(rate.max) * u64::from(rate.window_ms), since_ms: now_ms }
+impl Rate {
+    /// Nanoseconds in which one token comes back, rounded up: never more than the rate.
+    fn token_ns(self) -> u64 {
+        (u64::from(self.window_ms) * 1_000_000).div_ceil(u64::from(self.max.max(1)))
     }
+}
 
-    /// Takes a token.
+/// A token bucket that any number of threads take from: so many at once, and as many again in a window.
+///
+/// It is one number, the time at which it is full again, so that taking is one exchange and a bucket of
+/// which nothing was taken needs no memory of its own.
+#[derive(Debug, Default)]
+pub struct Bucket(AtomicU64);
+
+impl Bucket {
+    /// Takes a token at `now_ns` of a clock that all who take share.
     ///
     /// # Errors
     /// Milliseconds until there is one.
-    pub fn take(&mut self, rate: Rate, now_ms: u64) -> Result<(), u32> {
-        self.fill(rate, now_ms);
-        let token = u64::from(rate.window_ms);
-        if self.left >= token {
-            self.left -= token;
-            return Ok(());
+    pub fn take(&self, rate: Rate, now_ns: u64) -> Result<(), u32> {
+        if rate.max == 0 {
+            return Err(rate.window_ms);
         }
-        let missing = token - self.left;
-        let wait_ms = missing.div_ceil(u64::from(rate.max).max(1));
-        Err(u32::try_from(wait_ms).unwrap_or(u32::MAX))
-    }
-
-    /// True where it is full again, so that a new one would be the same.
-    pub fn is_full(&mut self, rate: Rate, now_ms: u64) -> bool {
-        self.fill(rate, now_ms);
-        self.left == u64::from(rate.max) * u64::from(rate.window_ms)
-    }
-
-    fn fill(&mut self, rate: Rate, now_ms: u64) {
-        let elapsed_ms = now_ms.saturating_sub(self.since_ms);
-        self.since_ms = now_ms;
-        let most = u64::from(rate.max) * u64::from(rate.window_ms);
-        let more = elapsed_ms.saturating_mul(u64::from(rate.max));
-        self.left = self.left.saturating_add(more).min(most);
+        let token_ns = rate.token_ns();
+        let empty_ns = token_ns * u64::from(rate.max);
+        let after = |full_ns: u64| full_ns.max(now_ns) + token_ns;
+        // Relaxed: the number publishes nothing but itself.
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_ns| {
+            (after(full_ns) - now_ns <= empty_ns).then(|| after(full_ns))
+        });
+        taken.map(|_| ()).map_err(|full_ns| {
+            let wait_ns = after(full_ns) - now_ns - empty_ns;
+            u32::try_from(wait_ns.div_ceil(1_000_000)).unwrap_or(u32::MAX)
+        })
     }
 }
 
-/// What a session may still send: requests, and cancels beside them.
-#[derive(Clone, Copy, Debug)]
-pub struct Allowance {
-    requests: Bucket,
-    cancels: Bucket,
-}
+/// Buckets of one piece; pieces are made as numbers come.
+const PIECE: usize = 1024;
 
-impl Allowance {
-    /// Everything.
+/// A bucket for each number below a bound: all of a node's gateways take from the same.
+#[derive(Debug)]
+pub struct Buckets(Box<[OnceLock<Box<[Bucket]>>]>);
+
+impl Buckets {
+    /// Full buckets for numbers up to `most`.
     #[must_use]
-    pub fn full(rate: Rate, now_ms: u64) -> Allowance {
-        let bucket = Bucket::full(rate, now_ms);
-        Allowance { requests: bucket, cancels: bucket }
+    pub fn new(most: usize) -> Buckets {
+        Buckets((0..=most / PIECE).map(|_| OnceLock::new()).collect())
     }
 
-    /// Takes what one request costs.
+    /// The bucket of this number.
     ///
-    /// # Errors
-    /// Milliseconds until there is enough.
-    pub fn take(&mut self, is_cancel: bool, rate: Rate, now_ms: u64) -> Result<(), u32> {
-        let bucket = if is_cancel { &mut self.cancels } else { &mut self.requests };
-        bucket.take(rate, now_ms)
+    /// # Panics
+    /// If the number is above the bound.
+    pub fn of(&self, number: u32) -> &Bucket {
+        let at = number as usize;
+        let piece =
+            self.0[at / PIECE].get_or_init(|| (0..PIECE).map(|_| Bucket::default()).collect());
+        &piece[at % PIECE]
     }
+}
 
-    /// True where nothing is missing.
-    pub fn is_full(&mut self, rate: Rate, now_ms: u64) -> bool {
-        self.requests.is_full(rate, now_ms) && self.cancels.is_full(rate, now_ms)
+/// What sessions and keys may still send, counted for the whole node.
+#[derive(Debug)]
+pub struct Allowances {
+    /// Requests of each session, and cancels beside them.
+    pub requests: Buckets,
+    /// See [`Allowances::requests`].
+    pub cancels: Buckets,
+    /// Signatures of each key.
+    pub signatures: Buckets,
+}
+
+impl Default for Allowances {
+    fn default() -> Allowances {
+        Allowances {
+            requests: Buckets::new(SESSIONS_MAX),
+            cancels: Buckets::new(SESSIONS_MAX),
+            signatures: Buckets::new(KEYS_MAX),
+        }
     }
 }
 
@@ -176,31 +186,33 @@ mod tests {
 
     const USUAL: Rate = Rate { max: 500, window_ms: 60_000 };
 
+    const MS: u64 = 1_000_000;
+
     #[test]
     fn the_first_request_beyond_the_rate_is_told_when_to_come_again() {
-        let mut bucket = Bucket::full(USUAL, 1_000);
+        let bucket = Bucket::default();
         for number in 0..500 {
-            assert_eq!(bucket.take(USUAL, 1_000), Ok(()), "{number}");
+            assert_eq!(bucket.take(USUAL, 1_000 * MS), Ok(()), "{number}");
         }
-        assert_eq!(bucket.take(USUAL, 1_000), Err(120));
-        assert_eq!(bucket.take(USUAL, 1_119), Err(1));
-        assert_eq!(bucket.take(USUAL, 1_120), Ok(()));
-        assert_eq!(bucket.take(USUAL, 1_120), Err(120));
-        let later = 1_120 + 60_000;
-        assert!(bucket.is_full(USUAL, later));
+        assert_eq!(bucket.take(USUAL, 1_000 * MS), Err(120));
+        assert_eq!(bucket.take(USUAL, 1_119 * MS), Err(1));
+        assert_eq!(bucket.take(USUAL, 1_120 * MS), Ok(()));
+        assert_eq!(bucket.take(USUAL, 1_120 * MS), Err(120));
+        let later = (1_120 + 60_000) * MS;
         assert_eq!((0..600).filter(|_| bucket.take(USUAL, later).is_ok()).count(), 500);
+        assert_eq!(bucket.take(Rate { max: 0, ..USUAL }, later), Err(60_000));
     }
 
     #[test]
     fn a_bucket_never_gives_more_than_its_rate() {
         for seed in 1..50u64 {
             let rate = Rate { max: 1 + (seed % 7) as u32, window_ms: 100 + (seed % 13) as u32 };
-            let mut bucket = Bucket::full(rate, 0);
+            let bucket = Bucket::default();
             let (mut now, mut taken, mut random) = (0, 0u64, seed);
             for _ in 0..2_000 {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 now += (random >> 60) % 5;
-                taken += u64::from(bucket.take(rate, now).is_ok());
+                taken += u64::from(bucket.take(rate, now * MS).is_ok());
                 let most =
                     u64::from(rate.max) + now * u64::from(rate.max) / u64::from(rate.window_ms);
                 assert!(taken <= most, "seed {seed}: {taken} by {now} ms");
@@ -209,12 +221,27 @@ mod tests {
     }
 
     #[test]
-    fn cancels_have_a_bucket_of_their_own() {
-        let mut allowance = Allowance::full(USUAL, 0);
-        while allowance.take(false, USUAL, 0).is_ok() {}
-        assert_eq!(allowance.take(true, USUAL, 0), Ok(()));
-        assert!(!allowance.is_full(USUAL, 0));
-        assert!(allowance.is_full(USUAL, 60_000));
+    fn threads_that_take_together_get_no_more_than_one_alone() {
+        let bucket = Bucket::default();
+        let rate = Rate { max: 1_000, window_ms: 60_000 };
+        let taken: usize = std::thread::scope(|scope| {
+            let take = || (0..1_000).filter(|_| bucket.take(rate, 7).is_ok()).count();
+            let threads = [(); 4].map(|()| scope.spawn(take));
+            threads.into_iter().map(|thread| thread.join().expect("it ends")).sum()
+        });
+        assert_eq!(taken, 1_000);
+    }
+
+    #[test]
+    fn every_number_has_a_bucket_of_its_own() {
+        let allowances = Allowances::default();
+        let rate = Rate { max: 1, window_ms: 1_000 };
+        for number in [1, 1_023, 1_024, SESSIONS_MAX as u32] {
+            assert_eq!(allowances.requests.of(number).take(rate, 0), Ok(()));
+            assert!(allowances.requests.of(number).take(rate, 0).is_err());
+            assert_eq!(allowances.cancels.of(number).take(rate, 0), Ok(()), "beside requests");
+        }
+        assert_eq!(allowances.signatures.of(KEYS_MAX as u32).take(rate, 0), Ok(()));
     }
 
     fn cancel(order_id: u64, client: u64) -> Command {

@@ -6,6 +6,7 @@
 
 use super::Gateway;
 use super::connection::Door;
+use super::restraint::Allowances;
 use crate::limits::GATEWAYS_MAX;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +19,8 @@ pub struct Shared {
     pending: AtomicUsize,
     /// What the slowest reader of each gateway holds, as it saw last while the sum was too large.
     largest: [AtomicUsize; GATEWAYS_MAX],
+    /// What sessions and keys may still send, at whichever gateway.
+    pub(super) allowances: Allowances,
 }
 
 impl<D: Door> Gateway<D> {

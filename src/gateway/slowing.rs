@@ -2,13 +2,13 @@
 
 use super::admission::{self, Admitted};
 use super::connection::{Connection, Door, State};
-use super::restraint::{Allowance, Bucket, Held, Rate};
+use super::restraint::{Held, Rate};
 use super::{Gateway, answers};
 use crate::command::Command;
 use crate::message::{Detail, Head, MessageKind, Origin};
 use crate::sequencer::overload::Pressure;
-use crate::types::{KeyId, Priority, SessionId};
-use std::collections::{HashMap, VecDeque};
+use crate::types::{KeyId, Priority};
+use std::collections::VecDeque;
 
 /// Signatures of an operator that are checked in a second whatever its rate is.
 const ADMIN_PER_S: u32 = 10;
@@ -26,12 +26,10 @@ pub(super) struct Slowing {
     holding: VecDeque<(Origin, u64)>,
     /// When the first of them is.
     next_ms: Option<u64>,
-    /// Connections that know of the pressure.
-    told: VecDeque<Origin>,
-    /// What sessions may still send.
-    sessions: HashMap<SessionId, Allowance>,
-    /// Signatures that keys may still have checked.
-    keys: HashMap<KeyId, (Rate, Bucket)>,
+    /// Slots of connections that know of the pressure, or of ones that are gone: each once.
+    told: VecDeque<u32>,
+    /// For each slot whether it is among them.
+    is_told: Vec<bool>,
 }
 
 impl Slowing {
@@ -40,12 +38,20 @@ impl Slowing {
         self.next_ms
     }
 
-    /// Forgets whoever has used nothing up.
-    pub(super) fn forget(&mut self, rate: Option<Rate>, now_ms: u64) {
-        if let Some(rate) = rate {
-            self.sessions.retain(|_, allowance| !allowance.is_full(rate, now_ms));
+    /// How many are to be told when the pressure is over.
+    pub(super) fn told_count(&self) -> usize {
+        self.told.len()
+    }
+
+    /// The connection in this slot is to be told when the pressure is over.
+    fn note_told(&mut self, slot: u32) {
+        let index = slot as usize;
+        if self.is_told.len() <= index {
+            self.is_told.resize(index + 1, false);
         }
-        self.keys.retain(|_, (rate, bucket)| !bucket.is_full(*rate, now_ms));
+        if !std::mem::replace(&mut self.is_told[index], true) {
+            self.told.push_back(slot);
+        }
     }
 }
 
@@ -98,12 +104,12 @@ impl<D: Door> Gateway<D> {
     fn tell_relief(&mut self) -> usize {
         let count = self.slowing.told.len().min(TOLD_MAX);
         for _ in 0..count {
-            let Some(origin) = self.slowing.told.pop_front() else { break };
-            let Some(connection) = self.connection(origin) else { continue };
-            connection.told = false;
-            if connection.state == State::Live {
+            let Some(slot) = self.slowing.told.pop_front() else { break };
+            self.slowing.is_told[slot as usize] = false;
+            let Some(Some(connection)) = self.connections.get_mut(slot as usize) else { continue };
+            if std::mem::take(&mut connection.told) && connection.state == State::Live {
                 answers::pressure(connection.outbound(), Pressure::None);
-                self.mark_dirty(origin.connection);
+                self.mark_dirty(slot);
             }
         }
         count
@@ -154,9 +160,11 @@ impl<D: Door> Gateway<D> {
         command: Option<&Command>,
     ) -> Restrained {
         let pressure = self.slowing.pressure;
+        // A cancel takes risk and work away, and a key that may use nothing above LOW has no other.
+        let is_cancel = matches!(command, Some(Command::CancelOrder(_)));
         if pressure != Pressure::None {
             self.tell_pressure(connection, pressure);
-            if connection.bulk {
+            if head.kind == MessageKind::Command && is_bulk(head) && !is_cancel {
                 let lag = if let Pressure::Lag(lag) = pressure { lag } else { 0 };
                 let lag = u32::try_from(lag).unwrap_or(u32::MAX);
                 let retry_after_ms = self.limits.retry_after_ms;
@@ -166,7 +174,6 @@ impl<D: Door> Gateway<D> {
         // An operator's command is what may end the pressure.
         let is_urgent = head.kind == MessageKind::Admin
             || (head.kind == MessageKind::Command && head.priority < Priority::Normal);
-        let is_cancel = matches!(command, Some(Command::CancelOrder(_)));
         let is_slowed = pressure != Pressure::None && !is_urgent && !is_cancel;
         let is_held = connection.held.is_some() || (is_slowed && connection.passes == 0);
         if is_held {
@@ -220,17 +227,16 @@ impl<D: Door> Gateway<D> {
             connection.told = true;
             answers::pressure(connection.outbound(), pressure);
             self.dirty_now(connection);
-            self.slowing.told.push_back(connection.origin);
+            self.slowing.note_told(connection.origin.connection);
         }
     }
 
     /// Takes what a message costs its session; a message that finds the ring full pays once.
     fn pay(&mut self, connection: &mut Connection<D::Stream>, is_cancel: bool) -> Result<(), u32> {
         let Some(rate) = self.limits.rate.filter(|_| !connection.charged) else { return Ok(()) };
-        let now_ms = self.now_ms;
-        let full = || Allowance::full(rate, now_ms);
-        let allowance = self.slowing.sessions.entry(connection.session).or_insert_with(full);
-        allowance.take(is_cancel, rate, now_ms)?;
+        let allowances = &self.wiring.shared.allowances;
+        let buckets = if is_cancel { &allowances.cancels } else { &allowances.requests };
+        buckets.of(connection.session.0).take(rate, self.now_ns)?;
         connection.charged = true;
         Ok(())
     }
@@ -242,10 +248,7 @@ impl<D: Door> Gateway<D> {
         let least = if permissions.may_administer(key) { ADMIN_PER_S } else { 0 };
         let max = permissions.critical_per_s(key).max(least);
         let rate = Rate { max, window_ms: 1_000 };
-        let now_ms = self.now_ms;
-        let (_, bucket) =
-            self.slowing.keys.entry(key).or_insert_with(|| (rate, Bucket::full(rate, now_ms)));
-        bucket.take(rate, now_ms)
+        self.wiring.shared.allowances.signatures.of(key.0).take(rate, self.now_ns)
     }
 }
 

@@ -287,11 +287,11 @@ impl Lane {
     fn passing(&mut self, slot: &Sequenced) {
         match slot.message.head.kind {
             MessageKind::Refuse(reason) => {
-                self.log_reject(&slot.message);
+                self.log_reject(&slot.message, slot.message.head.kind);
                 self.refuse(slot, reason);
             }
             MessageKind::Duplicate(original) => {
-                self.log_reject(&slot.message);
+                self.log_reject(&slot.message, slot.message.head.kind);
                 self.answer(slot, Body::Duplicate(original));
             }
             MessageKind::Query => self.query(slot),
@@ -303,8 +303,13 @@ impl Lane {
         }
     }
 
-    fn log_reject(&mut self, message: &Message) {
-        if self.outputs.rejects.try_publish(|slot| slot.copy_from(message)).is_err() {
+    /// Hands a message to the reject log: as what `kind` says, a refusal or a duplicate.
+    fn log_reject(&mut self, message: &Message, kind: MessageKind) {
+        let published = self.outputs.rejects.try_publish(|slot| {
+            slot.copy_from(message);
+            slot.head.kind = kind;
+        });
+        if published.is_err() {
             self.outputs.stats.lanes[CRITICAL].rejects_lost.add(1);
         }
     }
@@ -324,7 +329,10 @@ impl Lane {
         };
         match answered {
             Ok(more) => self.answer(slot, Body::RowsEnd { more }),
-            Err(reason) => self.refuse(slot, reason),
+            Err(reason) => {
+                self.log_reject(&slot.message, MessageKind::Refuse(reason));
+                self.refuse(slot, reason);
+            }
         }
     }
 

@@ -358,6 +358,11 @@ impl Page {
             ("outcry_pending_output_bytes", "Bytes that wait for clients to take them.", |it| {
                 it.pending_output.get()
             }),
+            (
+                "outcry_pending_input_bytes",
+                "Bytes received that wait to be handed on, held ones included.",
+                |it| it.pending_input.get(),
+            ),
         ];
         const COUNTERS: &[Figure] = &[
             ("outcry_connections_accepted", "Connections accepted.", |it| {

@@ -4,8 +4,9 @@
 //! first; among equals the one that came first.
 //!
 //! Invariant: of two messages of one session whose subjects meet, the earlier one leaves first. A
-//! later, more urgent message lifts the earlier ones to its own turn, and their places are then taken
-//! from its queue. What only answers (a refusal, a question) waits for everything that its session
+//! later, more urgent message lifts the earlier ones to its own turn. They are charged to its queue as
+//! far as half of that may be lifted; what is beyond keeps the slot that it has, so that lifting needs no
+//! room, and what comes with a priority always has half of that priority's slots. What only answers (a refusal, a question) waits for everything that its session
 //! sent before it, and nothing waits for it.
 
 use crate::message::{Head, Message, MessageKind, Span, Subject};
@@ -182,8 +183,8 @@ impl Queues {
             (self.behind_all(head), None)
         } else {
             let (turn, rule) = self.rules.at_arrival(priority, head.attempt, load);
-            if self.is_overtaking(head, turn) && !self.lift(head.subject, head, turn, None) {
-                return Err(QueueFull::Busy);
+            if self.is_overtaking(head, turn) {
+                self.lift(head.subject, head, turn, None);
             }
             (turn, rule)
         };
@@ -246,7 +247,8 @@ impl Queues {
                 let to = if stands_behind_all && turn != Turn::Normal {
                     Turn::AgedBulk
                 } else {
-                    Turn::aged(self.places[slot as usize].charged)
+                    // What was lifted ages with what lifted it, whosever slot it has.
+                    Turn::aged(self.places[slot as usize].charged.min(turn.priority()))
                 };
                 self.lift(subject, &head, to, Some(slot));
                 let from = self.places[slot as usize].turn.priority();
@@ -383,8 +385,8 @@ impl Queues {
 
     /// Lifts what waits of the session before `upto` (or at all), and has to leave before a message of
     /// `subject`, so that it leaves before one with turn `to`. What is lifted for a message that comes
-    /// in now is charged to that one's queue. False where there is no room, and nothing changed.
-    fn lift(&mut self, subject: Subject, head: &Head, to: Turn, upto: Option<u32>) -> bool {
+    /// in now is charged to that one's queue, where there is room for it.
+    fn lift(&mut self, subject: Subject, head: &Head, to: Turn, upto: Option<u32>) {
         let (mut lifted, mut subjects) =
             (std::mem::take(&mut self.lifted), std::mem::take(&mut self.subjects));
         lifted.clear();
@@ -394,46 +396,44 @@ impl Queues {
             Some(upto) => self.places[upto as usize].session_previous,
             None => self.session_of(head).map_or(NONE, |session| session.last),
         };
-        let charge = head.priority;
-        let mut charged = 0;
         while slot != NONE {
             let place = &self.places[slot as usize];
             let waiting = &self.slab[slot as usize].head;
             let meets = || subjects.iter().any(|it| it.meets(waiting.subject));
             let counts = !only_answers(waiting.kind) || only_answers(head.kind);
             if counts && !place.turn.is_before(to) && meets() {
-                charged += usize::from((charge as u8) < place.charged as u8);
                 subjects.push(waiting.subject);
                 lifted.push(slot);
             }
             slot = place.session_previous;
         }
         let rule = if upto.is_some() { Rule::Age } else { Rule::Subject };
-        let queue = charge as usize;
-        let room = self.capacity.messages[queue].saturating_sub(self.messages[queue]);
-        // The message itself needs a place too.
-        let fits = rule == Rule::Age || charged < room;
-        if fits {
-            for slot in lifted.iter().rev().copied() {
-                self.lift_one(slot, to, charge, rule);
-            }
+        for slot in lifted.iter().rev().copied() {
+            self.lift_one(slot, to, head.priority, rule);
         }
         (self.lifted, self.subjects) = (lifted, subjects);
-        fits
+    }
+
+    /// True where the queue of this priority has a slot for a message that is lifted to it, beside the
+    /// one for the message that lifts. A large message keeps its place among the large ones.
+    fn takes_lifted(&self, to: Priority, slot: u32) -> bool {
+        let (queue, capacity) = (to as usize, self.capacity.messages[to as usize]);
+        self.lifted_to[queue] < capacity / 2
+            && self.messages[queue] + 1 < capacity
+            && !self.slab[slot as usize].bytes.is_large()
     }
 
     fn lift_one(&mut self, slot: u32, to: Turn, charge: Priority, rule: Rule) {
-        let place = &mut self.places[slot as usize];
+        let place = self.places[slot as usize];
         let from = place.turn.priority();
-        if rule == Rule::Subject && (charge as u8) < place.charged as u8 {
-            let large = usize::from(self.slab[slot as usize].bytes.is_large());
+        let is_charged = rule == Rule::Subject && (charge as u8) < place.charged as u8;
+        if is_charged && self.takes_lifted(charge, slot) {
             let (from, to) = (place.charged as usize, charge as usize);
             self.messages[from] -= 1;
             self.messages[to] += 1;
-            self.large[from] -= large;
-            self.large[to] += large;
             self.lifted_to[from] -= usize::from(place.is_lifted);
             self.lifted_to[to] += 1;
+            let place = &mut self.places[slot as usize];
             (place.charged, place.is_lifted) = (charge, true);
         }
         // Between NORMAL and aged bulk nothing is certain, and what is lifted has waited at least as

@@ -147,6 +147,8 @@ pub struct Gateway {
     pub slow_closes: Count,
     /// Bytes that wait for clients to take them, as of the last sweep.
     pub pending_output: Count,
+    /// Bytes received that wait to be handed on, held ones included, as of the last sweep.
+    pub pending_input: Count,
     /// From the receipt of a message to the sending of its answer.
     pub latency: Histogram,
 }
@@ -167,6 +169,7 @@ impl Default for Gateway {
             rejects: (0..=largest).map(|_| Count::default()).collect(),
             slow_closes: Count::default(),
             pending_output: Count::default(),
+            pending_input: Count::default(),
             latency: Histogram::default(),
         }
     }

@@ -7,7 +7,7 @@ use super::node::{AGENTS, Node, Setup, SimClock};
 use super::random::Random;
 use super::sending::{self, What};
 use super::venue::{self, Rules};
-use openoutcry::command::NewOrder;
+use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::RejectReason;
 use openoutcry::journal::format::LogKind;
 use openoutcry::journal::segment::LogDir;
@@ -36,6 +36,10 @@ pub(crate) enum Got {
     Answer,
     Reject(u64, RejectReason),
     LoggedOut,
+    /// A notice of this kind.
+    Notice(u8),
+    /// The answer to a question.
+    Book,
 }
 
 pub(crate) struct Bench {
@@ -135,6 +139,8 @@ impl Bench {
                     Got::Reject(number, reject.reason.reason().expect("a reason that we know"))
                 }
                 ServerMessage::LoggedOut(_) => Got::LoggedOut,
+                ServerMessage::Notice(notice) => Got::Notice(notice.kind),
+                ServerMessage::Book(_) => Got::Book,
                 other => panic!("not expected here: {other:?}"),
             });
             used += size;
@@ -150,11 +156,16 @@ impl Bench {
 
     /// The same at one of several gateways.
     pub(crate) fn log_on_at(&mut self, gateway: usize, name: &str) -> usize {
+        self.log_on_as(gateway, KEY, name)
+    }
+
+    /// The same with another key.
+    pub(crate) fn log_on_as(&mut self, gateway: usize, key: KeyId, name: &str) -> usize {
         let peer = self.connect_to(gateway);
         self.turn([if gateway == 0 { 0 } else { AGENTS - 1 + gateway }]);
         let heard = self.heard(peer);
         let [Got::Challenge(challenge)] = heard[..] else { panic!("a challenge, not {heard:?}") };
-        let frame = sending::logon(What::Logon, 1, KEY, name, &challenge, 0);
+        let frame = sending::logon(What::Logon, 1, key, name, &challenge, 0);
         self.send(peer, &frame);
         peer
     }
@@ -176,11 +187,11 @@ pub(crate) fn order(number: u64) -> Vec<u8> {
 
 /// The same on a side, for a quantity.
 pub(crate) fn order_of(number: u64, side: Side, quantity: i64) -> Vec<u8> {
-    let (id, mut out) = (format!("m{number}"), Vec::new());
-    let metadata = Metadata::new(&id, NOW_MS, Priority::Normal);
-    let flags = Flags::new(Priority::Normal);
-    let (schema, bit_mode) = (NewOrder::SCHEMA, BitMode::Bits64);
-    let head = FrameHead { schema, flags, bit_mode, client_sequence: number };
+    framed(number, Priority::Normal, &new_order(side, quantity), None)
+}
+
+/// The same order as a command.
+pub(crate) fn new_order(side: Side, quantity: i64) -> Command {
     let order = NewOrder {
         account: AccountId(account()),
         instrument: InstrumentId(1),
@@ -192,9 +203,26 @@ pub(crate) fn order_of(number: u64, side: Side, quantity: i64) -> Vec<u8> {
         quantity: Quantity(quantity),
         client_order_id: ClientOrderId(0),
     };
+    order.into()
+}
+
+/// A command with `number` as its id too, signed by a key where one is named.
+pub(crate) fn framed(
+    number: u64,
+    priority: Priority,
+    command: &Command,
+    signed_by: Option<KeyId>,
+) -> Vec<u8> {
+    let (id, mut out) = (format!("m{number}"), Vec::new());
+    let metadata = Metadata::new(&id, NOW_MS, priority);
+    let (schema, flags) = (command.schema(), Flags::new(priority));
+    let head = FrameHead { schema, flags, bit_mode: BitMode::Bits64, client_sequence: number };
     let mut writer = FrameWriter::begin_with(&mut out, head, &metadata).expect("a short id");
-    order.encode(writer.payload());
-    writer.seal();
+    command.encode(writer.payload());
+    match signed_by {
+        Some(key) => writer.seal_signed(venue::signer(key)),
+        None => writer.seal(),
+    };
     out
 }
 

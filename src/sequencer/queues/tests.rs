@@ -154,15 +154,40 @@ fn what_stands_before_a_lifted_message_is_lifted_too() {
 }
 
 #[test]
-fn lifting_needs_room_in_the_lifters_queue() {
-    let mut queues = queues(EVEN);
-    for number in 1..=4 {
-        push(&mut queues, &of(1, number, Priority::Batch, account(2))).expect("there is room");
+fn what_is_lifted_leaves_half_of_the_queue_to_what_came_with_its_priority() {
+    let mut queues = queues(Capacity { messages: [8, 8, 64, 8, 8], large: 1 });
+    // Each of these has many orders waiting and is in a hurry with all of them.
+    for connection in 1..=5 {
+        for number in 1..=10 {
+            push(&mut queues, &of(connection, number, Priority::Normal, account(2)))
+                .expect("there is room");
+        }
+        let hurry = of(connection, 11, Priority::Critical, account(2));
+        if connection == 5 {
+            assert_eq!(push(&mut queues, &hurry), Err(QueueFull::Busy), "four and four");
+        } else {
+            assert_eq!(push(&mut queues, &hurry), Ok(()), "lifting needs no room");
+        }
     }
-    assert_eq!(push(&mut queues, &of(1, 5, Priority::Normal, account(2))), Err(QueueFull::Busy));
-    assert_eq!(queues.depths(), [0, 0, 0, 0, 4], "nothing changed");
-    push(&mut queues, &of(1, 6, Priority::Normal, account(3))).expect("another subject");
-    assert_eq!(numbers(&mut queues), [6, 1, 2, 3, 4]);
+    assert_eq!(queues.depths(), [8, 0, 46, 0, 0]);
+    assert_eq!(queues.arrived(), [4, 0, 46, 0, 0]);
+    let left = numbers(&mut queues);
+    let in_order: Vec<u64> = (0..4).flat_map(|_| 1..=11).chain(1..=10).collect();
+    assert_eq!(left, in_order, "all of it stands before what lifted it");
+    assert_eq!((queues.depths(), queues.arrived()), ([0; 5], [0; 5]));
+}
+
+#[test]
+fn a_lifted_large_message_takes_nobody_elses_place() {
+    let mut queues = queues(EVEN);
+    let mut large = of(1, 1, Priority::Normal, account(2));
+    large.bytes.set(&[1; 1000], &[]);
+    push(&mut queues, &large).expect("there is room");
+    push(&mut queues, &of(1, 2, Priority::Critical, account(2))).expect("there is room");
+    (large.head.origin.connection, large.head.client_sequence) = (2, 3);
+    large.head.priority = Priority::Critical;
+    assert_eq!(push(&mut queues, &large), Ok(()));
+    assert_eq!(numbers(&mut queues), [1, 2, 3]);
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! How gateways restrain those whom they let in: rates, overload and the share of bulk, in a node whose
+//! agents the test drives.
+
+use crate::sim::bench::{Bench, Got, KEY, account, framed, new_order, order};
+use crate::sim::node::{AGENTS, Setup};
+use openoutcry::command::{CancelOrder, Command};
+use openoutcry::event::RejectReason;
+use openoutcry::gateway::restraint::Rate;
+use openoutcry::journal::reader::Reader;
+use openoutcry::journal::view::Verify;
+use openoutcry::sequencer::overload::Thresholds;
+use openoutcry::types::{
+    AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, Priority, Sequence, Side,
+};
+use openoutcry::wire::message::{AccountQuery, BookQuery, send};
+
+const GATEWAY: usize = 0;
+const SEQUENCER: usize = 1;
+/// A notice that the node is overloaded, and that it is no longer.
+const OVERLOADED: u8 = 4;
+const RELIEVED: u8 = 5;
+/// A key that may use nothing above LOW.
+const LOW_KEY: KeyId = KeyId(4);
+
+fn cancel(order_id: u64) -> Command {
+    CancelOrder {
+        account: AccountId(account()),
+        instrument: InstrumentId(1),
+        order_id: OrderId(order_id),
+        orig_client_order_id: ClientOrderId(0),
+    }
+    .into()
+}
+
+fn refused(heard: &[Got], reason: RejectReason) -> usize {
+    heard.iter().filter(|got| matches!(got, Got::Reject(_, why) if *why == reason)).count()
+}
+
+fn answers(heard: &[Got]) -> usize {
+    heard.iter().filter(|got| matches!(got, Got::Answer)).count()
+}
+
+/// Overloaded by the first message that waits, until nothing does and some time has passed.
+fn touchy(setup: &mut Setup) {
+    setup.thresholds =
+        Thresholds { total: 0, critical: 0, high: 0, lag: 1_000, lasts_ns: 5_000_000 };
+}
+
+/// Makes a touchy node overloaded: what the peer sends stays in the queues of the sequencer.
+fn press(bench: &mut Bench, peer: usize, number: u64) {
+    bench.send(peer, &order(number));
+    bench.turn([GATEWAY, SEQUENCER]);
+    bench.turn([GATEWAY]);
+}
+
+#[test]
+fn a_session_has_one_rate_at_all_gateways_together() {
+    let rate = Rate { max: 4, window_ms: 60_000 };
+    let mut bench = Bench::new(|setup| (setup.gateways, setup.limits.rate) = (3, Some(rate)));
+    let mut number = 0;
+    let mut heard = Vec::new();
+    for gateway in [0, 1, 2] {
+        let peer = bench.log_on_at(gateway, "desk");
+        bench.rest();
+        for _ in 0..3 {
+            number += 1;
+            bench.send(peer, &order(number));
+        }
+        bench.rest();
+        heard.extend(bench.heard(peer));
+    }
+    assert_eq!(answers(&heard), 4, "{heard:?}");
+    assert_eq!(refused(&heard, RejectReason::TooManyRequests), 5, "{heard:?}");
+}
+
+#[test]
+fn a_key_has_one_rate_of_signatures_at_all_gateways_together() {
+    let mut bench = Bench::new(|setup| setup.gateways = 2);
+    let peers = [bench.log_on_at(0, "one"), bench.log_on_at(1, "two")];
+    bench.rest();
+    // A key has 100 a second where nothing else is said; a turn takes a millisecond.
+    for number in 1..=100 {
+        for (peer, offset) in peers.into_iter().zip([0, 1_000]) {
+            let command = new_order(Side::Buy, 1);
+            bench.send(peer, &framed(offset + number, Priority::Normal, &command, Some(KEY)));
+        }
+    }
+    bench.rest();
+    let heard: Vec<Got> = peers.into_iter().flat_map(|peer| bench.heard(peer)).collect();
+    let taken = answers(&heard);
+    assert!((100..120).contains(&taken), "{taken} signatures were checked");
+    assert_eq!(refused(&heard, RejectReason::TooManyRequests), 200 - taken);
+}
+
+#[test]
+fn a_cancel_of_any_priority_passes_under_pressure() {
+    let mut bench = Bench::new(touchy);
+    let (desk, _) = bench.live("desk");
+    let low = bench.log_on_as(GATEWAY, LOW_KEY, "low");
+    bench.rest();
+    bench.heard(low);
+    press(&mut bench, desk, 1);
+    bench.send(desk, &framed(2, Priority::Low, &new_order(Side::Buy, 1), None));
+    bench.send(desk, &framed(3, Priority::Batch, &cancel(77), None));
+    bench.send(low, &framed(4, Priority::Low, &cancel(77), None));
+    bench.turn([GATEWAY]);
+    bench.rest();
+    let (heard, heard_low) = (bench.heard(desk), bench.heard(low));
+    let shed: Vec<u64> = heard
+        .iter()
+        .filter_map(|got| match got {
+            Got::Reject(number, RejectReason::TooManyRequests) => Some(*number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((shed, answers(&heard)), (vec![2], 2), "{heard:?}");
+    assert_eq!(answers(&heard_low), 1, "{heard_low:?}");
+}
+
+#[test]
+fn a_question_behind_bulk_is_held_and_not_refused() {
+    let mut bench = Bench::new(touchy);
+    let (desk, _) = bench.live("desk");
+    press(&mut bench, desk, 1);
+    bench.send(desk, &framed(2, Priority::Low, &new_order(Side::Buy, 1), None));
+    let mut question = Vec::new();
+    send(&BookQuery { instrument: InstrumentId(1), depth: 1, orders: false }, 3, &mut question);
+    bench.send(desk, &question);
+    bench.turn([GATEWAY]);
+    bench.rest();
+    let heard = bench.heard(desk);
+    assert!(heard.iter().any(|got| matches!(got, Got::Book)), "{heard:?}");
+    assert_eq!(refused(&heard, RejectReason::TooManyRequests), 1, "{heard:?}");
+}
+
+#[test]
+fn whoever_comes_again_under_pressure_is_told_of_it_and_of_its_end_once() {
+    let mut bench = Bench::new(|setup| {
+        touchy(setup);
+        // It lasts as long as the test likes.
+        setup.thresholds.lasts_ns = 3_000_000_000;
+    });
+    let (other, _) = bench.live("other");
+    press(&mut bench, other, 1);
+    for round in 0..20 {
+        let peer = bench.log_on("desk");
+        (0..5).for_each(|_| bench.turn(0..AGENTS));
+        bench.send(peer, &order(100 + round));
+        (0..3).for_each(|_| bench.turn(0..AGENTS));
+        let heard = bench.heard(peer);
+        assert!(heard.iter().any(|got| matches!(got, Got::Notice(OVERLOADED))), "{heard:?}");
+        bench.hang_up(peer);
+        bench.rest();
+    }
+    assert!(bench.node.stages.gateways[0].told_count() <= 2, "one for each slot of a connection");
+    (0..60).for_each(|_| bench.rest());
+    let heard = bench.heard(other);
+    let told = heard.iter().filter(|got| matches!(got, Got::Notice(RELIEVED))).count();
+    assert_eq!(told, 1, "{heard:?}");
+}
+
+#[test]
+fn what_is_received_and_held_stays_within_one_buffer() {
+    let mut bench = Bench::new(|setup| {
+        touchy(setup);
+        setup.limits.slow_ms = 5_000;
+        setup.limits.idle_timeout_ms = 100_000;
+    });
+    let (desk, _) = bench.live("desk");
+    press(&mut bench, desk, 1);
+    for number in 2..=200 {
+        bench.send(desk, &order(number));
+    }
+    // Long enough for a sweep to count.
+    (0..400).for_each(|_| bench.turn(0..AGENTS));
+    let held = bench.node.stages.gateways[0].received_bytes();
+    let one = order(2).len();
+    let buffer = Setup::usual().limits.open.frame_max + Setup::usual().limits.read_budget;
+    assert!(held > 3 * one, "{held} bytes are held");
+    assert!(held <= buffer, "{held} bytes are held");
+}
+
+#[test]
+fn bulk_that_alternates_with_orders_has_the_share_of_bulk() {
+    let mut bench = Bench::new(|setup| {
+        (setup.sizes.input, setup.limits.read_budget) = (4096, 1 << 20);
+        setup.limits.pending_max = 10_000;
+        setup.sizes.queues.messages = [1_000; 5];
+    });
+    let (mixed, _) = bench.live("mixed");
+    let (orders, _) = bench.live("orders");
+    let command = new_order(Side::Buy, 1);
+    for number in (0..400).step_by(2) {
+        bench.send(mixed, &framed(1 + number, Priority::Normal, &command, None));
+        bench.send(mixed, &framed(2 + number, Priority::Batch, &command, None));
+    }
+    for number in 1_000..1_200 {
+        bench.send(orders, &order(number));
+    }
+    bench.turn([]);
+    // Some rounds of one cycle: no settling between them.
+    (0..10).for_each(|_| _ = bench.node.run(GATEWAY, false));
+    let (bulk, others) = bench.node.stages.gateways[0].cycle_frames();
+    assert!(others >= 200, "{others} orders");
+    assert!((1..=256 / 8).contains(&bulk), "{bulk} frames of bulk beside {others}");
+    bench.rest();
+    assert_eq!(answers(&bench.heard(orders)), 200);
+    assert_eq!(answers(&bench.heard(mixed)), 400, "and none is lost");
+}
+
+#[test]
+fn a_refused_question_is_in_the_reject_log() {
+    let mut bench = Bench::new(|_| ());
+    let (desk, _) = bench.live("desk");
+    let (mut book, mut strange) = (Vec::new(), Vec::new());
+    send(&BookQuery { instrument: InstrumentId(77), depth: 1, orders: false }, 1, &mut book);
+    let account = AccountId(5);
+    send(&AccountQuery { account, after_order: OrderId(0) }, 2, &mut strange);
+    bench.send(desk, &book);
+    bench.send(desk, &strange);
+    bench.rest();
+    let heard = bench.heard(desk);
+    assert!(
+        matches!(heard[..], [Got::Reject(1, _), Got::Reject(2, RejectReason::NotEntitled)]),
+        "{heard:?}"
+    );
+    let mut log = Reader::new(bench.logs.rejects.clone(), Sequence(1), Verify::Crc);
+    for sent in [book, strange] {
+        let record = log.next_record(Sequence(2)).expect("it is sound").expect("it is there");
+        assert_eq!(record.received(), sent);
+    }
+}
