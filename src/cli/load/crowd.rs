@@ -2,7 +2,8 @@
 //! garbage, one byte a second or nothing. All of them on one thread.
 //!
 //! Invariants: an idle session is opened once, and told as lost when it ends; a hostile connection that
-//! is closed is opened again, and all of them together at most [`OPENS_PER_S`] times a second.
+//! is closed is opened again, and all of them together at most [`OPENS_PER_S`] times a second; the first
+//! time each is opened at [`FIRST_OPENS_PER_S`].
 
 use super::super::Failure;
 use crate::keys::KeyPair;
@@ -25,7 +26,9 @@ use std::time::{Duration, Instant};
 
 /// Idle sessions that are being logged on at a time.
 const OPENING_MAX: usize = 128;
-/// Hostile connections that are opened in a second.
+/// Hostile connections that are opened in a second: for the first time, so that all of them are there
+/// before a node has ended the first ones, and again.
+const FIRST_OPENS_PER_S: u32 = 5_000;
 const OPENS_PER_S: u32 = 200;
 /// Time between two pieces of garbage of one connection, and their size.
 const GARBAGE_EVERY: Duration = Duration::from_millis(10);
@@ -275,7 +278,9 @@ impl Work {
                 (true, Some(kind)) => self.harm(at, kind),
                 (false, Some(_)) if now < self.open_at => Some(self.open_at - now),
                 (false, Some(kind)) => {
-                    self.open_at = now + Duration::from_secs(1) / OPENS_PER_S;
+                    let is_first = self.members[at].times == 0;
+                    let pace = if is_first { FIRST_OPENS_PER_S } else { OPENS_PER_S };
+                    self.open_at = now + Duration::from_secs(1) / pace;
                     match self.open(at) {
                         Ok(()) => self.told.opened += 1,
                         // It is refused, or there is no port: it comes again.
