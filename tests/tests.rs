@@ -28,6 +28,7 @@ mod native_document;
 mod native_golden;
 mod regressions;
 mod restraint;
+mod resuming;
 mod rings;
 mod schema;
 mod schema_frames;

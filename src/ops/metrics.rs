@@ -409,7 +409,41 @@ impl Page {
             "outcry_order_latency_seconds",
             "From the receipt of a message to the sending of its answer.",
             &self.0.flow().latency,
-        )
+        )?;
+        self.requests(page)
+    }
+
+    /// The two families that row S4.15 names, for boards made for them: their method is the protocol.
+    fn requests(&self, page: &mut Writer<'_>) -> fmt::Result {
+        let gateways = &self.0.stats.gateways;
+        let answered: u64 = gateways.iter().map(|gateway| gateway.answered.get()).sum();
+        // A connection that was one too many asked for nothing.
+        let errors = RejectReason::ALL.iter().filter(|it| **it != RejectReason::TooManyConnections);
+        let errors: u64 = errors
+            .map(|it| {
+                gateways.iter().map(|gateway| gateway.rejects[*it as usize].get()).sum::<u64>()
+            })
+            .sum();
+        let method = || ("method", "native".to_owned());
+        // The counts are read one after the other, while requests go on.
+        let rows = [("false", answered.saturating_sub(errors)), ("true", errors)];
+        page.counters(
+            "request_count",
+            "Messages answered, by whether they were refused.",
+            rows.map(|(error, count)| ([method(), ("error", error.to_owned())], count)),
+        )?;
+        let latency = self.0.flow().latency;
+        let micros = |ns: u64| ns as f64 / 1e3;
+        let bounds = BOUNDS_NS.iter().map(|ns| micros(*ns)).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(latency.counts).collect();
+        let help = "From the receipt of a message to the sending of its answer, refused or not.";
+        let kind = MetricType::Histogram;
+        let mut metric =
+            page.encoder.encode_descriptor("request_latency_microseconds", help, None, kind)?;
+        let labels = [method()];
+        let mut sample = metric.encode_family(&labels)?;
+        let sum = micros(latency.sum_ns);
+        sample.encode_histogram::<NoLabelSet>(sum, latency.count(), &buckets, None)
     }
 
     fn threads(&self, page: &mut Writer<'_>) -> fmt::Result {

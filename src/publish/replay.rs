@@ -1,7 +1,7 @@
 //! What was sent before, read back from the event log on a helper thread: original answers for repeated
 //! messages, and what a session was sent while its client was away.
 
-use super::rest::{Numbers, Rests, Turn};
+use super::rest::{Numbers, READ_MAX, Rests, Turn};
 use crate::agent::{Agent, FailStop};
 use crate::event::Event;
 use crate::fatal::StopReason;
@@ -28,7 +28,8 @@ pub struct Replay {
     /// Where numbers stand; the event log's writer goes on with it.
     numbers: Arc<Mutex<Numbers>>,
     rests: Rests,
-    /// At most one for each connection.
+    /// At most one for each connection: those that are read for, in turn, and those that wait for that.
+    rests_read: VecDeque<RestWanted>,
     rests_wanted: VecDeque<RestWanted>,
     stop: Arc<dyn FailStop>,
     failed: bool,
@@ -54,6 +55,7 @@ impl Replay {
             events: Vec::new(),
             numbers,
             rests: Rests::new(log),
+            rests_read: VecDeque::new(),
             rests_wanted: VecDeque::new(),
             stop,
             failed: false,
@@ -88,14 +90,16 @@ impl Replay {
         Ok(1)
     }
 
-    /// A turn for everybody who resumes, until one of them needs a further one: it has the next.
+    /// A turn for everybody who resumes, until one of them needs a further one: he goes behind the others.
     fn pieces(&mut self) -> Result<usize, ReadError> {
+        let room = READ_MAX.saturating_sub(self.rests_read.len()).min(self.rests_wanted.len());
+        self.rests_read.extend(self.rests_wanted.drain(..room));
         let mut done = 0;
-        for _ in 0..self.rests_wanted.len() {
-            let Some(wish) = self.rests_wanted.pop_front() else { break };
+        for _ in 0..self.rests_read.len() {
+            let Some(wish) = self.rests_read.pop_front() else { break };
             let found = &self.found[usize::from(wish.to.gateway)];
             if found.is_full() {
-                self.rests_wanted.push_back(wish);
+                self.rests_read.push_back(wish);
                 continue;
             }
             let mut frames = Vec::new();
@@ -110,10 +114,9 @@ impl Replay {
                         found.try_send(AnswerFound { to: wish.to, frames, reached: Some(reached) });
                     done += 1;
                 }
-                Turn::Waits => self.rests_wanted.push_back(wish),
+                Turn::Waits => self.rests_read.push_back(wish),
                 Turn::Looked => {
-                    // Its place must not be given to another, or it would begin anew.
-                    self.rests_wanted.push_front(wish);
+                    self.rests_read.push_back(wish);
                     return Ok(done + 1);
                 }
             }

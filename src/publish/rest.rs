@@ -24,8 +24,10 @@ use std::collections::VecDeque;
 pub const PIECE_BYTES: usize = 64 * 1024;
 /// Events looked at in one turn.
 const SCAN_MAX: usize = 16 * 1024;
-/// Places in the log that are kept for clients that are likely to ask on.
-const PLACES_MAX: usize = 64;
+/// Clients that are read for at a time, in turn; further ones wait for one of them to get his piece.
+pub(super) const READ_MAX: usize = 64;
+/// Places in the log: of those, which nobody may take away, and of clients that are likely to ask on.
+const PLACES_MAX: usize = 2 * READ_MAX;
 /// Marks of all sessions; where they are more every other one is given up.
 const MARKS_MAX: usize = 1 << 20;
 /// Numbers between two marks of a session, before any were given up.
@@ -124,6 +126,8 @@ pub(super) enum Turn {
 /// A place in the event log, on behalf of one connection.
 struct Place {
     to: Origin,
+    /// Its client waits for a piece: were it given up, the search for it would begin anew.
+    awaited: bool,
     follower: EventFollower,
     /// Events of the command in hand that concern the session, and how many are handed out.
     command: Vec<Event>,
@@ -141,6 +145,7 @@ impl Place {
     fn new(wish: &RestWanted, from: Sequence, log: LogDir) -> Place {
         Place {
             to: wish.to,
+            awaited: true,
             follower: EventFollower::new(log, from, Verify::Crc),
             command: Vec::new(),
             at: 0,
@@ -259,7 +264,7 @@ fn traded(event: &Event) -> i64 {
     if let EventBody::Trade(trade) = &event.body { trade.quantity.0 } else { 0 }
 }
 
-/// Reads pieces for all connections that ask.
+/// Reads pieces for all connections that ask, at most [`READ_MAX`] at a time.
 pub(super) struct Rests {
     log: LogDir,
     /// The connection that asked last has the last place.
@@ -290,8 +295,10 @@ impl Rests {
         let turn = place.go_on(wish, written, out)?;
         // Who has reached what he wanted may want more, but most do not.
         if place.reached < wish.upto {
+            place.awaited = !matches!(turn, Turn::Piece(_));
             if self.places.len() == PLACES_MAX {
-                self.places.pop_front();
+                let idle = self.places.iter().position(|place| !place.awaited);
+                self.places.remove(idle.unwrap_or(0));
             }
             self.places.push_back(place);
         }
