@@ -328,7 +328,8 @@ fn write_slot<S: Read + Write>(
     heartbeat_ms: u32,
 ) -> Option<Sequence> {
     let client_sequence = slot.client_sequence;
-    if is_read_back(connection, &slot.body) {
+    let is_numbered = matches!(slot.body, Body::Event(_) | Body::Inherited(_) | Body::Trade { .. });
+    if (is_numbered && connection.is_turned_away) || is_read_back(connection, &slot.body) {
         return None;
     }
     match &slot.body {
@@ -341,6 +342,7 @@ fn write_slot<S: Read + Write>(
         Body::Duplicate(original) => return Some(*original),
         Body::LoggedOn { session, outbound, last_received, .. } if last_received > outbound => {
             connection.session = *session;
+            connection.is_turned_away = true;
             refuse(
                 connection.outbound(),
                 client_sequence,

@@ -115,6 +115,9 @@ pub struct Connection<S> {
     pub session: SessionId,
     /// It is this connection whose end will be the session's.
     pub holds_session: bool,
+    /// Its logon was refused when the session had begun: what the session gets until that end stands in
+    /// the event log, for the next.
+    pub is_turned_away: bool,
     /// What the session was sent earlier comes first; nothing is read meanwhile.
     pub resume: Option<Resume>,
     /// The key, once its signature was verified.
@@ -204,6 +207,7 @@ impl<S: Read + Write> Connection<S> {
             nonce,
             session: SessionId(0),
             holds_session: false,
+            is_turned_away: false,
             resume: None,
             key: KeyId(0),
             public_key: [0; 32],
