@@ -78,7 +78,10 @@ pub const SCHEMA_FIELDS_MAX: usize = 256;
 pub const SCHEMA_NAME_MAX_BYTES: usize = 48;
 /// Bytes of a schema as text.
 pub const SCHEMA_TEXT_MAX_BYTES: usize = 256 * 1024;
-/// Bytes of a schema that is registered, as compact JSON: it fits into one frame either way.
+/// Size of all registered schemas together, as [`crate::schema::SchemaDefinition::weight`] counts it.
+pub const SCHEMAS_WEIGHT_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a schema that is registered, as compact JSON: it fits into one answer. What the frame that
+/// brings it may have is `limits.frame_max_bytes`.
 pub const SCHEMA_REGISTERED_MAX_BYTES: usize = 15 * 1024;
 /// Decimal places of an asset, a price or a quantity.
 pub const SCALE_MAX: u8 = 12;

@@ -163,7 +163,8 @@ pub struct Head {
     pub key: KeyId,
     /// The client's own sequence number, echoed in the answer.
     pub client_sequence: u64,
-    /// When it was received, by the gateway's monotonic clock; belongs to the node, never journaled.
+    /// When its gateway admitted it, by the monotonic clock: for a frame that was held, or had to wait,
+    /// the last time. Belongs to the node, never journaled.
     pub received_ns: u64,
     /// The client's timestamp, milliseconds since the Unix epoch.
     pub client_timestamp_ms: i64,

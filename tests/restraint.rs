@@ -1,21 +1,24 @@
-//! How gateways restrain those whom they let in: rates, overload and the share of bulk, in a node whose
-//! agents the test drives.
+//! How gateways restrain those whom they let in: rates, overload, the share of bulk and what is not yet
+//! safe to show, in a node whose agents the test drives.
 
-use crate::sim::bench::{Bench, Got, KEY, account, framed, new_order, order};
+use crate::sim::bench::{Bench, Got, KEY, account, admin, framed, new_order, order};
 use crate::sim::node::{AGENTS, Setup};
+use openoutcry::admin::AdminCommand;
 use openoutcry::command::{CancelOrder, Command};
 use openoutcry::event::RejectReason;
 use openoutcry::gateway::restraint::Rate;
 use openoutcry::journal::reader::Reader;
 use openoutcry::journal::view::Verify;
+use openoutcry::schema::SchemaDefinition;
 use openoutcry::sequencer::overload::Thresholds;
 use openoutcry::types::{
     AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, Priority, Sequence, Side,
 };
-use openoutcry::wire::message::{AccountQuery, BookQuery, send};
+use openoutcry::wire::message::{AccountQuery, BookQuery, SchemaQuery, send};
 
 const GATEWAY: usize = 0;
 const SEQUENCER: usize = 1;
+const SYNC: usize = 5;
 /// A notice that the node is overloaded, and that it is no longer.
 const OVERLOADED: u8 = 4;
 const RELIEVED: u8 = 5;
@@ -152,7 +155,6 @@ fn whoever_comes_again_under_pressure_is_told_of_it_and_of_its_end_once() {
         bench.hang_up(peer);
         bench.rest();
     }
-    assert!(bench.node.stages.gateways[0].told_count() <= 2, "one for each slot of a connection");
     (0..60).for_each(|_| bench.rest());
     let heard = bench.heard(other);
     let told = heard.iter().filter(|got| matches!(got, Got::Notice(RELIEVED))).count();
@@ -173,7 +175,7 @@ fn what_is_received_and_held_stays_within_one_buffer() {
     }
     // Long enough for a sweep to count.
     (0..400).for_each(|_| bench.turn(0..AGENTS));
-    let held = bench.node.stages.gateways[0].received_bytes();
+    let held = bench.node.stats.gateways[0].pending_input.get() as usize;
     let one = order(2).len();
     let buffer = Setup::usual().limits.open.frame_max + Setup::usual().limits.read_budget;
     assert!(held > 3 * one, "{held} bytes are held");
@@ -199,8 +201,12 @@ fn bulk_that_alternates_with_orders_has_the_share_of_bulk() {
     }
     bench.turn([]);
     // Some rounds of one cycle: no settling between them.
+    let stats = bench.node.stats.clone();
+    let counts = || (stats.gateways[0].bulk_frames.get(), stats.gateways[0].frames.get());
+    let (bulk_before, before) = counts();
     (0..10).for_each(|_| _ = bench.node.run(GATEWAY, false));
-    let (bulk, others) = bench.node.stages.gateways[0].cycle_frames();
+    let (bulk, frames) = counts();
+    let (bulk, others) = (bulk - bulk_before, frames - before - (bulk - bulk_before));
     assert!(others >= 200, "{others} orders");
     assert!((1..=256 / 8).contains(&bulk), "{bulk} frames of bulk beside {others}");
     bench.rest();
@@ -229,4 +235,66 @@ fn a_refused_question_is_in_the_reject_log() {
         let record = log.next_record(Sequence(2)).expect("it is sound").expect("it is there");
         assert_eq!(record.received(), sent);
     }
+}
+
+fn schemas(number: u64) -> Vec<u8> {
+    let mut question = Vec::new();
+    send(&SchemaQuery { after: 0 }, number, &mut question);
+    question
+}
+
+#[test]
+fn a_schema_is_shown_when_its_registration_is_safe_and_not_before() {
+    let operator_key = KeyId(1);
+    let mut bench = Bench::new(|_| ());
+    let (desk, _) = bench.live("desk");
+    let operator = bench.log_on_as(GATEWAY, operator_key, "operator");
+    bench.rest();
+    bench.heard(operator);
+    let without_sync = |bench: &mut Bench| {
+        (0..60).for_each(|_| bench.turn((0..AGENTS).filter(|agent| *agent != SYNC)));
+    };
+    let (name, about) = ("report".to_owned(), String::new());
+    let schema = SchemaDefinition { id: 1000, name, version: 1, about, fields: Vec::new() };
+    bench.send(operator, &admin(2, &AdminCommand::RegisterSchema { schema }, operator_key));
+    without_sync(&mut bench);
+    bench.send(desk, &schemas(2));
+    without_sync(&mut bench);
+    let (heard, heard_operator) = (bench.heard(desk), bench.heard(operator));
+    assert!(heard.is_empty() && heard_operator.is_empty(), "{heard:?} {heard_operator:?}");
+    bench.rest();
+    let heard = bench.heard(desk);
+    assert!(matches!(heard[..], [Got::Schemas(1)]), "{heard:?}");
+    assert_eq!(answers(&bench.heard(operator)), 1);
+}
+
+#[test]
+fn a_question_for_schemas_is_held_under_pressure() {
+    let mut bench = Bench::new(|setup| {
+        touchy(setup);
+        setup.limits.slow_ms = 20;
+    });
+    let (desk, _) = bench.live("desk");
+    press(&mut bench, desk, 1);
+    bench.send(desk, &schemas(2));
+    (0..4).for_each(|_| bench.turn([GATEWAY]));
+    let heard = bench.heard(desk);
+    assert!(matches!(heard[..], [Got::Notice(OVERLOADED)]), "{heard:?}");
+    bench.rest();
+    let heard = bench.heard(desk);
+    assert!(heard.iter().any(|got| matches!(got, Got::Schemas(0))), "{heard:?}");
+}
+
+#[test]
+fn questions_for_schemas_count_towards_the_rate_of_their_session() {
+    let rate = Rate { max: 3, window_ms: 60_000 };
+    let mut bench = Bench::new(|setup| setup.limits.rate = Some(rate));
+    let (desk, _) = bench.live("desk");
+    bench.send(desk, &order(1));
+    (2..=4).for_each(|number| bench.send(desk, &schemas(number)));
+    bench.rest();
+    let heard = bench.heard(desk);
+    let shown = heard.iter().filter(|got| matches!(got, Got::Schemas(0))).count();
+    assert_eq!((answers(&heard), shown), (1, 2), "{heard:?}");
+    assert_eq!(refused(&heard, RejectReason::TooManyRequests), 1, "{heard:?}");
 }

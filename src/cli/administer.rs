@@ -56,7 +56,7 @@ pub(super) fn run_explained(
 ) -> Outcome {
     let mut link = Link::open(&sending.connection, global, "admin")?;
     let command = build(&mut link)?;
-    command.check().map_err(Failure::usage)?;
+    command.check_new().map_err(Failure::usage)?;
     let message_id = match &sending.message_id {
         Some(given) => given.clone(),
         None => format!("{}-{}", link.session(), random_hex()?),

@@ -5,7 +5,7 @@ use super::connect::Link;
 use super::{Failure, Global, Outcome};
 use crate::admin::AdminCommand;
 use crate::client::Reply;
-use crate::schema::{Registry, SchemaDefinition};
+use crate::schema::{RegisterError, Registry, SchemaDefinition};
 use crate::wire::answer::Answer;
 use crate::wire::schemas::SchemaRow;
 
@@ -60,8 +60,9 @@ pub(super) fn register(schema: &SchemaDefinition, sending: &Sending, global: &Gl
 /// Says what the schema breaks: an answer has room for a reason only. The registry as it was at the
 /// answer's place in the order refuses the schema with the sentence that the node's own had for it.
 fn explain(schema: &SchemaDefinition, link: &mut Link, answer: &Answer) -> Option<String> {
+    let reason = answer.reason.reason().filter(|reason| RegisterError::REASONS.contains(reason))?;
     let mut rows = fetch(link).ok()?;
     rows.retain(|row| row.sequence < answer.sequence);
     let error = registry(&rows).ok()?.register(schema.clone()).err()?;
-    (answer.reason.reason() == Some(error.reason())).then(|| error.to_string())
+    (reason == error.reason()).then(|| error.to_string())
 }

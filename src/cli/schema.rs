@@ -6,7 +6,7 @@ use super::connect::{Connection, Link};
 use super::output::{Align, Output, Style, Table};
 use super::{Failure, Global, Outcome, registered};
 use crate::limits::{SCHEMA_CACHE_MAX, SCHEMA_TEXT_MAX_BYTES};
-use crate::schema::{REGISTERED_ID_MIN, Registered, Registry, SchemaDefinition};
+use crate::schema::{REGISTERED_ID_MIN, RegisterError, Registered, Registry, SchemaDefinition};
 use crate::wire::schemas::SchemaRow;
 use clap::Subcommand;
 use serde_json::json;
@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Files of the directory that are looked at.
+/// Files of whatever kind that the directory may have.
 const FILES_MAX: usize = SCHEMA_CACHE_MAX * 8;
 
 /// Shows, checks and registers the schemas of messages
@@ -165,11 +165,19 @@ pub(super) fn known(global: &Global, without: Option<&Path>) -> Result<Registry,
 fn registry_of(files: &[(SchemaDefinition, PathBuf)]) -> Result<Registry, Failure> {
     let mut registry = Registry::new();
     for (schema, path) in files {
-        registry
-            .register(schema.clone())
+        register(&mut registry, schema)
             .map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))?;
     }
     Ok(registry)
+}
+
+/// Registers a schema of a file, which has to be good for this release too.
+fn register(
+    registry: &mut Registry,
+    schema: &SchemaDefinition,
+) -> Result<Registered, RegisterError> {
+    schema.check_registrable()?;
+    registry.register(schema.clone())
 }
 
 /// The schemas of a directory with their files, a version behind the one before.
@@ -182,7 +190,13 @@ fn files(dir: &Path, without: Option<&Path>) -> Result<Vec<(SchemaDefinition, Pa
     };
     let without = without.and_then(|path| path.canonicalize().ok());
     let mut found: Vec<(SchemaDefinition, PathBuf)> = Vec::new();
-    for entry in entries.take(FILES_MAX) {
+    for (index, entry) in entries.enumerate() {
+        if index == FILES_MAX {
+            return Err(Failure::usage(format_args!(
+                "{} has more than {FILES_MAX} files: schemas.dir is a directory of schemas alone",
+                dir.display()
+            )));
+        }
         let path = entry.map_err(unreadable)?.path();
         let is_schema = path.extension().is_some_and(|extension| extension == "toml");
         if is_schema && (without.is_none() || path.canonicalize().ok() != without) {
@@ -211,7 +225,7 @@ impl Files {
         let differs = |(schema, path): &(SchemaDefinition, PathBuf)| {
             let SchemaDefinition { id, name, version, .. } = schema;
             let path = path.display();
-            match registry.register(schema.clone()) {
+            match register(&mut registry, schema) {
                 Ok(Registered::Known) => None,
                 Ok(Registered::New) => Some(format!(
                     "{path}: schema {id} {name} version {version} is not registered, until \
@@ -356,7 +370,7 @@ fn check(file: &Path, mut registry: Registry, output: Output) -> Outcome {
     let before = registry.get(schema.id).ok().map(|before| before.version);
     let (id, name, version) = (schema.id, schema.name.clone(), schema.version);
     let fields = schema.fields.len();
-    match registry.register(schema) {
+    match register(&mut registry, &schema) {
         Ok(done) => {
             if output.is_json() {
                 output.object(&json!({

@@ -275,8 +275,12 @@ impl Exchange {
         &mut self,
         schema: SchemaDefinition,
     ) -> Result<Registered, RegisterError> {
-        // Gateways hold the schemas of before, and share their definitions.
-        Arc::make_mut(&mut self.schemas).register(self.sequence, schema)
+        let done = self.schemas().judge(&schema)?;
+        if done == Registered::New {
+            // Gateways hold the schemas of before, and share their definitions.
+            Arc::make_mut(&mut self.schemas).insert(self.sequence, schema);
+        }
+        Ok(done)
     }
 
     /// The schemas: built-in ones and those that were registered.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: there are as many places as registered schemas, and they ascend with them.
 
-use crate::schema::{RegisterError, Registered, Registry, SchemaDefinition};
+use crate::schema::{Registry, SchemaDefinition};
 use crate::types::Sequence;
 use sha2::{Digest, Sha256};
 
@@ -15,17 +15,10 @@ pub struct Schemas {
 }
 
 impl Schemas {
-    /// Registers a schema, as part of the command with this sequence.
-    pub(super) fn register(
-        &mut self,
-        sequence: Sequence,
-        schema: SchemaDefinition,
-    ) -> Result<Registered, RegisterError> {
-        let done = self.registry.register(schema)?;
-        if done == Registered::New {
-            self.sequences.push(sequence);
-        }
-        Ok(done)
+    /// Takes in a schema that was judged new, as part of the command with this sequence.
+    pub(super) fn insert(&mut self, sequence: Sequence, schema: SchemaDefinition) {
+        self.registry.insert(schema);
+        self.sequences.push(sequence);
     }
 
     /// All schemas, built-in ones among them.
@@ -34,9 +27,14 @@ impl Schemas {
         &self.registry
     }
 
-    /// The registered schemas after the first so many, each with the sequence of its command.
-    pub fn after(&self, count: usize) -> impl Iterator<Item = (Sequence, &SchemaDefinition)> {
-        self.sequences.iter().copied().zip(self.registry.registered()).skip(count)
+    /// The registered schemas after the first so many, each with the sequence of its command and the
+    /// bytes of its JSON.
+    pub fn after(
+        &self,
+        count: usize,
+    ) -> impl Iterator<Item = (Sequence, &SchemaDefinition, usize)> {
+        let rows = self.sequences.iter().zip(self.registry.measured()).skip(count);
+        rows.map(|(sequence, (schema, json_bytes))| (*sequence, schema, json_bytes))
     }
 
     /// Checks the invariants.

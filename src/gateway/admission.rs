@@ -2,7 +2,7 @@
 //! conversation stands: no socket, no ring.
 //!
 //! The order of checks is that of row S1.51: form, CRC, hash, signature, then what the message says,
-//! then whether the key may say it. What is refused here got no sequence and used up no message id.
+//! then whether the key may say it; only who may administer has the JSON of an admin command read. What is refused here got no sequence and used up no message id.
 
 use crate::admin::AdminCommand;
 use crate::command::Command;
@@ -49,7 +49,8 @@ pub struct Caller<'a> {
     pub verdict: Option<bool>,
     /// A priority above the key's entitlement is refused; else the message gets what the key may use.
     pub refuses_above: bool,
-    /// When the frame was received, by the gateway's monotonic clock.
+    /// The gateway's monotonic clock. A frame that was held, or had to wait, gets the time at which it is
+    /// admitted at last.
     pub now_ns: u64,
 }
 
@@ -337,7 +338,8 @@ fn subject(command: &Command) -> Subject {
     }
 }
 
-/// An admin command is signed and an operator's. Its JSON is the canonical payload.
+/// An admin command is signed and an operator's: nobody else's JSON is read. It is the canonical
+/// payload.
 fn admin(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admitted {
     let client_sequence = frame.client_sequence();
     let metadata = match frame.metadata() {
@@ -348,6 +350,9 @@ fn admin(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admit
     if frame.integrity().signature.is_none() {
         return refused(RejectReason::SignatureRequired, client_sequence);
     }
+    if !directory.permissions().may_administer(caller.key) {
+        return refused(RejectReason::NotEntitled, client_sequence);
+    }
     let Some(priority) = served_priority(caller, directory, metadata.priority) else {
         return refused(RejectReason::NotEntitled, client_sequence);
     };
@@ -355,11 +360,8 @@ fn admin(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admit
         return refused(RejectReason::BadPayload, client_sequence);
     };
     let command = AdminCommand::decode(text.as_bytes());
-    if !command.is_ok_and(|command| command.check().is_ok()) {
+    if !command.is_ok_and(|command| command.check_new().is_ok()) {
         return refused(RejectReason::BadPayload, client_sequence);
-    }
-    if !directory.permissions().may_administer(caller.key) {
-        return refused(RejectReason::NotEntitled, client_sequence);
     }
     let at = frame.locations(&metadata);
     let head = Head {

@@ -277,24 +277,6 @@ impl<D: Door> Gateway<D> {
         self.connections.len() - self.free.len()
     }
 
-    /// Bytes received that wait to be handed on, held ones included.
-    #[must_use]
-    pub fn received_bytes(&self) -> usize {
-        self.connections.iter().flatten().map(|connection| connection.received_bytes()).sum()
-    }
-
-    /// Frames handled since the last settling: of bulk, and all others.
-    #[must_use]
-    pub fn cycle_frames(&self) -> (usize, usize) {
-        (self.bulk_frames, self.other_frames)
-    }
-
-    /// Connections that are to be told when the pressure is over, gone ones included.
-    #[must_use]
-    pub fn told_count(&self) -> usize {
-        self.slowing.told_count()
-    }
-
     fn stats(&self) -> &stats::Gateway {
         &self.wiring.stats.gateways[usize::from(self.number)]
     }

@@ -5,7 +5,7 @@
 
 use super::admission::{self, Admitted, Caller, Extra};
 use super::connection::{Connection, Door, State};
-use super::slowing::Restrained;
+use super::slowing::{Class, Restrained};
 use super::{Gateway, ROUND_MAX, answers};
 use crate::event::RejectReason;
 use crate::message::{Detail, Head, MessageKind, Span};
@@ -38,8 +38,8 @@ enum Handled {
 }
 
 impl<D: Door> Gateway<D> {
-    /// Looks at listed connections: those of orders first, then those of bulk. The share of bulk is counted
-    /// by commands, whichever list their connection is on.
+    /// Looks at listed connections: those of orders first, then those of bulk. The share of bulk is
+    /// counted by commands, whichever list their connection is on.
     pub(super) fn receive(&mut self) -> usize {
         // Bulk among orders goes on where no bulk waits for its turn.
         self.bulk_left = if self.ready_bulk.is_empty() { self.bulk_share(false) } else { 0 };
@@ -239,7 +239,7 @@ impl<D: Door> Gateway<D> {
                 Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
-            let bulk = is_bulk(&admitted);
+            let bulk = Class::of(&admitted) == Some(Class::Bulk);
             if bulk && self.bulk_left == 0 {
                 // It waits for its turn, and what stands behind it.
                 connection.bulk = true;
@@ -268,6 +268,7 @@ impl<D: Door> Gateway<D> {
             if bulk {
                 self.bulk_left -= 1;
                 self.bulk_frames += 1;
+                self.stats().bulk_frames.add(1);
             } else {
                 self.other_frames += 1;
             }
@@ -314,8 +315,7 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Directory { query, client_sequence } => {
-                // What is decided and not yet safe is shown to nobody.
-                if self.directory.sequence() > self.wiring.released.get() {
+                if !self.is_safe_to_show() {
                     return false;
                 }
                 let out = connection.outbound();
@@ -324,8 +324,7 @@ impl<D: Door> Gateway<D> {
                 true
             }
             Admitted::Schemas { query, client_sequence } => {
-                // What is decided and not yet safe is shown to nobody.
-                if self.directory.sequence() > self.wiring.released.get() {
+                if !self.is_safe_to_show() {
                     return false;
                 }
                 let out = connection.outbound();
@@ -372,6 +371,12 @@ impl<D: Door> Gateway<D> {
                 true
             }
         }
+    }
+
+    /// True where all that the directory tells is safe: what is decided and not yet safe is shown to
+    /// nobody.
+    fn is_safe_to_show(&self) -> bool {
+        self.directory.sequence() <= self.wiring.released.get()
     }
 
     /// Hands a refusal on, with the bytes that it is for: it keeps its place among the answers, and the
@@ -440,12 +445,6 @@ impl<D: Door> Gateway<D> {
         self.count_published(connection.origin.connection);
         true
     }
-}
-
-/// True for a command that is LOW or BATCH.
-fn is_bulk(admitted: &Admitted) -> bool {
-    matches!(admitted, Admitted::Message { head, .. }
-        if head.kind == MessageKind::Command && head.priority > Priority::Normal)
 }
 
 /// True where a frame was refused for its form: the reasons with the lowest numbers.

@@ -5,9 +5,10 @@ use super::connection::{Connection, Door, State};
 use super::restraint::{Held, Rate};
 use super::{Gateway, answers};
 use crate::command::Command;
-use crate::message::{Detail, Head, MessageKind, Origin};
+use crate::message::{Detail, MessageKind, Origin};
 use crate::sequencer::overload::Pressure;
 use crate::types::{KeyId, Priority};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 /// Signatures of an operator that are checked in a second whatever its rate is.
@@ -38,11 +39,6 @@ impl Slowing {
         self.next_ms
     }
 
-    /// How many are to be told when the pressure is over.
-    pub(super) fn told_count(&self) -> usize {
-        self.told.len()
-    }
-
     /// The connection in this slot is to be told when the pressure is over.
     fn note_told(&mut self, slot: u32) {
         let index = slot as usize;
@@ -51,6 +47,39 @@ impl Slowing {
         }
         if !std::mem::replace(&mut self.is_told[index], true) {
             self.told.push_back(slot);
+        }
+    }
+}
+
+/// How a request is treated under overload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// As ever: a CRITICAL or HIGH command, and an operator's, which is what may end the pressure.
+    Urgent,
+    /// Held: another command, and every question.
+    Usual,
+    /// Refused, unless it is a cancel: a LOW or BATCH command.
+    Bulk,
+}
+
+impl Class {
+    /// The class of what was admitted; `None` where it is no request.
+    #[inline]
+    pub(super) fn of(admitted: &Admitted) -> Option<Class> {
+        match admitted {
+            Admitted::Message { head, .. } => Some(match head.kind {
+                MessageKind::Admin => Class::Urgent,
+                MessageKind::Command => match head.priority.cmp(&Priority::Normal) {
+                    Ordering::Less => Class::Urgent,
+                    Ordering::Equal => Class::Usual,
+                    Ordering::Greater => Class::Bulk,
+                },
+                _ => Class::Usual,
+            }),
+            Admitted::Reference { .. } | Admitted::Directory { .. } | Admitted::Schemas { .. } => {
+                Some(Class::Usual)
+            }
+            _ => None,
         }
     }
 }
@@ -123,18 +152,23 @@ impl<D: Door> Gateway<D> {
         frame: &[u8],
         admitted: &Admitted,
     ) -> Restrained {
-        match admitted {
-            Admitted::Message { head, extra } => {
-                if head.kind == MessageKind::Command {
-                    connection.bulk = is_bulk(head);
-                }
-                let eased = self.slowing.pressure == Pressure::None && connection.held.is_none();
-                if eased && self.limits.rate.is_none() {
-                    return Restrained::Free;
-                }
-                let command = admission::command_of(head, frame, extra);
-                self.restrain_message(connection, frame, head, command.as_ref())
+        if let Some(class) = Class::of(admitted) {
+            let message = match admitted {
+                Admitted::Message { head, extra } => Some((head, extra)),
+                _ => None,
+            };
+            if message.is_some_and(|(head, _)| head.kind == MessageKind::Command) {
+                connection.bulk = class == Class::Bulk;
             }
+            let eased = self.slowing.pressure == Pressure::None && connection.held.is_none();
+            if eased && self.limits.rate.is_none() {
+                return Restrained::Free;
+            }
+            let command =
+                message.and_then(|(head, extra)| admission::command_of(head, frame, extra));
+            return self.restrain_request(connection, frame, class, command.as_ref());
+        }
+        match admitted {
             Admitted::Verify(_) if connection.state == State::Live => {
                 match self.pay_signature(connection.key) {
                     Ok(()) => Restrained::Free,
@@ -152,11 +186,11 @@ impl<D: Door> Gateway<D> {
         }
     }
 
-    fn restrain_message(
+    fn restrain_request(
         &mut self,
         connection: &mut Connection<D::Stream>,
         frame: &[u8],
-        head: &Head,
+        class: Class,
         command: Option<&Command>,
     ) -> Restrained {
         let pressure = self.slowing.pressure;
@@ -164,16 +198,14 @@ impl<D: Door> Gateway<D> {
         let is_cancel = matches!(command, Some(Command::CancelOrder(_)));
         if pressure != Pressure::None {
             self.tell_pressure(connection, pressure);
-            if head.kind == MessageKind::Command && is_bulk(head) && !is_cancel {
+            if class == Class::Bulk && !is_cancel {
                 let lag = if let Pressure::Lag(lag) = pressure { lag } else { 0 };
                 let lag = u32::try_from(lag).unwrap_or(u32::MAX);
                 let retry_after_ms = self.limits.retry_after_ms;
                 return Restrained::Refused(Detail::Overload { lag, retry_after_ms });
             }
         }
-        // An operator's command is what may end the pressure.
-        let is_urgent = head.kind == MessageKind::Admin
-            || (head.kind == MessageKind::Command && head.priority < Priority::Normal);
+        let is_urgent = class == Class::Urgent;
         let is_slowed = pressure != Pressure::None && !is_urgent && !is_cancel;
         let is_held = connection.held.is_some() || (is_slowed && connection.passes == 0);
         if is_held {
@@ -231,7 +263,7 @@ impl<D: Door> Gateway<D> {
         }
     }
 
-    /// Takes what a message costs its session; a message that finds the ring full pays once.
+    /// Takes what a request costs its session; one that finds the ring full pays once.
     fn pay(&mut self, connection: &mut Connection<D::Stream>, is_cancel: bool) -> Result<(), u32> {
         let Some(rate) = self.limits.rate.filter(|_| !connection.charged) else { return Ok(()) };
         let allowances = &self.wiring.shared.allowances;
@@ -252,6 +284,14 @@ impl<D: Door> Gateway<D> {
     }
 }
 
-fn is_bulk(head: &Head) -> bool {
-    head.priority > Priority::Normal
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_told_of_relief_once_however_often_its_connection_is_another() {
+        let mut slowing = Slowing::default();
+        (0..20).for_each(|round| slowing.note_told(round % 2));
+        assert_eq!(slowing.told, [0, 1]);
+    }
 }

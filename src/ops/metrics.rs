@@ -219,7 +219,7 @@ impl Page {
         )?;
         page.gauges(
             "outcry_queue_oldest_age_seconds",
-            "Age of the message that has waited longest.",
+            "Age of the message that has waited longest, of those with the turn or a slot of it.",
             rows(|queue| queue.oldest_age_us)
                 .into_iter()
                 .map(|(labels, us)| (labels, number(us) / 1e6)),
@@ -371,6 +371,9 @@ impl Page {
             ("outcry_received_bytes", "Bytes received.", |it| it.bytes_in.get()),
             ("outcry_sent_bytes", "Bytes sent.", |it| it.bytes_out.get()),
             ("outcry_frames", "Whole frames received.", |it| it.frames.get()),
+            ("outcry_bulk_frames", "LOW and BATCH commands among the frames.", |it| {
+                it.bulk_frames.get()
+            }),
             ("outcry_answers", "Messages answered.", |it| it.answered.get()),
             (
                 "outcry_commands_accepted",

@@ -1,6 +1,6 @@
 //! A schema as it is written: in TOML files, in JSON, and in code.
 
-use super::REGISTERED_ID_MIN;
+use super::{REGISTERED_ID_MIN, registry};
 use crate::limits::{
     SCHEMA_FIELDS_MAX, SCHEMA_NAME_MAX_BYTES, SCHEMA_REGISTERED_MAX_BYTES, SCHEMA_TEXT_MAX_BYTES,
 };
@@ -195,7 +195,15 @@ pub enum DefinitionError {
         max = SCHEMA_NAME_MAX_BYTES
     )]
     Name(String),
-    /// A definition that fits into no frame.
+    /// The name of a built-in schema.
+    #[error("schema {other} is called {name} already")]
+    BuiltInName {
+        /// The name.
+        name: String,
+        /// The built-in schema that has it.
+        other: u32,
+    },
+    /// A definition that fits into no answer.
     #[error(
         "schema {id} {name} has {found} bytes as JSON, at most {max} are registered",
         max = SCHEMA_REGISTERED_MAX_BYTES
@@ -297,6 +305,20 @@ impl SchemaDefinition {
         serde_json::to_string(self).expect("plain data is JSON")
     }
 
+    /// What it counts towards [`crate::limits::SCHEMAS_WEIGHT_MAX`]: 256 for itself and for each
+    /// field, 64 for each value, and the bytes of all texts. A replay judges by it, so it never changes
+    /// for a definition that there is.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let value = |(word, _): (&String, &u8)| 64 + word.len();
+        let field = |field: &Field| {
+            let values: usize = field.values.iter().map(value).sum();
+            256 + field.name.len() + field.about.len() + values
+        };
+        let fields: usize = self.fields.iter().map(field).sum();
+        256 + self.name.len() + self.about.len() + fields
+    }
+
     /// The field with this id.
     #[must_use]
     pub fn field(&self, id: u16) -> Option<&Field> {
@@ -325,14 +347,28 @@ impl SchemaDefinition {
         check_fields(self.id, &self.fields)
     }
 
-    /// Checks that it is good, has an id that is free for registration, and fits into a frame.
+    /// Checks that it is good and has an id that is free for registration: what a replay by any later
+    /// release finds as well.
+    ///
+    /// # Errors
+    /// [`DefinitionError`], the first thing that is wrong.
+    pub fn check_sequenced(&self) -> Result<(), DefinitionError> {
+        self.check()?;
+        if self.id < REGISTERED_ID_MIN {
+            return Err(DefinitionError::Reserved(self.id));
+        }
+        Ok(())
+    }
+
+    /// Checks beside it what depends on the release: that no built-in schema has its name, and that it
+    /// fits into an answer. It is judged before the order, and never again.
     ///
     /// # Errors
     /// [`DefinitionError`], the first thing that is wrong.
     pub fn check_registrable(&self) -> Result<(), DefinitionError> {
-        self.check()?;
-        if self.id < REGISTERED_ID_MIN {
-            return Err(DefinitionError::Reserved(self.id));
+        self.check_sequenced()?;
+        if let Some(other) = registry::built_in_named(&self.name) {
+            return Err(DefinitionError::BuiltInName { name: self.name.clone(), other: other.id });
         }
         let found = self.to_json().len();
         if found > SCHEMA_REGISTERED_MAX_BYTES {

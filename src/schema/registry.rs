@@ -4,11 +4,15 @@
 //! registrations in the same order give the same registry and the same hash; a refused one changes
 //! nothing. A registered pair of id and version is never changed and never leaves, so nothing has to
 //! expire.
+//!
+//! A registration is judged by the definition and by what was registered before it, never by what is
+//! built in: a later release has further schemas, and must judge an old registration as it was judged.
+//! Names of built-in schemas are refused before the order.
 
 use super::value::{InvalidMessage, Message, validate};
 use super::{DefinitionError, Incompatible, Kind, SchemaDefinition, builtin, compatible};
 use crate::event::RejectReason;
-use crate::limits::{SCHEMA_CACHE_MAX, SCHEMA_VERSIONS_MAX};
+use crate::limits::{SCHEMA_CACHE_MAX, SCHEMA_VERSIONS_MAX, SCHEMAS_WEIGHT_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -90,6 +94,21 @@ pub enum RegisterError {
         /// The limit.
         max: usize,
     },
+    /// The limit on all of them together.
+    #[error(
+        "schema {id} {name} does not fit: the registered schemas would count {found}, at most {max} \
+         are allowed"
+    )]
+    TooHeavy {
+        /// The schema.
+        id: u32,
+        /// Its name.
+        name: String,
+        /// What all would count.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The limit on versions of one schema.
     #[error("schema {id} has {max} versions, and more are not kept")]
     TooManyVersions {
@@ -101,6 +120,14 @@ pub enum RegisterError {
 }
 
 impl RegisterError {
+    /// The reasons that [`RegisterError::reason`] gives.
+    pub const REASONS: [RejectReason; 4] = [
+        RejectReason::InvalidAdmin,
+        RejectReason::IncompatibleSchema,
+        RejectReason::SchemaConflict,
+        RejectReason::CapacityReached,
+    ];
+
     /// The reason that an answer gives for it.
     #[must_use]
     pub fn reason(&self) -> RejectReason {
@@ -110,9 +137,9 @@ impl RegisterError {
             RegisterError::OtherContent { .. }
             | RegisterError::OldVersion { .. }
             | RegisterError::SameName { .. } => RejectReason::SchemaConflict,
-            RegisterError::Full { .. } | RegisterError::TooManyVersions { .. } => {
-                RejectReason::CapacityReached
-            }
+            RegisterError::Full { .. }
+            | RegisterError::TooHeavy { .. }
+            | RegisterError::TooManyVersions { .. } => RejectReason::CapacityReached,
         }
     }
 }
@@ -124,15 +151,30 @@ static BUILTIN: LazyLock<(Vec<SchemaDefinition>, Index<u32>)> = LazyLock::new(||
     (schemas, index)
 });
 
+/// The built-in schema with a name.
+pub(super) fn built_in_named(name: &str) -> Option<&'static SchemaDefinition> {
+    BUILTIN.0.iter().find(|schema| schema.name == name)
+}
+
+/// A registered schema.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    schema: SchemaDefinition,
+    /// Bytes of its JSON.
+    json_bytes: usize,
+}
+
 /// Every schema that is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
     /// Registered schemas, in the order of registration; a copy of the registry shares them.
-    registered: Vec<Arc<SchemaDefinition>>,
+    registered: Vec<Arc<Kept>>,
     /// Place of the highest version.
     active: Index<u32>,
     /// Place of every version.
     versions: Index<(u32, u16)>,
+    /// What all count together.
+    weight: usize,
 }
 
 impl Registry {
@@ -147,10 +189,22 @@ impl Registry {
     /// # Errors
     /// [`RegisterError`]; nothing is changed then.
     pub fn register(&mut self, schema: SchemaDefinition) -> Result<Registered, RegisterError> {
-        schema.check_registrable()?;
+        let done = self.judge(&schema)?;
+        if done == Registered::New {
+            self.insert(schema);
+        }
+        Ok(done)
+    }
+
+    /// What registering it would do.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub fn judge(&self, schema: &SchemaDefinition) -> Result<Registered, RegisterError> {
+        schema.check_sequenced()?;
         let (id, version) = (schema.id, schema.version);
         if let Some(at) = self.versions.get(&(id, version)) {
-            return if *self.registered[*at] == schema {
+            return if self.registered[*at].schema == *schema {
                 Ok(Registered::Known)
             } else {
                 Err(RegisterError::OtherContent { id, version })
@@ -158,33 +212,43 @@ impl Registry {
         }
         match self.active.get(&id) {
             Some(at) => {
-                let active = &self.registered[*at];
+                let active = &self.registered[*at].schema;
                 if active.version > version {
                     let active = active.version;
                     return Err(RegisterError::OldVersion { id, version, active });
                 }
-                compatible(active, &schema)?;
-                let versions = self.registered.iter().filter(|known| known.id == id).count();
+                compatible(active, schema)?;
+                let versions = self.registered().filter(|known| known.id == id).count();
                 if versions >= SCHEMA_VERSIONS_MAX {
                     return Err(RegisterError::TooManyVersions { id, max: SCHEMA_VERSIONS_MAX });
                 }
             }
             None => {
-                if let Some(other) = self.all().find(|known| known.name == schema.name) {
-                    let (name, other) = (schema.name, other.id);
+                if let Some(other) = self.registered().find(|known| known.name == schema.name) {
+                    let (name, other) = (schema.name.clone(), other.id);
                     return Err(RegisterError::SameName { name, other });
                 }
                 if self.active.len() >= SCHEMA_CACHE_MAX {
-                    let (name, max) = (schema.name, SCHEMA_CACHE_MAX);
+                    let (name, max) = (schema.name.clone(), SCHEMA_CACHE_MAX);
                     return Err(RegisterError::Full { id, name, max });
                 }
             }
         }
-        let at = self.registered.len();
-        self.registered.push(Arc::new(schema));
-        self.active.insert(id, at);
-        self.versions.insert((id, version), at);
+        let (found, max) = (self.weight + schema.weight(), SCHEMAS_WEIGHT_MAX);
+        if found > max {
+            return Err(RegisterError::TooHeavy { id, name: schema.name.clone(), found, max });
+        }
         Ok(Registered::New)
+    }
+
+    /// Takes one in that was judged new.
+    pub(crate) fn insert(&mut self, schema: SchemaDefinition) {
+        let at = self.registered.len();
+        self.weight += schema.weight();
+        self.active.insert(schema.id, at);
+        self.versions.insert((schema.id, schema.version), at);
+        let json_bytes = schema.to_json().len();
+        self.registered.push(Arc::new(Kept { schema, json_bytes }));
     }
 
     /// The active version of a schema, the highest one.
@@ -195,7 +259,7 @@ impl Registry {
         let (schemas, index) = &*BUILTIN;
         let built_in = index.get(&id).map(|at| &schemas[*at]);
         built_in
-            .or_else(|| self.active.get(&id).map(|at| &*self.registered[*at]))
+            .or_else(|| self.active.get(&id).map(|at| &self.registered[*at].schema))
             .ok_or(NotFound { id, version: None })
     }
 
@@ -207,11 +271,12 @@ impl Registry {
         let built_in = BUILTIN.1.get(&id).map(|at| &BUILTIN.0[*at]);
         built_in
             .filter(|schema| schema.version == version)
-            .or_else(|| self.versions.get(&(id, version)).map(|at| &*self.registered[*at]))
+            .or_else(|| self.versions.get(&(id, version)).map(|at| &self.registered[*at].schema))
             .ok_or(NotFound { id, version: Some(version) })
     }
 
-    /// The active version of the schema with a name.
+    /// The active version of the schema with a name; a built-in one goes before one that had the name
+    /// before this release.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&SchemaDefinition> {
         let id = self.all().find(|schema| schema.name == name)?.id;
@@ -227,14 +292,19 @@ impl Registry {
     #[must_use]
     pub fn active(&self) -> Vec<&SchemaDefinition> {
         let mut active: Vec<&SchemaDefinition> =
-            self.active.values().map(|at| &*self.registered[*at]).chain(&BUILTIN.0).collect();
+            self.active.values().map(|at| &self.registered[*at].schema).chain(&BUILTIN.0).collect();
         active.sort_unstable_by_key(|schema| schema.id);
         active
     }
 
     /// Registered schemas, in the order of registration.
     pub fn registered(&self) -> impl ExactSizeIterator<Item = &SchemaDefinition> {
-        self.registered.iter().map(|schema| &**schema)
+        self.registered.iter().map(|kept| &kept.schema)
+    }
+
+    /// The same, each with the bytes of its JSON.
+    pub fn measured(&self) -> impl ExactSizeIterator<Item = (&SchemaDefinition, usize)> {
+        self.registered.iter().map(|kept| (&kept.schema, kept.json_bytes))
     }
 
     /// The schema with the fewest fields that has all of those needed, by name and type; among equals
@@ -275,7 +345,7 @@ impl Registry {
         }
         hasher.update(b"schemas");
         hasher.update((self.registered.len() as u64).to_le_bytes());
-        for schema in &self.registered {
+        for schema in self.registered() {
             let text = schema.to_json();
             hasher.update((text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());

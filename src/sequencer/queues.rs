@@ -4,10 +4,12 @@
 //! first; among equals the one that came first.
 //!
 //! Invariant: of two messages of one session whose subjects meet, the earlier one leaves first. A
-//! later, more urgent message lifts the earlier ones to its own turn. They are charged to its queue as
-//! far as half of that may be lifted; what is beyond keeps the slot that it has, so that lifting needs no
-//! room, and what comes with a priority always has half of that priority's slots. What only answers (a refusal, a question) waits for everything that its session
-//! sent before it, and nothing waits for it.
+//! later, more urgent message lifts the earlier ones to its own turn, behind what waits there. They are
+//! charged to its queue as far as half of that may be lifted; what is beyond keeps the slot that it has.
+//! So lifting needs no room, and what comes with a priority always has half of that priority's slots,
+//! though as many as the slots of less urgent priorities may stand before it in its turn. What only
+//! answers (a refusal, a question) waits for everything that its session sent before it, and nothing
+//! waits for it.
 
 use crate::message::{Head, Message, MessageKind, Span, Subject};
 use crate::sequencer::dedupe::Fingerprint;
@@ -314,14 +316,17 @@ impl Queues {
         std::array::from_fn(|queue| self.messages[queue] - self.lifted_to[queue])
     }
 
-    /// When the message came in that waits longest at the front of a turn of each priority.
+    /// When the message came in that waits longest at the front of a turn, by the priority of the turn
+    /// and by that whose slot it has: one that was lifted and not charged counts for both.
     #[must_use]
     pub fn oldest(&self) -> [Option<TimeNs>; PRIORITIES] {
         let mut oldest = [None; PRIORITIES];
         for list in &self.turns {
             let Some(place) = self.places.get(list.first as usize) else { continue };
-            let since = &mut oldest[place.charged as usize];
-            *since = Some(since.map_or(place.since, |since: TimeNs| since.min(place.since)));
+            for priority in [place.charged, place.turn.priority()] {
+                let since = &mut oldest[priority as usize];
+                *since = Some(since.map_or(place.since, |since: TimeNs| since.min(place.since)));
+            }
         }
         oldest
     }
@@ -385,7 +390,8 @@ impl Queues {
 
     /// Lifts what waits of the session before `upto` (or at all), and has to leave before a message of
     /// `subject`, so that it leaves before one with turn `to`. What is lifted for a message that comes
-    /// in now is charged to that one's queue, where there is room for it.
+    /// in now is charged to that one's queue while less than half of it is lifted and there is room; the
+    /// rest is lifted all the same, and keeps its slot.
     fn lift(&mut self, subject: Subject, head: &Head, to: Turn, upto: Option<u32>) {
         let (mut lifted, mut subjects) =
             (std::mem::take(&mut self.lifted), std::mem::take(&mut self.subjects));

@@ -135,6 +135,8 @@ pub struct Gateway {
     pub bytes_out: Count,
     /// Whole frames received.
     pub frames: Count,
+    /// Commands of LOW and BATCH among them.
+    pub bulk_frames: Count,
     /// Messages answered, refusals included and answers that are sent again left out.
     pub answered: Count,
     /// Commands answered that were sequenced and not refused.
@@ -163,6 +165,7 @@ impl Default for Gateway {
             bytes_in: Count::default(),
             bytes_out: Count::default(),
             frames: Count::default(),
+            bulk_frames: Count::default(),
             answered: Count::default(),
             accepted_commands: Count::default(),
             duplicates: Count::default(),

@@ -76,25 +76,25 @@ const _: () = assert!(
     SchemaHead::SIZE + START.len() + ROW + SCHEMA_REGISTERED_MAX_BYTES + END.len() <= PAYLOAD_MAX
 );
 
-/// Appends the frame with as many of the schemas as fit, and gives its place.
+/// Appends the frame with as many of the schemas as fit, each given with the bytes of its JSON, and
+/// gives its place.
 pub fn send_schemas<'s>(
-    schemas: impl Iterator<Item = (Sequence, &'s SchemaDefinition)>,
+    schemas: impl Iterator<Item = (Sequence, &'s SchemaDefinition, usize)>,
     client_sequence: u64,
     out: &mut Vec<u8>,
 ) -> Range<usize> {
     let mut text = START.to_owned();
     let mut more = false;
-    for (index, (sequence, schema)) in schemas.enumerate() {
-        let schema = schema.to_json();
-        let json = format!("{{\"sequence\":{sequence},\"schema\":{schema}}}");
-        if SchemaHead::SIZE + text.len() + json.len() + 1 + END.len() > PAYLOAD_MAX {
+    for (index, (sequence, schema, json_bytes)) in schemas.enumerate() {
+        if SchemaHead::SIZE + text.len() + ROW + json_bytes + END.len() > PAYLOAD_MAX {
             more = true;
             break;
         }
         if index > 0 {
             text.push(',');
         }
-        text.push_str(&json);
+        let schema = schema.to_json();
+        text.push_str(&format!("{{\"sequence\":{sequence},\"schema\":{schema}}}"));
     }
     text.push_str(END);
     let mut writer = FrameWriter::begin(out, head(SchemaHead::SCHEMA, client_sequence));
@@ -129,7 +129,9 @@ mod tests {
         let (mut seen, mut pages) = (Vec::new(), 0);
         loop {
             let mut out = Vec::new();
-            let rows = all.iter().map(|schema| (Sequence(u64::MAX), schema)).skip(seen.len());
+            let rows =
+                all.iter().map(|schema| (Sequence(u64::MAX), schema, schema.to_json().len()));
+            let rows = rows.skip(seen.len());
             let at = send_schemas(rows, 5, &mut out);
             let frame = Frame::open(&out[at], &LIMITS).expect("just sealed");
             let Ok(ServerMessage::Schemas(view)) = ServerMessage::decode(&frame) else {

@@ -7,6 +7,7 @@ use super::node::{AGENTS, Node, Setup, SimClock};
 use super::random::Random;
 use super::sending::{self, What};
 use super::venue::{self, Rules};
+use openoutcry::admin::AdminCommand;
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::RejectReason;
 use openoutcry::journal::format::LogKind;
@@ -17,6 +18,7 @@ use openoutcry::types::{
     AccountId, ClientOrderId, InstrumentId, KeyId, OrderType, Price, Priority, Quantity, Side,
     TimeInForce, TimeNs,
 };
+use openoutcry::wire::admin::encode_admin;
 use openoutcry::wire::frame::{Frame, FrameHead, FrameWriter, frame_length};
 use openoutcry::wire::header::{BitMode, Flags};
 use openoutcry::wire::message::{Challenge, LogonAccepted, Logout, ServerMessage, send};
@@ -40,6 +42,8 @@ pub(crate) enum Got {
     Notice(u8),
     /// The answer to a question.
     Book,
+    /// The same, with so many schemas.
+    Schemas(usize),
 }
 
 pub(crate) struct Bench {
@@ -141,6 +145,9 @@ impl Bench {
                 ServerMessage::LoggedOut(_) => Got::LoggedOut,
                 ServerMessage::Notice(notice) => Got::Notice(notice.kind),
                 ServerMessage::Book(_) => Got::Book,
+                ServerMessage::Schemas(view) => {
+                    Got::Schemas(view.parse().expect("JSON").schemas.len())
+                }
                 other => panic!("not expected here: {other:?}"),
             });
             used += size;
@@ -223,6 +230,18 @@ pub(crate) fn framed(
         Some(key) => writer.seal_signed(venue::signer(key)),
         None => writer.seal(),
     };
+    out
+}
+
+/// An operator's command with `number` as its id too.
+pub(crate) fn admin(number: u64, command: &AdminCommand, key: KeyId) -> Vec<u8> {
+    let (id, mut out) = (format!("m{number}"), Vec::new());
+    let metadata = Metadata::new(&id, NOW_MS, Priority::Normal);
+    let (schema, flags) = (AdminCommand::SCHEMA, Flags::new(Priority::Normal));
+    let head = FrameHead { schema, flags, bit_mode: BitMode::Bits64, client_sequence: number };
+    let mut writer = FrameWriter::begin_with(&mut out, head, &metadata).expect("a short id");
+    assert!(encode_admin(command, writer.payload()));
+    writer.seal_signed(venue::signer(key));
     out
 }
 

@@ -111,6 +111,7 @@ pub(crate) struct Node {
     pub(crate) doors: Vec<SimDoor>,
     pub(crate) policy: AckPolicy,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) stats: Arc<Stats>,
     schedule: Schedule,
     left: u64,
 }
@@ -235,6 +236,7 @@ impl Node {
         let time = SequencerClock::start(Box::new(clock.clone()), booted.state.order.time, true)
             .expect("the clock is accepted");
         let source = clock.clone();
+        let stats = Arc::new(Stats::new(GATEWAYS, &[]));
         let parts = Parts {
             outsides: doors.iter().map(|door| outside(door, random)).collect(),
             clock: Box::new(move || Box::new(source.clone())),
@@ -246,11 +248,11 @@ impl Node {
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),
-            stats: Arc::new(Stats::new(GATEWAYS, &[])),
+            stats: stats.clone(),
         };
         let stages = Stages::connect(booted, logs, parts);
         let (policy, schedule) = (setup.policy, Schedule::Free([0; AGENTS_MAX]));
-        Node { stages, doors, policy, recorder, schedule, left: 0 }
+        Node { stages, doors, policy, recorder, stats, schedule, left: 0 }
     }
 
     /// Tells the gateway what its poll would.

@@ -171,10 +171,29 @@ fn what_is_lifted_leaves_half_of_the_queue_to_what_came_with_its_priority() {
     }
     assert_eq!(queues.depths(), [8, 0, 46, 0, 0]);
     assert_eq!(queues.arrived(), [4, 0, 46, 0, 0]);
+    let zero = Some(TimeNs(0));
+    assert_eq!(queues.oldest(), [zero, None, zero, None, None]);
     let left = numbers(&mut queues);
     let in_order: Vec<u64> = (0..4).flat_map(|_| 1..=11).chain(1..=10).collect();
     assert_eq!(left, in_order, "all of it stands before what lifted it");
     assert_eq!((queues.depths(), queues.arrived()), ([0; 5], [0; 5]));
+}
+
+#[test]
+fn what_is_lifted_and_not_charged_tells_how_old_its_turn_is() {
+    let mut queues = queues(Capacity { messages: [2, 8, 8, 8, 8], large: 1 });
+    let at = |queues: &mut Queues, message: &Message, time| {
+        queues.push(message, Fingerprint::default(), TimeNs(time), BUSY).expect("there is room");
+    };
+    // One slot may be lifted to: the first of them has it.
+    at(&mut queues, &of(1, 1, Priority::Normal, account(2)), 5);
+    at(&mut queues, &of(1, 2, Priority::Normal, account(2)), 6);
+    at(&mut queues, &of(1, 3, Priority::Critical, account(2)), 90);
+    queues.take_next(true, |message, _, _| message.head.client_sequence == 1);
+    // What stands first in the CRITICAL turn now has a NORMAL slot.
+    assert_eq!(queues.depths(), [1, 0, 1, 0, 0]);
+    let six = Some(TimeNs(6));
+    assert_eq!(queues.oldest(), [six, None, six, None, None]);
 }
 
 #[test]
