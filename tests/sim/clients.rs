@@ -470,6 +470,7 @@ impl Client {
                 assert!(fine, "an id with other content is refused with {reason}");
             }
             What::Invalid { .. } | What::Book { .. } | What::Account { .. } => {}
+            What::Reference => assert_eq!(reason, RejectReason::TooManyRequests),
             What::Logout => assert_eq!(reason, RejectReason::Busy),
             other => panic!("{other:?} is refused with {reason}"),
         }
