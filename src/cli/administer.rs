@@ -158,27 +158,23 @@ fn show(answered: &Answered, output: Output) {
 
 /// All keys and the sequenced settings.
 pub(super) fn directory(link: &mut Link) -> Result<(Controls, Vec<KeyRow>), Failure> {
-    let question = "asking for keys";
-    let mut keys: Vec<KeyRow> = Vec::new();
-    loop {
-        let after = keys.last().map_or(KeyId(0), |row| row.key);
-        let request = link
-            .client
-            .directory(after)
-            .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
-        let page = link.wait(request, |reply| match reply {
+    link.pages(
+        "asking for keys",
+        Default::default(),
+        |client, (_, keys): &(Controls, Vec<KeyRow>)| {
+            client.directory(keys.last().map_or(KeyId(0), |row| row.key))
+        },
+        |reply, request| match reply {
             Reply::Directory { request: found, view } if *found == request => {
                 Some(view.parse().map(|page| (view.more, page)))
             }
             _ => None,
-        });
-        let (more, page) = page
-            .map_err(|lost| lost.of_query(question))?
-            .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
-        let progress = !page.keys.is_empty();
-        keys.extend(page.keys);
-        if !more || !progress {
-            return Ok((page.controls, keys));
-        }
-    }
+        },
+        |(controls, keys), page| {
+            let progress = !page.keys.is_empty();
+            *controls = page.controls;
+            keys.extend(page.keys);
+            progress
+        },
+    )
 }

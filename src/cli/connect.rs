@@ -7,7 +7,7 @@
 
 use super::venue::Venue;
 use super::{Failure, Global};
-use crate::client::{Client, ClientError, Config, Reply, RequestId};
+use crate::client::{Client, ClientError, Config, Reply, RequestId, SubmitError};
 use crate::endpoint::Endpoint;
 use crate::event::RejectReason;
 use crate::keys::KeyPair;
@@ -223,27 +223,50 @@ impl Link {
 
     fn ask_venue(&mut self) -> Result<(), Failure> {
         let question = "asking for assets and instruments";
-        loop {
-            let after_asset = AssetId(self.venue.assets.len() as u32);
-            let after_instrument = InstrumentId(self.venue.instruments.len() as u32);
-            let request = self
-                .client
-                .reference(after_asset, after_instrument)
-                .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
-            let page = self.wait(request, |reply| match reply {
+        self.venue = self.pages(
+            question,
+            Venue::default(),
+            |client, known: &Venue| {
+                let after_asset = AssetId(known.assets.len() as u32);
+                client.reference(after_asset, InstrumentId(known.instruments.len() as u32))
+            },
+            |reply, request| match reply {
                 Reply::Reference { request: found, view } if *found == request => {
                     Some(view.parse().map(|page| (view.more, page)))
                 }
                 _ => None,
-            });
-            let (more, page) = page
+            },
+            |known, page| {
+                let progress = page.assets.len() + page.instruments.len() > 0;
+                known.assets.extend(page.assets);
+                known.instruments.extend(page.instruments);
+                progress
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Asks for pages until the node has no more, or gives none: `ask` asks for what follows what is
+    /// kept so far, `read` finds a page and whether there are more in the replies, `keep` keeps it and
+    /// tells whether it held anything.
+    pub(super) fn pages<K, P>(
+        &mut self,
+        question: &str,
+        mut kept: K,
+        ask: impl Fn(&mut Client, &K) -> Result<RequestId, SubmitError>,
+        read: impl Fn(&Reply<'_>, RequestId) -> Option<Result<(bool, P), serde_json::Error>>,
+        mut keep: impl FnMut(&mut K, P) -> bool,
+    ) -> Result<K, Failure> {
+        loop {
+            let request = ask(&mut self.client, &kept)
+                .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
+            let (more, page) = self
+                .wait(request, |reply| read(reply, request))
                 .map_err(|lost| lost.of_query(question))?
                 .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
-            let progress = page.assets.len() + page.instruments.len() > 0;
-            self.venue.assets.extend(page.assets);
-            self.venue.instruments.extend(page.instruments);
+            let progress = keep(&mut kept, page);
             if !more || !progress {
-                return Ok(());
+                return Ok(kept);
             }
         }
     }

@@ -11,28 +11,22 @@ use crate::wire::schemas::SchemaRow;
 
 /// Every schema that the node has registered, in the order of registration.
 pub(super) fn fetch(link: &mut Link) -> Result<Vec<SchemaRow>, Failure> {
-    let question = "asking for schemas";
-    let mut rows: Vec<SchemaRow> = Vec::new();
-    loop {
-        let request = link
-            .client
-            .schemas(rows.len() as u32)
-            .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
-        let page = link.wait(request, |reply| match reply {
+    link.pages(
+        "asking for schemas",
+        Vec::new(),
+        |client, rows: &Vec<SchemaRow>| client.schemas(rows.len() as u32),
+        |reply, request| match reply {
             Reply::Schemas { request: found, view } if *found == request => {
                 Some(view.parse().map(|page| (view.more, page)))
             }
             _ => None,
-        });
-        let (more, page) = page
-            .map_err(|lost| lost.of_query(question))?
-            .map_err(|error| Failure::node(format_args!("{question}: {error}")))?;
-        let progress = !page.schemas.is_empty();
-        rows.extend(page.schemas);
-        if !more || !progress {
-            return Ok(rows);
-        }
-    }
+        },
+        |rows, page| {
+            let progress = !page.schemas.is_empty();
+            rows.extend(page.schemas);
+            progress
+        },
+    )
 }
 
 /// The registry that these make.

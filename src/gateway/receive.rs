@@ -8,6 +8,7 @@ use super::connection::{Connection, Door, State};
 use super::slowing::{Class, Restrained};
 use super::{Gateway, ROUND_MAX, answers};
 use crate::event::RejectReason;
+use crate::exchange::Directory;
 use crate::message::{Detail, Head, MessageKind, Span};
 use crate::types::Priority;
 use crate::wire::HashesAhead;
@@ -239,13 +240,14 @@ impl<D: Door> Gateway<D> {
                 Err(error) => (rest.len(), admission::malformed(&error, 0)),
             };
             let frame = &rest[..size];
-            let bulk = Class::of(&admitted) == Some(Class::Bulk);
+            let class = Class::of(&admitted);
+            let bulk = class == Some(Class::Bulk);
             if bulk && self.bulk_left == 0 {
                 // It waits for its turn, and what stands behind it.
                 connection.bulk = true;
                 return (used, frames, Handled::Blocked);
             }
-            let taken = match self.restrain(connection, frame, &admitted) {
+            let taken = match self.restrain(connection, frame, &admitted, class) {
                 Restrained::Free => self.take(connection, frame, &admitted),
                 Restrained::Refused(detail) => {
                     admitted = admission::restrained(frame, detail);
@@ -289,6 +291,17 @@ impl<D: Door> Gateway<D> {
         }
     }
 
+    /// Answers from what is published here.
+    fn answer(
+        &mut self,
+        connection: &mut Connection<D::Stream>,
+        write: impl FnOnce(&mut Vec<u8>, &Directory),
+    ) -> bool {
+        write(connection.outbound(), &self.directory);
+        self.dirty_now(connection);
+        true
+    }
+
     /// Does what a frame became. False where it has to wait.
     fn take(
         &mut self,
@@ -308,29 +321,23 @@ impl<D: Door> Gateway<D> {
                 self.dirty_now(connection);
                 true
             }
+            Admitted::Directory { .. } | Admitted::Schemas { .. } if !self.is_safe_to_show() => {
+                false
+            }
             Admitted::Reference { query, client_sequence } => {
-                let out = connection.outbound();
-                answers::reference(out, *client_sequence, query, &self.directory);
-                self.dirty_now(connection);
-                true
+                self.answer(connection, |out, known| {
+                    answers::reference(out, *client_sequence, query, known);
+                })
             }
             Admitted::Directory { query, client_sequence } => {
-                if !self.is_safe_to_show() {
-                    return false;
-                }
-                let out = connection.outbound();
-                answers::directory(out, *client_sequence, query, &self.directory);
-                self.dirty_now(connection);
-                true
+                self.answer(connection, |out, known| {
+                    answers::directory(out, *client_sequence, query, known);
+                })
             }
             Admitted::Schemas { query, client_sequence } => {
-                if !self.is_safe_to_show() {
-                    return false;
-                }
-                let out = connection.outbound();
-                answers::schemas(out, *client_sequence, query, &self.directory);
-                self.dirty_now(connection);
-                true
+                self.answer(connection, |out, known| {
+                    answers::schemas(out, *client_sequence, query, known);
+                })
             }
             Admitted::Logon { key, role, public_key, head, extra } => {
                 // The end of the session's connection before comes first: the journal tells what was.

@@ -144,15 +144,16 @@ impl<D: Door> Gateway<D> {
         count
     }
 
-    /// Holds, refuses or lets go what was admitted.
+    /// Holds, refuses or lets go what was admitted and is of this class.
     #[inline]
     pub(super) fn restrain(
         &mut self,
         connection: &mut Connection<D::Stream>,
         frame: &[u8],
         admitted: &Admitted,
+        class: Option<Class>,
     ) -> Restrained {
-        if let Some(class) = Class::of(admitted) {
+        if let Some(class) = class {
             let message = match admitted {
                 Admitted::Message { head, extra } => Some((head, extra)),
                 _ => None,

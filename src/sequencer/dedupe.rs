@@ -308,7 +308,7 @@ impl Dedupe {
 
     /// Begins to load again what [`Dedupe::check`] will look at: much may have come between.
     #[inline]
-    pub fn expect(&self, fingerprint: Fingerprint) {
+    pub fn load_ahead(&self, fingerprint: Fingerprint) {
         self.prefetch(fingerprint.identity);
     }
 

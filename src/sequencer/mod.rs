@@ -301,7 +301,7 @@ impl Sequencer {
             let bulk = self.bulk * one_in < self.batch_max;
             let taken = self.queues.take_next(bulk, |message, print, next| {
                 if let Some(next) = next {
-                    order.dedupe.expect(*next);
+                    order.dedupe.load_ahead(*next);
                 }
                 let head = &message.head;
                 // One reading of the clock serves the whole batch.
