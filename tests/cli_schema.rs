@@ -185,3 +185,21 @@ fn a_start_checks_the_files_and_names_what_is_not_registered() {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("schemas/report.toml: this is no schema"));
 }
+
+#[test]
+fn more_schemas_than_an_answer_holds_are_all_listed_in_order() {
+    let dir = dir();
+    let here = dir.path();
+    let node = Served::start(here, &[]);
+    // Seven of some 3 KB: an answer holds no more than 16 KB.
+    let about = "-".repeat(3_000);
+    for id in 1000..1007 {
+        let text = REPORT.replace("1000", &id.to_string());
+        let text = text.replace("trade-report", &format!("report-{id}"));
+        let text = text.replacen("version = 1", &format!("version = 1\nabout = \"{about}\""), 1);
+        assert_eq!(register(here, &text, 0)["status"], "done");
+    }
+    let ids: Vec<Value> = listed(here, &["--node"]).iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(ids, (1000..1007).map(|id| json!(id)).collect::<Vec<_>>());
+    node.kill();
+}
