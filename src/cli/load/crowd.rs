@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -144,8 +144,11 @@ struct Work {
     ready: Option<SyncSender<Result<(), String>>>,
     poll: Poll,
     members: Vec<Member>,
-    /// When whom to look after: a ping, a piece, a connection to be opened again.
+    /// When whom to look after: a ping or a piece.
     due: BinaryHeap<Reverse<(Instant, usize, u32)>>,
+    /// Hostile connections that are to be opened, in this order: one at a time may be, and the others
+    /// cost nothing while they wait.
+    to_open: VecDeque<usize>,
     /// Idle sessions that were begun, and that are logged on.
     begun: usize,
     live: usize,
@@ -177,18 +180,18 @@ impl Work {
             .iter()
             .flat_map(|kind| (0..company.hostile_connections).map(move |_| member(Some(*kind))));
         let members: Vec<Member> = idle.chain(hostile).collect();
-        let now = Instant::now();
-        let due = (company.idle as usize..members.len()).map(|at| Reverse((now, at, 0))).collect();
+        let to_open = (company.idle as usize..members.len()).collect();
         Ok(Work {
             company,
             stop,
             ready: Some(ready),
             poll: Poll::new()?,
             members,
-            due,
+            due: BinaryHeap::new(),
+            to_open,
             begun: 0,
             live: 0,
-            open_at: now,
+            open_at: Instant::now(),
             random: 0x9E37_79B9_7F4A_7C15,
             buffer: vec![0; FRAME_MAX_BYTES],
             told: Told::default(),
@@ -199,8 +202,11 @@ impl Work {
         let mut events = Events::with_capacity(1024);
         while !self.stop.load(Ordering::Relaxed) {
             self.begin_idle();
+            self.open_hostile();
             self.look_after();
-            let next = self.due.peek().map_or(LOOK, |Reverse((at, ..))| {
+            let due = self.due.peek().map(|Reverse((at, ..))| *at);
+            let open = (!self.to_open.is_empty()).then_some(self.open_at);
+            let next = due.into_iter().chain(open).min().map_or(LOOK, |at| {
                 at.saturating_duration_since(Instant::now()).min(LOOK)
             });
             match self.poll.poll(&mut events, Some(next)) {
@@ -273,38 +279,50 @@ impl Work {
             if self.members[at].times != times {
                 continue;
             }
-            let again = match (self.members[at].stream.is_some(), self.members[at].hostile) {
-                (true, None) => self.ping(at),
-                (true, Some(kind)) => self.harm(at, kind),
-                (false, Some(_)) if now < self.open_at => Some(self.open_at - now),
-                (false, Some(kind)) => {
-                    let is_first = self.members[at].times == 0;
-                    let pace = if is_first { FIRST_OPENS_PER_S } else { OPENS_PER_S };
-                    self.open_at = now + Duration::from_secs(1) / pace;
-                    match self.open(at) {
-                        Ok(()) => self.told.opened += 1,
-                        // It is refused, or there is no port: it comes again.
-                        Err(_) => self.members[at].stream = None,
-                    }
-                    Some(if kind == Hostile::Garbage { GARBAGE_EVERY } else { CONNECT / 5 })
-                }
-                (false, None) => None,
+            let after = match self.members[at].hostile {
+                None => self.ping(at),
+                Some(kind) => self.harm(at, kind),
             };
-            if let Some(after) = again {
-                self.due.push(Reverse((now + after, at, self.members[at].times)));
+            // Who is closed by what it sent is to be opened, and is nobody's to look after.
+            if self.members[at].times == times {
+                self.due.push(Reverse((now + after, at, times)));
             }
         }
     }
 
-    fn ping(&mut self, at: usize) -> Option<Duration> {
+    /// Opens the hostile connections that may be opened by now; what was missed longer ago than the
+    /// thread sleeps is not made up for.
+    fn open_hostile(&mut self) {
+        let now = Instant::now();
+        if let Some(earliest) = now.checked_sub(LOOK) {
+            self.open_at = self.open_at.max(earliest);
+        }
+        while self.open_at <= now
+            && let Some(at) = self.to_open.pop_front()
+        {
+            let is_first = self.members[at].times == 0;
+            let pace = if is_first { FIRST_OPENS_PER_S } else { OPENS_PER_S };
+            self.open_at += Duration::from_secs(1) / pace;
+            match self.open(at) {
+                Ok(()) => {
+                    self.told.opened += 1;
+                    self.due.push(Reverse((now, at, self.members[at].times)));
+                }
+                // It is refused, or there is no port: it comes again, after the others.
+                Err(_) => self.to_open.push_back(at),
+            }
+        }
+    }
+
+    fn ping(&mut self, at: usize) -> Duration {
         let mut frame = Vec::new();
         send(&Ping { nonce: 0 }, 0, &mut frame);
         self.write(at, &frame);
-        Some(self.members[at].every)
+        self.members[at].every
     }
 
     /// Sends what a hostile connection sends now; when next.
-    fn harm(&mut self, at: usize, kind: Hostile) -> Option<Duration> {
+    fn harm(&mut self, at: usize, kind: Hostile) -> Duration {
         match kind {
             Hostile::Garbage => {
                 let mut piece = [0; GARBAGE_BYTES];
@@ -315,15 +333,15 @@ impl Work {
                     *byte = self.random as u8;
                 }
                 self.write(at, &piece);
-                Some(GARBAGE_EVERY)
+                GARBAGE_EVERY
             }
             Hostile::Trickle => {
                 let next = TRICKLE[self.members[at].sent % TRICKLE.len()];
                 self.members[at].sent += 1;
                 self.write(at, &[next]);
-                Some(Duration::from_secs(1))
+                Duration::from_secs(1)
             }
-            Hostile::Silent => Some(Duration::from_secs(1)),
+            Hostile::Silent => Duration::from_secs(1),
         }
     }
 
@@ -423,7 +441,7 @@ impl Work {
             }
             Some(_) => {
                 self.told.closed += 1;
-                self.due.push(Reverse((Instant::now(), at, member.times)));
+                self.to_open.push_back(at);
             }
         }
     }
