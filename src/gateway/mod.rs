@@ -55,6 +55,9 @@ const ROUND_MAX: usize = 256;
 const SWEEP_MS: u64 = 250;
 /// Connections searched in one turn.
 const SWEEP_MAX: usize = 512;
+/// Connections that are accepted in one turn, and that are closed by the search in one turn: each costs
+/// the kernel tens of microseconds, and what others ordered waits meanwhile.
+const DOOR_MAX: usize = 16;
 /// Original answers that are being fetched for one connection.
 const FETCHING_MAX: u32 = 256;
 /// How long a connection whose answers are all sent is kept for its peer to take them.
@@ -341,7 +344,7 @@ impl<D: Door> Gateway<D> {
         let mut accepted = 0;
         while (self.door_ready || self.door.is_knocked_on())
             && !self.stopping
-            && accepted < ROUND_MAX
+            && accepted < DOOR_MAX
         {
             let slot = self.free.last().copied().unwrap_or(self.connections.len() as u32);
             match self.door.accept(slot as usize) {
@@ -592,11 +595,12 @@ impl<D: Door> Gateway<D> {
             self.door_ready = true;
         }
         let end = self.connections.len().min(self.swept.next + SWEEP_MAX);
-        for slot in self.swept.next..end {
-            self.sweep_one(slot);
+        let mut closed = 0;
+        while self.swept.next < end && closed < DOOR_MAX {
+            closed += usize::from(self.sweep_one(self.swept.next));
+            self.swept.next += 1;
         }
-        self.swept.next = end;
-        if end == self.connections.len() {
+        if self.swept.next == self.connections.len() {
             let Swept { pending, received, sessions, .. } = std::mem::take(&mut self.swept);
             self.stats().pending_output.set(pending as u64);
             self.stats().pending_input.set(received as u64);
@@ -604,8 +608,9 @@ impl<D: Door> Gateway<D> {
         }
     }
 
-    fn sweep_one(&mut self, slot: usize) {
-        let Some(connection) = &self.connections[slot] else { return };
+    /// Looks at one connection; true where it was closed.
+    fn sweep_one(&mut self, slot: usize) -> bool {
+        let Some(connection) = &self.connections[slot] else { return false };
         self.swept.pending += connection.pending();
         self.swept.received += connection.received_bytes();
         self.swept.sessions += u64::from(connection.holds_session);
@@ -630,6 +635,7 @@ impl<D: Door> Gateway<D> {
             self.stats().slow_closes.add(u64::from(slow));
             self.close(slot as u32);
         }
+        idle || slow
     }
 
     /// Tells every peer that all is sent, and ends when they are gone or have had their time.

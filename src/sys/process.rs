@@ -1,6 +1,7 @@
 //! Child processes that never outlive us, and asking one to end.
 
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command};
 
 /// Makes the child that `command` starts die with the thread that starts it, however that ends:
@@ -38,10 +39,37 @@ fn die_with(parent: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets this process have `wanted` open descriptors where the system allows as many; how many it may
-/// have now.
+/// Lets this process have `wanted` open descriptors where the system allows as many, and makes its
+/// table of them that large; how many it may have now.
 #[must_use]
 pub fn allow_descriptors(wanted: u64) -> u64 {
+    let allowed = raise_limit(wanted);
+    // Without a larger table all goes on, with the pauses that it is to avoid.
+    let _ = grow_table(wanted.min(allowed));
+    allowed
+}
+
+/// Makes the kernel's table of our descriptors large enough for `count`, for good: it never shrinks.
+///
+/// Linux doubles the table when it is full, and in a process of several threads waits a whole grace
+/// period of its other cores for that, tens of milliseconds on a busy machine: a thread that accepts
+/// connections would stop for so long again and again on its way to many of them.
+fn grow_table(count: u64) -> io::Result<()> {
+    let last = i32::try_from(count.saturating_sub(1)).unwrap_or(i32::MAX);
+    let any = std::fs::File::open("/dev/null")?;
+    // SAFETY: the call takes plain numbers, and the descriptor is open while `any` is.
+    #[allow(unsafe_code, reason = "std cannot choose a descriptor's number")]
+    let copy = unsafe { libc::fcntl(any.as_raw_fd(), libc::F_DUPFD_CLOEXEC, last) };
+    if copy == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above made this descriptor, and nobody else knows it.
+    #[allow(unsafe_code, reason = "to close a descriptor from a plain number")]
+    drop(unsafe { OwnedFd::from_raw_fd(copy) });
+    Ok(())
+}
+
+fn raise_limit(wanted: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes the structure that it is given, and nothing else.
     #[allow(unsafe_code, reason = "limits are not in std")]
@@ -83,6 +111,22 @@ mod tests {
         let most = allow_descriptors(u64::MAX);
         assert!(most >= now);
         assert_eq!(allow_descriptors(0), most, "it stays");
+    }
+
+    /// Entries of the kernel's table of our descriptors.
+    #[cfg(target_os = "linux")]
+    fn table_size() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("every process has one");
+        let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+        line.expect("it tells the size").trim().parse().expect("a number")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_table_has_its_size_before_descriptors_are_opened() {
+        let wanted = (2 * table_size()).max(2_000).min(raise_limit(u64::MAX));
+        let allowed = allow_descriptors(wanted);
+        assert!(table_size() >= wanted.min(allowed), "{} of {wanted}", table_size());
     }
 
     use std::os::unix::process::ExitStatusExt;
