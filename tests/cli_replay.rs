@@ -195,7 +195,10 @@ fn one_flipped_byte_is_named_by_segment_offset_and_sequence() {
     assert_eq!(damage["what"], "the record's CRC-64 does not match");
     let sequence = format!("sequence {}", found["sequence"]);
     let words = ["segment 0", &format!("offset {offset}"), &sequence];
-    refused(dir.path(), &["journal", "verify"], 1, &words);
+    let help = [&words[..], &["outcry journal repair --from"]].concat();
+    refused(dir.path(), &["journal", "verify", "--threads", "1"], 1, &help);
+    refused(dir.path(), &["journal", "verify", "--threads", "8"], 1, &help);
+    refused(dir.path(), &["journal", "verify", "--threads", "0"], 2, &["--threads"]);
     refused(dir.path(), &["replay"], 1, &words);
     refused(dir.path(), &["journal", "dump"], 1, &[&sequence, "journal verify"]);
     let before = (found["sequence"].as_u64().expect("a sequence") - 8).to_string();
@@ -315,6 +318,11 @@ fn a_node_does_not_start_on_a_damaged_journal() {
     flip(&path, |bytes| find(bytes, b"find-me-in-the-file") - 2000);
     let damaged = std::fs::read(&path).expect("a segment");
     let serve = ["serve", "--set", "gateway.native.listen=127.0.0.1:0"];
-    refused(dir.path(), &serve, 12, &["damage in segment 0", "offset", "sequence"]);
+    refused(
+        dir.path(),
+        &serve,
+        12,
+        &["damage in segment 0", "offset", "sequence", "outcry journal repair --from"],
+    );
     assert!(std::fs::read(&path).expect("a segment") == damaged, "nothing was changed");
 }

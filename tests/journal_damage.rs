@@ -10,6 +10,7 @@ use openoutcry::journal::format::{
 use openoutcry::journal::reader::Reader;
 use openoutcry::journal::recovery::{RecoveryError, recover};
 use openoutcry::journal::segment::{LogDir, Preparer};
+use openoutcry::journal::verify::{verify, verify_with};
 use openoutcry::journal::view::{Batch, Verify};
 use openoutcry::journal::writer::{Appended, Writer};
 use openoutcry::sys::storage::Append;
@@ -126,6 +127,10 @@ fn check(original: &Files, batches: &[Written], damaged: Files, what: &str) {
     let expected = expected(original, &damaged, batches);
     let disk = SimDisk::with_files(damaged.clone());
     let log = log(&disk);
+    let alone = verify(&log, &mut |_| ()).expect("the disk works");
+    let side_by_side = verify_with(&log, 3, &mut |_| ()).expect("the disk works");
+    assert_eq!(alone, side_by_side, "{what}: the verdict does not depend on the threads");
+    assert_eq!(alone.ok, expected != Expected::Damage, "{what}: {alone:?}");
     match (recover(&log, Sequence(1), &mut |_| ()), expected) {
         (Err(RecoveryError::Damage { .. }), Expected::Damage) => {
             assert!(disk.files() == damaged, "{what}: a refusal changes nothing");

@@ -11,12 +11,15 @@ use crate::journal::format::LogKind;
 use crate::journal::info::LogInfo;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
-use crate::journal::verify::{Damage, Report, verify};
+use crate::journal::verify::{Damage, Report, verify_with};
 use crate::journal::view::{Record, Verify};
 use crate::types::{InstrumentId, Sequence};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+/// Threads of a check at most.
+const THREADS_MAX: i64 = 256;
 
 /// Looks at the journal's files, without a node or beside one
 #[derive(Debug, clap::Args)]
@@ -44,16 +47,20 @@ struct InfoArgs {}
 /// Checks every CRC, every frame hash and the hash chain
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  outcry journal verify\n  outcry journal verify --log commands --json",
+    before_help = "Examples:\n  outcry journal verify\n  outcry journal verify --log commands --threads 4 --json",
     after_help = "Bytes behind the last whole batch that nothing says was durable are a torn tail, \
                   which a start of the node cuts and archives; all else that is wrong is damage, and \
                   the status is then 1. The event log is made again from the journal when a node \
-                  starts; the journal is repaired from a copy."
+                  starts; the journal is repaired from a copy, see `outcry journal repair --help`. The \
+                  first damage is told with its segment, offset and sequence, and what helps."
 )]
 struct VerifyArgs {
     /// commands (the journal), events or rejects [default: all three]
     #[arg(long, value_parser = parse_log)]
     log: Option<LogKind>,
+    /// Threads, each at a segment of its own [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    threads: Option<u16>,
 }
 
 /// Prints records, decoded
@@ -211,10 +218,12 @@ struct VerifyResult {
 
 fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome {
     let kinds = args.log.map_or(LogKind::ALL.to_vec(), |kind| vec![kind]);
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = args.threads.map_or_else(cores, usize::from);
     let mut reports = Vec::new();
     for kind in kinds {
         let mut meter = Meter::new("verify");
-        let report = verify(offline.log(kind), &mut |progress| {
+        let report = verify_with(offline.log(kind), threads, &mut |progress| {
             let (done, all) = (progress.segments_done as u64, progress.segments as u64);
             meter.show(done, all, progress.sequence);
         });
@@ -231,12 +240,13 @@ fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome 
     let damaged = reports.iter().find_map(|(kind, report)| Some((kind, report.damage.as_ref()?)));
     damaged.map_or(Ok(()), |(kind, damage)| {
         Err(Failure::bad(format_args!(
-            "damage in {}: segment {}, offset {}, sequence {}: {}",
+            "damage in {}: segment {}, offset {}, sequence {}: {}; {}",
             kind.as_str(),
             damage.segment,
             damage.offset,
             damage.sequence,
-            damage.what
+            damage.what,
+            damage.help
         )))
     })
 }
