@@ -21,6 +21,7 @@ mod journal;
 mod journal_crash;
 mod journal_damage;
 mod journal_format;
+mod journal_repair;
 mod layouts;
 mod model;
 mod native_client;

@@ -210,14 +210,12 @@ fn ahead(
     })
 }
 
+/// What a thread found in a segment: where it begins, and its batches.
+type Looked = Option<(Tip, Run)>;
+
 /// Checks a segment by itself; `None` where it is not sound to its zeros, or cannot be read: the walk
 /// finds out what it is.
-fn look(
-    log: &LogDir,
-    file: usize,
-    segment: &SegmentFile,
-    options: ScanOptions,
-) -> Option<(Tip, Run)> {
+fn look(log: &LogDir, file: usize, segment: &SegmentFile, options: ScanOptions) -> Looked {
     let map = log.open(&segment.path).ok()?.map(segment.length).ok()?;
     let header = SegmentHeader::parse(map.bytes())?;
     let start = starts_at(&header)?;
@@ -415,7 +413,7 @@ struct Walk<'a> {
     /// What was taken so far.
     run: Run,
     /// What other threads find in each segment.
-    ahead: Option<Vec<Receiver<Option<(Tip, Run)>>>>,
+    ahead: Option<Vec<Receiver<Looked>>>,
     scan: Scan,
 }
 
@@ -512,7 +510,8 @@ impl Walk<'_> {
             self.run.tip = starts_at(&header).expect("a sequence of 0 is a flaw");
         } else if header.first_sequence.get() > self.run.tip.sequence.0 + 1 {
             // The batches before it are lost: a power cut may keep the later of two writes.
-            let end = self.run.end.unwrap_or(start);
+            let before = Place { file: file - 1, offset: SEGMENT_HEADER_SIZE as u64 };
+            let end = self.run.end.filter(|end| end.file == before.file).unwrap_or(before);
             return Ok(Ended::Flawed(end, here(Flaw::Zeros)));
         }
         self.scan.id = Some(header.id());
@@ -618,8 +617,18 @@ impl Walk<'_> {
     }
 }
 
+/// What a segment's sound batches reach, from where its header says that it begins.
+pub(crate) fn walk_segment(bytes: &[u8], header: &SegmentHeader, kind: LogKind) -> Tip {
+    let Some(tip) = starts_at(header) else { return Tip::START };
+    let mut run = Run { tip, ..Run::default() };
+    let limit = Sequence(u64::MAX);
+    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads: 1 };
+    run.batches(0, bytes, header, kind, options);
+    run.tip
+}
+
 /// Every sound batch header in `bytes`, which start at a multiple of [`ALIGN`] in their segment.
-fn headers(bytes: &[u8]) -> impl Iterator<Item = &BatchHeader> {
+pub(crate) fn headers(bytes: &[u8]) -> impl Iterator<Item = &BatchHeader> {
     const PAGE: usize = 4096;
     bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).flat_map(
         move |(index, page)| {

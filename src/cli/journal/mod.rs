@@ -1,5 +1,7 @@
 //! `outcry journal`: looks at the journal's files without a node, or beside one.
 
+mod repair;
+
 use super::offline::{Meter, Offline};
 use super::output::{Align, Style, Table, time};
 use super::venue::Venue;
@@ -37,6 +39,7 @@ enum Verb {
     Info(InfoArgs),
     Verify(VerifyArgs),
     Dump(DumpArgs),
+    Repair(repair::Args),
 }
 
 /// What the logs hold, by their headers
@@ -94,6 +97,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         Verb::Info(_) => show_info(&offline, global),
         Verb::Verify(args) => run_verify(args, &offline, global),
         Verb::Dump(args) => run_dump(args, &offline, global),
+        Verb::Repair(args) => repair::run(args, &offline, global),
     }
 }
 
@@ -216,9 +220,13 @@ struct VerifyResult {
     rejects: Option<Report>,
 }
 
+/// Threads that check segments where nothing else is asked for.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome {
     let kinds = args.log.map_or(LogKind::ALL.to_vec(), |kind| vec![kind]);
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = args.threads.map_or_else(cores, usize::from);
     let mut reports = Vec::new();
     for kind in kinds {
