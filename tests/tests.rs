@@ -4,6 +4,7 @@
 
 mod allocation;
 mod cli;
+mod cli_journal;
 mod cli_keys;
 mod cli_load;
 mod cli_order;

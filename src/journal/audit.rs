@@ -369,6 +369,14 @@ fn of_reject(record: &Record<'_>) -> Row {
     row
 }
 
+/// The command that stands in a record of the reject log, where one can be read.
+#[must_use]
+pub fn refused_command(record: &Record<'_>) -> Option<Command> {
+    let mut scratch = [0; COMMAND_SIZE_MAX];
+    let canonical = frame(record.received())?.command(&mut scratch).ok()?;
+    Some(canonical.command)
+}
+
 /// The native frame that was received, if it was one.
 fn frame(received: &[u8]) -> Option<Frame<'_>> {
     let limits = OpenLimits { frame_max: FRAME_MAX_BYTES, strict_reserved: false };

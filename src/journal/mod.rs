@@ -9,6 +9,7 @@ pub mod agent;
 mod archive;
 pub mod audit;
 pub mod batch;
+pub mod diff;
 pub mod dump;
 pub mod event_log;
 pub mod format;
