@@ -50,7 +50,7 @@ reasons! {
     /// Damage that is not a torn tail.
     JournalDamaged = 12,
         "The journal holds bad bytes before its durable end: not the unfinished end of a crash, but damage.",
-        "`outcry journal verify` names segment, offset and sequence. Repair it from a copy; the node does not start on a damaged journal.";
+        "`outcry journal verify` names segment, offset and sequence; `outcry journal repair --from DIR` takes what is lost from a copy in DIR and proves it. The node does not start on a damaged journal.";
     /// Another process holds the data directory.
     DataDirLocked = 13,
         "Another process holds this data directory.",
@@ -58,7 +58,7 @@ reasons! {
     /// A mapped page could not be read.
     MediaRead = 14,
         "The disk could not deliver a page of a journal segment that a reader needed.",
-        "The log names the segment. Replace the disk and restore the segment from a copy.";
+        "The log names the segment. Replace the disk, then take the segment from a copy in DIR: `outcry journal repair --from DIR`.";
     /// A segment could not be prepared, for another reason than lack of space.
     SegmentPreparation = 15,
         "The next journal segment could not be prepared, and not for lack of space.",
@@ -102,7 +102,7 @@ reasons! {
     /// A lane or helper met something in a log that it had been told is there.
     LogRead = 25,
         "A lane could not read what the journal or the event log must hold.",
-        "`outcry journal verify` names segment, offset and sequence; look at the disk and the system log.";
+        "`outcry journal verify` names segment, offset and sequence and what helps; look at the disk and the system log.";
 }
 
 /// Statuses that every command returns, and those of a process that a signal ended.

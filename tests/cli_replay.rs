@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Orders that trade, cancel and are refused, and a message id to find in the file.
-fn trade(dir: &Path) -> Value {
+pub(crate) fn trade(dir: &Path) -> Value {
     let mut text =
         "action,account,symbol,side,price,quantity,orig_client_order_id,client_order_id\n"
             .to_owned();
@@ -39,12 +39,12 @@ fn trade(dir: &Path) -> Value {
     found
 }
 
-fn segment(dir: &Path, log: &str) -> PathBuf {
+pub(crate) fn segment(dir: &Path, log: &str) -> PathBuf {
     dir.join("journal").join(log).join("0000000000.seg")
 }
 
 /// Flips a bit of the byte that `at` chooses in a file.
-fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) -> usize {
+pub(crate) fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) -> usize {
     let bytes = std::fs::read(path).expect("a segment");
     let at = at(&bytes);
     let file = std::fs::File::options().write(true).open(path).expect("a segment");
@@ -52,11 +52,11 @@ fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) -> usize {
     at
 }
 
-fn find(bytes: &[u8], text: &[u8]) -> usize {
+pub(crate) fn find(bytes: &[u8], text: &[u8]) -> usize {
     bytes.windows(text.len()).position(|window| window == text).expect("it is in the file")
 }
 
-fn used(bytes: &[u8]) -> usize {
+pub(crate) fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
@@ -195,7 +195,10 @@ fn one_flipped_byte_is_named_by_segment_offset_and_sequence() {
     assert_eq!(damage["what"], "the record's CRC-64 does not match");
     let sequence = format!("sequence {}", found["sequence"]);
     let words = ["segment 0", &format!("offset {offset}"), &sequence];
-    refused(dir.path(), &["journal", "verify"], 1, &words);
+    let help = [&words[..], &["outcry journal repair --from"]].concat();
+    refused(dir.path(), &["journal", "verify", "--threads", "1"], 1, &help);
+    refused(dir.path(), &["journal", "verify", "--threads", "8"], 1, &help);
+    refused(dir.path(), &["journal", "verify", "--threads", "0"], 2, &["--threads"]);
     refused(dir.path(), &["replay"], 1, &words);
     refused(dir.path(), &["journal", "dump"], 1, &[&sequence, "journal verify"]);
     let before = (found["sequence"].as_u64().expect("a sequence") - 8).to_string();
@@ -240,17 +243,19 @@ fn an_unfinished_end_is_no_damage() {
 #[test]
 fn where_there_is_no_journal_it_is_said_so() {
     let dir = dir();
-    let commands =
-        [&["replay"][..], &["journal", "info"], &["journal", "verify"], &["journal", "dump"]];
+    let commands = [
+        &["replay"][..],
+        &["journal", "info"],
+        &["journal", "verify"],
+        &["journal", "dump"],
+        &["journal", "export"],
+    ];
     for args in commands {
         refused(dir.path(), args, 2, &["no journal in journal", "--data-dir"]);
     }
     std::fs::create_dir_all(dir.path().join("journal/commands")).expect("a writable directory");
     for args in commands {
         refused(dir.path(), args, 1, &["in journal is empty", "no node has written"]);
-    }
-    for verb in ["export", "diff", "repair"] {
-        refused(dir.path(), &["journal", verb], 2, &[verb]);
     }
 }
 
@@ -315,6 +320,11 @@ fn a_node_does_not_start_on_a_damaged_journal() {
     flip(&path, |bytes| find(bytes, b"find-me-in-the-file") - 2000);
     let damaged = std::fs::read(&path).expect("a segment");
     let serve = ["serve", "--set", "gateway.native.listen=127.0.0.1:0"];
-    refused(dir.path(), &serve, 12, &["damage in segment 0", "offset", "sequence"]);
+    refused(
+        dir.path(),
+        &serve,
+        12,
+        &["damage in segment 0", "offset", "sequence", "outcry journal repair --from"],
+    );
     assert!(std::fs::read(&path).expect("a segment") == damaged, "nothing was changed");
 }

@@ -10,36 +10,47 @@ use openoutcry::journal::format::{
 use openoutcry::journal::reader::Reader;
 use openoutcry::journal::recovery::{RecoveryError, recover};
 use openoutcry::journal::segment::{LogDir, Preparer};
+use openoutcry::journal::verify::{verify, verify_with};
 use openoutcry::journal::view::{Batch, Verify};
 use openoutcry::journal::writer::{Appended, Writer};
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{Epoch, Sequence, TimeNs};
 use std::path::{Path, PathBuf};
 
-const ID: JournalId = JournalId([5; 16]);
+pub(crate) const ID: JournalId = JournalId([5; 16]);
 const SEGMENT: u64 = 6144 + 2048;
 
-type Files = Vec<(PathBuf, Vec<u8>)>;
+pub(crate) type Files = Vec<(PathBuf, Vec<u8>)>;
 
 fn log(disk: &SimDisk) -> LogDir {
-    LogDir::new(disk.shared(), Path::new("data"), LogKind::Commands, Append::Write, SEGMENT)
+    log_in(disk, "data")
+}
+
+pub(crate) fn log_in(disk: &SimDisk, dir: &str) -> LogDir {
+    LogDir::new(disk.shared(), Path::new(dir), LogKind::Commands, Append::Write, SEGMENT)
 }
 
 /// A journal of nine batches in three segments; the last three batches were written at once, so that
 /// only the first six are known to be durable.
-fn journal() -> Files {
+pub(crate) fn journal() -> Files {
+    journal_of(ID, u64::MAX)
+}
+
+/// The same with this id, and other records from one of the batches on.
+pub(crate) fn journal_of(id: JournalId, other_from: u64) -> Files {
     let disk = SimDisk::new();
     let log = log(&disk);
     let recovered = recover(&log, Sequence(1), &mut |_| ()).expect("it is empty");
     let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
-    let mut writer = Writer::new(log, ID, 1, &recovered, prepared).expect("it is empty");
-    let mut builder = BatchBuilder::new(LogKind::Commands, ID, recovered.tip);
+    let mut writer = Writer::new(log, id, 1, &recovered, prepared).expect("it is empty");
+    let mut builder = BatchBuilder::new(LogKind::Commands, id, recovered.tip);
     let mut durable = Sequence::NONE;
     for number in 0..9_u64 {
         builder.begin(Epoch(1 + number / 4), durable);
         for _ in 0..=number % 3 {
             let sequence = Sequence(builder.tip().sequence.0 + u64::from(builder.open_count()) + 1);
-            let payload = vec![number as u8 + 1; 20 + 220 * (number as usize % 4)];
+            let first = if number >= other_from { 100 } else { 1 };
+            let payload = vec![number as u8 + first; 20 + 220 * (number as usize % 4)];
             let fields = RecordFields::new(RecordKind::Admin, sequence, TimeNs(sequence.0));
             builder.push(&fields, &[], Some(&payload)).expect("it is small");
         }
@@ -57,15 +68,15 @@ fn journal() -> Files {
 }
 
 /// A batch as it was written.
-struct Written {
-    file: usize,
-    start: usize,
-    end: usize,
-    last: u64,
-    synced_to: u64,
+pub(crate) struct Written {
+    pub(crate) file: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) last: u64,
+    pub(crate) synced_to: u64,
 }
 
-fn batches(files: &Files) -> Vec<Written> {
+pub(crate) fn batches(files: &Files) -> Vec<Written> {
     let mut batches = vec![];
     for (file, (_, bytes)) in files.iter().enumerate() {
         let mut start = SEGMENT_HEADER_SIZE;
@@ -126,6 +137,10 @@ fn check(original: &Files, batches: &[Written], damaged: Files, what: &str) {
     let expected = expected(original, &damaged, batches);
     let disk = SimDisk::with_files(damaged.clone());
     let log = log(&disk);
+    let alone = verify(&log, &mut |_| ()).expect("the disk works");
+    let side_by_side = verify_with(&log, 3, &mut |_| ()).expect("the disk works");
+    assert_eq!(alone, side_by_side, "{what}: the verdict does not depend on the threads");
+    assert_eq!(alone.ok, expected != Expected::Damage, "{what}: {alone:?}");
     match (recover(&log, Sequence(1), &mut |_| ()), expected) {
         (Err(RecoveryError::Damage { .. }), Expected::Damage) => {
             assert!(disk.files() == damaged, "{what}: a refusal changes nothing");
@@ -168,7 +183,7 @@ fn check(original: &Files, batches: &[Written], damaged: Files, what: &str) {
 }
 
 /// Every place worth damaging: all bytes in use, and some of the zeros.
-fn places(files: &Files) -> Vec<(usize, usize)> {
+pub(crate) fn places(files: &Files) -> Vec<(usize, usize)> {
     let mut places = vec![];
     for (file, (_, bytes)) in files.iter().enumerate() {
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

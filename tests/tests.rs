@@ -4,6 +4,7 @@
 
 mod allocation;
 mod cli;
+mod cli_journal;
 mod cli_keys;
 mod cli_load;
 mod cli_order;
@@ -21,6 +22,7 @@ mod journal;
 mod journal_crash;
 mod journal_damage;
 mod journal_format;
+mod journal_repair;
 mod layouts;
 mod model;
 mod native_client;

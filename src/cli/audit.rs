@@ -7,7 +7,7 @@ use super::{Failure, Global, Outcome as Ended};
 use crate::command::Command;
 use crate::journal::audit::{Audit, From, Outcome, Row, To, Trails};
 use crate::journal::format::LogKind;
-use crate::types::{Sequence, Status};
+use crate::types::{Sequence, Status, TimeNs};
 use serde_json::{Map, Value, json};
 
 /// Prints every message that came in, once: who, what, when and the outcome
@@ -23,7 +23,9 @@ use serde_json::{Map, Value, json};
                   account, ping) change nothing and leave no trail, unless they are refused. A message \
                   that was refused may be damaged: what is shown of it is what could be read. With \
                   --limit the result names in `next` where to go on: give it to --from. A range of \
-                  sequences holds what was refused between its records."
+                  sequences holds what was refused between its records. `time` is when the sequencer \
+                  took a message, or when it was refused, by the node's clock; `sent` is when its \
+                  sender says that it was made. The journal keeps no further time."
 )]
 pub(super) struct Args {
     /// Only messages of this session's number
@@ -148,6 +150,7 @@ impl Shown<'_> {
         let told = told(row);
         json!({
             "time": time(row.time),
+            "sent": sent(row.sent_ms),
             "sequence": row.sequence,
             "reject": row.reject,
             "kind": row.kind.as_str(),
@@ -240,6 +243,12 @@ struct Told {
     order_id: Option<u64>,
 }
 
+/// When the sender says that it made the message; none where it does not, or its clock cannot be right.
+fn sent(sent_ms: i64) -> Option<String> {
+    let ns = u64::try_from(sent_ms).ok().filter(|ms| *ms > 0)?.checked_mul(1_000_000)?;
+    Some(time(TimeNs(ns)))
+}
+
 fn told(row: &Row) -> Told {
     let nothing = Told { outcome: "unknown", reason: None, repeats: None, order_id: None };
     match row.outcome {
@@ -285,7 +294,12 @@ fn wanted(row: &Row, args: &Args) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::TimeNs;
+
+    #[test]
+    fn what_a_sender_says_of_its_clock_is_a_time_or_nothing() {
+        assert_eq!(sent(1_500), Some("1970-01-01T00:00:01.500000000Z".to_owned()));
+        assert_eq!([sent(0), sent(-1), sent(i64::MAX)], [None, None, None]);
+    }
 
     #[test]
     fn a_beginning_is_a_sequence_a_time_or_where_a_result_ended() {

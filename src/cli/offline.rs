@@ -3,6 +3,7 @@
 
 use super::venue::Venue;
 use super::{Failure, Global};
+use crate::config::Config;
 use crate::genesis::GenesisItem;
 use crate::journal::format::{LogKind, RecordKind};
 use crate::journal::info::{LogInfo, info};
@@ -16,7 +17,7 @@ use crate::timestamp;
 use crate::types::{Sequence, TimeNs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Work that takes less shows no progress.
@@ -37,7 +38,16 @@ impl Offline {
     pub(super) fn open(global: &Global) -> Result<Offline, Failure> {
         let config = global.load()?.config;
         let data_dir = PathBuf::from(&config.node.data_dir);
-        let logs = crate::node::logs(&config, &Disk::shared(), &data_dir);
+        Offline::of(&config, data_dir)
+    }
+
+    /// Finds the journal of some data directory.
+    pub(super) fn at(data_dir: &Path, global: &Global) -> Result<Offline, Failure> {
+        Offline::of(&global.load()?.config, data_dir.to_owned())
+    }
+
+    fn of(config: &Config, data_dir: PathBuf) -> Result<Offline, Failure> {
+        let logs = crate::node::logs(config, &Disk::shared(), &data_dir);
         let commands = logs.commands.dir();
         if !commands.is_dir() {
             return Err(Failure::usage(format_args!(

@@ -4,6 +4,8 @@
 //! then the file becomes `NAME.cut`. As long as a `.cutting` file is there, its range is zeroed again,
 //! whether it looks like zeros or not: after a failed sync the page cache shows zeros that the disk
 //! does not hold, and the old bytes would come back behind records written later.
+//!
+//! What a repair replaces is kept beside them as `NAME.damaged`.
 
 use super::recovery::{Cut, RecoveryError, copy, failed};
 use super::scan::Scan;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 const PENDING: &str = "cutting";
 const DONE: &str = "cut";
+/// What a repair took out; nothing more is done with it.
+const DAMAGED: &str = "damaged";
 
 /// Copies everything behind the sound prefix to the archive, durably; gives all ranges to be zeroed,
 /// those of an interrupted recovery included. Their names still say that the cut is pending.
@@ -31,7 +35,7 @@ pub(super) fn keep(log: &LogDir, scan: &Scan) -> Result<Vec<Cut>, RecoveryError>
         });
         if !is_known {
             log.storage().create_dir(&archive).map_err(failed("create", &archive))?;
-            let archived = copy_out(log, segment, offset, bytes)?;
+            let archived = copy_out(log, segment, offset, bytes, &[PENDING, DONE])?;
             cuts.push(Cut { segment, offset, bytes, archived });
         }
     }
@@ -89,10 +93,57 @@ fn parse(log: &LogDir, path: &Path) -> Option<(u64, u64)> {
     Some((segment, offset))
 }
 
-/// Copies a range to a new file whose name tells where it stood.
-fn copy_out(log: &LogDir, segment: u64, offset: u64, bytes: u64) -> Result<PathBuf, RecoveryError> {
+/// Keeps bytes that a repair is about to replace, durably; where an earlier try has kept the very same
+/// bytes, nothing is written.
+pub(super) fn keep_damaged(
+    log: &LogDir,
+    segment: u64,
+    offset: u64,
+    bytes: u64,
+) -> Result<PathBuf, RecoveryError> {
     let (storage, archive) = (log.storage(), log.archive_dir());
-    let name = format!("{}-{segment:010}-{offset:012}", log.kind().as_str());
+    storage.create_dir(&archive).map_err(failed("create", &archive))?;
+    let name = stem(log, segment, offset);
+    let path = archive.join(format!("{name}.{DAMAGED}"));
+    let is_kept = is_copy(log, segment, offset, bytes, &path).map_err(failed("read", &path))?;
+    let path = match is_kept {
+        true => path,
+        false => copy_out(log, segment, offset, bytes, &[DAMAGED])?,
+    };
+    storage.sync_dir(&archive).map_err(failed("sync", &archive))?;
+    Ok(path)
+}
+
+/// Whether a file of the archive holds exactly this range.
+fn is_copy(log: &LogDir, segment: u64, offset: u64, bytes: u64, path: &Path) -> io::Result<bool> {
+    let kept = match log.storage().open(path, Append::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    if kept.len()? != bytes {
+        return Ok(false);
+    }
+    let file = log.open(&log.segment_path(segment))?;
+    let (kept, map) = (kept.map(bytes)?, file.map(offset + bytes)?);
+    Ok(kept.bytes() == &map.bytes()[offset as usize..])
+}
+
+/// The name of a range, without its extension.
+fn stem(log: &LogDir, segment: u64, offset: u64) -> String {
+    format!("{}-{segment:010}-{offset:012}", log.kind().as_str())
+}
+
+/// Copies a range to a new file whose name tells where it stood. It gets the first extension; none of
+/// them may be there yet with its name.
+fn copy_out(
+    log: &LogDir,
+    segment: u64,
+    offset: u64,
+    bytes: u64,
+    extensions: &[&str],
+) -> Result<PathBuf, RecoveryError> {
+    let (storage, archive) = (log.storage(), log.archive_dir());
+    let name = stem(log, segment, offset);
     let scratch = archive.join(format!("{name}.tmp"));
     match storage.remove(&scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -100,7 +151,7 @@ fn copy_out(log: &LogDir, segment: u64, offset: u64, bytes: u64) -> Result<PathB
         }
         _ => {}
     }
-    let path = unused_name(log, &name)?;
+    let path = unused_name(log, &name, extensions)?;
     let from = log.segment_path(segment);
     let source = log.open(&from).map_err(failed("open", &from))?;
     let target = storage.create(&scratch, Append::Write).map_err(failed("create", &scratch))?;
@@ -111,15 +162,18 @@ fn copy_out(log: &LogDir, segment: u64, offset: u64, bytes: u64) -> Result<PathB
     Ok(path)
 }
 
-/// A name of which there is neither a pending nor a finished cut.
-fn unused_name(log: &LogDir, name: &str) -> Result<PathBuf, RecoveryError> {
+/// A name of which there is no file with any of these extensions; it has the first.
+fn unused_name(log: &LogDir, name: &str, extensions: &[&str]) -> Result<PathBuf, RecoveryError> {
     let archive = log.archive_dir();
     let taken = log.storage().list(&archive).map_err(failed("list", &archive))?;
-    let mut path = archive.join(format!("{name}.{PENDING}"));
+    let is_taken = |path: &Path| {
+        extensions.iter().any(|extension| taken.contains(&path.with_extension(extension)))
+    };
+    let mut path = archive.join(name).with_extension(extensions[0]);
     let mut attempt = 1;
-    while taken.contains(&path) || taken.contains(&path.with_extension(DONE)) {
+    while is_taken(&path) {
         attempt += 1;
-        path = archive.join(format!("{name}-{attempt}.{PENDING}"));
+        path = archive.join(format!("{name}-{attempt}.{}", extensions[0]));
     }
     Ok(path)
 }

@@ -86,6 +86,8 @@ pub struct Row {
     pub session: SessionId,
     /// Key, 0 before its logon.
     pub key: KeyId,
+    /// When the sender says that it made it, in milliseconds since 1970; 0 where it does not say.
+    pub sent_ms: i64,
     /// The client's own sequence number.
     pub client_sequence: u64,
     /// The message id.
@@ -322,6 +324,7 @@ fn of_envelope(record: &Record<'_>) -> Row {
         command: None,
         session: record.session(),
         key: record.key(),
+        sent_ms: envelope.client_timestamp_ms.get(),
         client_sequence: envelope.client_sequence.get(),
         message_id: text(record.message_id()),
         source: text(record.source()),
@@ -363,10 +366,19 @@ fn of_reject(record: &Record<'_>) -> Row {
         if let Ok(Some(metadata)) = frame.metadata() {
             row.message_id = text(metadata.message_id.as_bytes());
             row.source = text(metadata.source.as_bytes());
+            row.sent_ms = metadata.timestamp_ms;
             metadata.correlation_id.clone_into(&mut row.correlation_id);
         }
     }
     row
+}
+
+/// The command that stands in a record of the reject log, where one can be read.
+#[must_use]
+pub fn refused_command(record: &Record<'_>) -> Option<Command> {
+    let mut scratch = [0; COMMAND_SIZE_MAX];
+    let canonical = frame(record.received())?.command(&mut scratch).ok()?;
+    Some(canonical.command)
 }
 
 /// The native frame that was received, if it was one.

@@ -5,6 +5,7 @@
 
 use super::event_log::block_events;
 use super::format::{FLAGS, RecordKind};
+use super::info::{first_at, info};
 use super::payload;
 use super::reader::{ReadError, Reader};
 use super::segment::LogDir;
@@ -13,9 +14,10 @@ use super::view::{Record, Verify};
 use crate::command::{Command, FieldLayout};
 use crate::event::{Event, EventBody};
 use crate::timestamp::Rfc3339;
-use crate::types::{OrderType, Sequence, Side, TimeInForce};
+use crate::types::{OrderType, Sequence, Side, TimeInForce, TimeNs};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::io;
 
 /// A record, decoded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,6 +108,22 @@ pub fn dump(
     }
 }
 
+/// The first sequence of a log whose record has this time or a later one; none where there is no such
+/// record before the end, or before what cannot be read.
+///
+/// # Errors
+/// As the storage tells.
+pub fn first_since(log: &LogDir, time: TimeNs) -> io::Result<Option<Sequence>> {
+    let first = first_at(log, time)?.max(info(log)?.first);
+    let mut reader = Reader::new(log.clone(), first, Verify::Structure);
+    while let Ok(Some(record)) = reader.next_record(Sequence(u64::MAX)) {
+        if record.time() >= time {
+            return Ok(Some(record.sequence()));
+        }
+    }
+    Ok(None)
+}
+
 /// Decodes a record.
 #[must_use]
 pub fn describe(record: &Record<'_>) -> DumpRecord {
@@ -134,7 +152,8 @@ pub fn describe(record: &Record<'_>) -> DumpRecord {
 }
 
 /// Printable text, or hex.
-pub(super) fn text(bytes: &[u8]) -> String {
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => hex(bytes),

@@ -2,13 +2,14 @@
 //!
 //! `format` and `payload` are the bytes, `batch` writes them, `view` reads them in place. `segment`
 //! prepares files, `writer` fills them, `reader` follows them; `scan` and `recovery` decide at start
-//! what is there. No clock, no thread, no randomness: storage comes in through
+//! what is there; `repair` takes what is damaged from a copy. No clock, no thread, no randomness: storage comes in through
 //! [`crate::sys::storage`].
 
 pub mod agent;
 mod archive;
 pub mod audit;
 pub mod batch;
+pub mod diff;
 pub mod dump;
 pub mod event_log;
 pub mod format;
@@ -17,6 +18,7 @@ pub mod payload;
 pub mod reader;
 pub mod recovery;
 pub mod reject_log;
+pub mod repair;
 mod scan;
 pub mod segment;
 pub mod verify;

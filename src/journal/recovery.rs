@@ -24,7 +24,8 @@ const COPY_BYTES: usize = 1024 * 1024;
 pub enum RecoveryError {
     /// Records that were durable are not there as they were written.
     #[error(
-        "damage in segment {segment}, offset {offset}, sequence {sequence}: {flaw}; nothing was changed, repair it from a copy"
+        "damage in segment {segment}, offset {offset}, sequence {sequence}: {flaw}; nothing was changed; {}",
+        help(*flaw)
     )]
     Damage {
         /// The segment.
@@ -46,6 +47,17 @@ pub enum RecoveryError {
         /// What the operating system says.
         source: io::Error,
     },
+}
+
+/// What helps where the journal has this flaw before its durable end.
+#[must_use]
+pub const fn help(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::Version | Flaw::Kind => "start a release at least as new as the one that wrote it",
+        _ => {
+            "`outcry journal repair --from DIR` takes what is lost from a copy of this journal in DIR"
+        }
+    }
 }
 
 /// Where the last segment that is used ends.
@@ -120,7 +132,7 @@ pub fn recover(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Recovered, RecoveryError> {
     let limit = Sequence(u64::MAX);
-    let options = ScanOptions { id: None, limit, verify: Verify::Chain };
+    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads: 1 };
     let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
     if let Some(Found { segment, offset, sequence, flaw, damage: true }) = scan.found {
         return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
@@ -144,7 +156,8 @@ pub fn recover_derived(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Recovered, RecoveryError> {
     assert!(log.kind() != LogKind::Commands, "the journal is derived from nothing");
-    let options = ScanOptions { id: Some(id), limit: journal_end, verify: Verify::Chain };
+    let options =
+        ScanOptions { id: Some(id), limit: journal_end, verify: Verify::Chain, threads: 1 };
     let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
     repair(log, scan, false)
 }

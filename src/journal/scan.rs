@@ -16,6 +16,11 @@
 //! A header counts as sound where its CRC matches and it carries the journal's id, which clients
 //! do not know: bytes that a client sent cannot pass for one. Derived logs (events, rejects) carry no
 //! `synced_to`: for them any later sound header makes it damage, which only `verify` reports.
+//!
+//! With several threads, segments are checked ahead of the walk, each from where its own header says
+//! that it begins. The walk takes over what was found only where it has come to exactly that place and
+//! the segment is sound to its zeros; everything else it looks at itself, so that the verdict and its
+//! place are the same with any number of threads.
 
 use super::format::{
     ALIGN, BATCH_HEADER_SIZE, BatchHeader, JournalId, LogKind, SEGMENT_HEADER_SIZE, SegmentHeader,
@@ -24,9 +29,11 @@ use super::format::{
 use super::segment::LogDir;
 use super::view::{Batch, Flaw, Flawed, Verify};
 use crate::types::{Epoch, Sequence, TimeNs};
+use crossbeam::channel::{Receiver, bounded};
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How far a walk has come; shown by whoever waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub(crate) struct ScanOptions {
     pub(crate) limit: Sequence,
     /// How much of each batch is checked.
     pub(crate) verify: Verify,
+    /// Threads that check segments; at 1 the caller's does it alone.
+    pub(crate) threads: usize,
 }
 
 /// A place in a log.
@@ -136,9 +145,8 @@ pub(crate) fn scan(
     let mut walk = Walk {
         log,
         options,
-        pending: VecDeque::new(),
-        tip: Tip::START,
-        parts: (0, 0),
+        run: Run::default(),
+        ahead: None,
         scan: Scan {
             files,
             id: options.id,
@@ -155,8 +163,71 @@ pub(crate) fn scan(
             beyond: Vec::new(),
         },
     };
-    walk.run(progress)?;
+    let threads = options.threads.min(walk.scan.files.len());
+    if threads <= 1 {
+        walk.run(progress)?;
+    } else {
+        ahead(&mut walk, threads, progress)?;
+    }
     Ok(walk.scan)
+}
+
+/// Runs the walk while `threads` others check segments ahead of it.
+fn ahead(
+    walk: &mut Walk<'_>,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<()> {
+    let (log, options, files) = (walk.log, walk.options, walk.scan.files.clone());
+    let mut senders = Vec::with_capacity(files.len());
+    let mut receivers = Vec::with_capacity(files.len());
+    for _ in &files {
+        let (sender, receiver) = bounded(1);
+        senders.push(sender);
+        receivers.push(receiver);
+    }
+    walk.ahead = Some(receivers);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    // Relaxed: only the number counts, the channels order everything else.
+                    let file = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(segment), Some(sender)) = (files.get(file), senders.get(file)) else {
+                        return;
+                    };
+                    // Nobody takes it where the walk has ended: then there is nothing more to do.
+                    if sender.send(look(log, file, segment, options)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let result = walk.run(progress);
+        walk.ahead = None;
+        result
+    })
+}
+
+/// What a thread found in a segment: where it begins, and its batches.
+type Looked = Option<(Tip, Run)>;
+
+/// Checks a segment by itself; `None` where it is not sound to its zeros, or cannot be read: the walk
+/// finds out what it is.
+fn look(log: &LogDir, file: usize, segment: &SegmentFile, options: ScanOptions) -> Looked {
+    let map = log.open(&segment.path).ok()?.map(segment.length).ok()?;
+    let header = SegmentHeader::parse(map.bytes())?;
+    let start = starts_at(&header)?;
+    let mut run = Run { tip: start, ..Run::default() };
+    let ended = run.batches(file, map.bytes(), &header, log.kind(), options);
+    matches!(ended, BatchesEnded::Zeros).then_some((start, run))
+}
+
+/// What a segment says the log had reached before it; time and epoch are not in its header.
+fn starts_at(header: &SegmentHeader) -> Option<Tip> {
+    let sequence = Sequence(header.first_sequence.get().checked_sub(1)?);
+    Some(Tip { sequence, time: TimeNs(0), epoch: Epoch(0), hash: header.previous_hash })
 }
 
 /// How the walk through one segment ended.
@@ -171,15 +242,178 @@ enum Ended {
     Limit,
 }
 
+/// How the batches of a segment ended.
+enum BatchesEnded {
+    /// At zeros to the segment's end.
+    Zeros,
+    /// At zeros with something behind them.
+    SomeZeros(Place),
+    /// At something that is no batch.
+    NoBatch(Place, Flawed),
+    /// At a batch that does not belong there, or is not sound.
+    Flawed(Place, Flawed),
+    /// At the limit.
+    Limit,
+}
+
+/// Sound batches that follow each other.
+struct Run {
+    /// What the last one reached; `whole` stays behind it while that is a part.
+    tip: Tip,
+    whole: Tip,
+    /// Epoch of the first batch, and time of the first record.
+    first_epoch: Option<Epoch>,
+    first_time: Option<TimeNs>,
+    /// First sequence; 0 for none.
+    first: Sequence,
+    batches: u64,
+    records: u64,
+    /// Batches and records of parts that are not complete yet.
+    parts: (u64, u64),
+    /// Segments that hold one.
+    segments: u64,
+    synced_to: Sequence,
+    /// Batches that no later one says are durable: last sequence and place.
+    pending: VecDeque<(Sequence, Place)>,
+    /// End of the last whole one, and size of the segment that it is in.
+    end: Option<Place>,
+    end_size: u64,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run {
+            tip: Tip::START,
+            whole: Tip::START,
+            first_epoch: None,
+            first_time: None,
+            first: Sequence::NONE,
+            batches: 0,
+            records: 0,
+            parts: (0, 0),
+            segments: 0,
+            synced_to: Sequence::NONE,
+            pending: VecDeque::new(),
+            end: None,
+            end_size: 0,
+        }
+    }
+}
+
+impl Run {
+    /// Takes the sound batches of a segment, and says what stands behind them.
+    fn batches(
+        &mut self,
+        file: usize,
+        bytes: &[u8],
+        header: &SegmentHeader,
+        kind: LogKind,
+        options: ScanOptions,
+    ) -> BatchesEnded {
+        let mut at = SEGMENT_HEADER_SIZE;
+        loop {
+            let rest = &bytes[at..];
+            let place = Place { file, offset: at as u64 };
+            if rest.iter().take(ALIGN).all(|byte| *byte == 0) {
+                let zeros = is_zero(rest);
+                return if zeros { BatchesEnded::Zeros } else { BatchesEnded::SomeZeros(place) };
+            }
+            let batch = match Batch::parse(rest) {
+                Ok(batch) => batch,
+                Err(flawed) => return BatchesEnded::NoBatch(place, flawed),
+            };
+            let checked = batch
+                .follows(&self.tip, header.id())
+                .and_then(|()| batch.check(kind, options.verify, self.tip.time));
+            let tip = match checked {
+                Ok(_) if batch.last() > options.limit => return BatchesEnded::Limit,
+                Ok(tip) => tip,
+                Err(flawed) => return BatchesEnded::Flawed(place, flawed),
+            };
+            at += batch.length();
+            self.take(&batch, tip, place);
+            if !batch.header().is_partial() {
+                self.end = Some(Place { file, offset: at as u64 });
+                self.end_size = header.segment_size.get();
+            }
+        }
+    }
+
+    fn take(&mut self, batch: &Batch<'_>, tip: Tip, place: Place) {
+        self.tip = tip;
+        self.parts.0 += 1;
+        self.parts.1 += u64::from(batch.header().count.get());
+        self.first_epoch.get_or_insert(Epoch(batch.header().epoch.get()));
+        if self.first_time.is_none() {
+            self.first_time = batch.records().next().map(|record| record.time());
+        }
+        if self.first == Sequence::NONE {
+            self.first = batch.first();
+        }
+        if place.offset == SEGMENT_HEADER_SIZE as u64 {
+            self.segments += 1;
+        }
+        if batch.header().is_partial() {
+            return;
+        }
+        let (batches, records) = std::mem::take(&mut self.parts);
+        self.whole = tip;
+        self.batches += batches;
+        self.records += records;
+        self.synced(Sequence(batch.header().synced_to.get()));
+        self.pending.push_back((tip.sequence, place));
+    }
+
+    /// Everything up to `synced_to` is known to be durable.
+    fn synced(&mut self, synced_to: Sequence) {
+        self.synced_to = self.synced_to.max(synced_to);
+        while self.pending.front().is_some_and(|(last, _)| *last <= self.synced_to) {
+            self.pending.pop_front();
+        }
+    }
+
+    /// Takes what was found in a segment that was checked from `start` on; false, and nothing taken,
+    /// where this run has not come to exactly that place.
+    fn join(&mut self, start: &Tip, other: Run) -> bool {
+        let follows = self.tip.sequence == start.sequence
+            && self.tip.hash == start.hash
+            && other.first_epoch.is_none_or(|epoch| self.tip.epoch <= epoch)
+            && other.first_time.is_none_or(|time| self.tip.time <= time);
+        if !follows || other.first == Sequence::NONE {
+            return follows;
+        }
+        // A batch of an event log may hold no record: its time is that of what stands before it.
+        let time = self.tip.time;
+        let after = |tip: Tip| Tip { time: tip.time.max(time), ..tip };
+        self.tip = after(other.tip);
+        if other.end.is_some() {
+            self.whole = after(other.whole);
+            self.batches += self.parts.0 + other.batches;
+            self.records += self.parts.1 + other.records;
+            self.parts = other.parts;
+            (self.end, self.end_size) = (other.end, other.end_size);
+        } else {
+            self.parts.0 += other.parts.0;
+            self.parts.1 += other.parts.1;
+        }
+        if self.first == Sequence::NONE {
+            self.first = other.first;
+        }
+        self.segments += other.segments;
+        self.synced(other.synced_to);
+        let synced_to = self.synced_to;
+        self.pending.extend(other.pending.into_iter().filter(|(last, _)| *last > synced_to));
+        true
+    }
+}
+
 struct Walk<'a> {
     log: &'a LogDir,
     options: ScanOptions,
-    /// Batches that no later batch says are durable: last sequence and place.
-    pending: VecDeque<(Sequence, Place)>,
-    /// What the last batch reached. `scan.tip` stays behind it while that is a part.
-    tip: Tip,
-    /// Batches and records of parts that are not complete yet.
-    parts: (u64, u64),
+    /// What was taken so far.
+    run: Run,
+    /// What other threads find in each segment.
+    ahead: Option<Vec<Receiver<Looked>>>,
     scan: Scan,
 }
 
@@ -189,13 +423,13 @@ impl Walk<'_> {
         let mut ended = Ended::Segment;
         for file in 0..segments {
             ended = self.segment(file)?;
-            let sequence = self.scan.tip.sequence;
+            let sequence = self.run.whole.sequence;
             progress(&Progress { segments_done: file + 1, segments, sequence });
             if !matches!(ended, Ended::Segment) {
                 break;
             }
         }
-        self.scan.unsynced = self.pending.front().map(|(_, place)| *place);
+        self.tell();
         self.scan.beyond = self.beyond()?;
         let found = match ended {
             Ended::Flawed(place, flawed) => Some((place, flawed)),
@@ -213,7 +447,7 @@ impl Walk<'_> {
             // Older segments were retired, and what they led to is gone: sequences must not start
             // again at 1.
             let (segment, offset) = (self.scan.files[0].index, 0);
-            let (sequence, flaw) = (self.tip.sequence.next(), Flaw::MissingSegment);
+            let (sequence, flaw) = (self.run.tip.sequence.next(), Flaw::MissingSegment);
             self.scan.found = Some(Found { segment, offset, sequence, flaw, damage: true });
         } else if let Some((place, flawed)) = found {
             let next = self.scan.tip.sequence.next();
@@ -229,6 +463,18 @@ impl Walk<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Puts what was taken into the result.
+    fn tell(&mut self) {
+        let (run, scan) = (&self.run, &mut self.scan);
+        scan.tip = run.whole;
+        scan.first = run.first;
+        (scan.batches, scan.records) = (run.batches, run.records);
+        scan.segments = run.segments;
+        scan.synced_to = run.synced_to;
+        scan.unsynced = run.pending.front().map(|(_, place)| *place);
+        (scan.end, scan.end_size) = (run.end, run.end_size);
     }
 
     fn map(&self, file: usize) -> io::Result<Box<dyn crate::sys::storage::Mapping>> {
@@ -261,18 +507,20 @@ impl Walk<'_> {
             return Ok(Ended::Flawed(start, here(flaw)));
         }
         if file == 0 {
-            self.tip = Tip {
-                sequence: Sequence(header.first_sequence.get() - 1),
-                time: TimeNs(0),
-                epoch: Epoch(0),
-                hash: header.previous_hash,
-            };
-        } else if header.first_sequence.get() > self.tip.sequence.0 + 1 {
+            self.run.tip = starts_at(&header).expect("a sequence of 0 is a flaw");
+        } else if header.first_sequence.get() > self.run.tip.sequence.0 + 1 {
             // The batches before it are lost: a power cut may keep the later of two writes.
-            let end = self.scan.end.unwrap_or(start);
+            let before = Place { file: file - 1, offset: SEGMENT_HEADER_SIZE as u64 };
+            let end = self.run.end.filter(|end| end.file == before.file).unwrap_or(before);
             return Ok(Ended::Flawed(end, here(Flaw::Zeros)));
         }
         self.scan.id = Some(header.id());
+        let found = self.ahead.as_ref().and_then(|ahead| ahead[file].recv().ok()).flatten();
+        if let Some((start, run)) = found
+            && self.run.join(&start, run)
+        {
+            return Ok(Ended::Segment);
+        }
         self.batches(file, bytes, &header)
     }
 
@@ -289,73 +537,28 @@ impl Walk<'_> {
         if file == 0 {
             return None;
         }
-        let (expected, found) = (self.tip.sequence.0 + 1, header.first_sequence.get());
+        let (expected, found) = (self.run.tip.sequence.0 + 1, header.first_sequence.get());
         if found < expected {
             return Some(Flaw::Gap { expected, found });
         }
-        (found == expected && header.previous_hash != self.tip.hash).then_some(Flaw::Chain)
+        (found == expected && header.previous_hash != self.run.tip.hash).then_some(Flaw::Chain)
     }
 
     fn batches(&mut self, file: usize, bytes: &[u8], header: &SegmentHeader) -> io::Result<Ended> {
-        let mut at = SEGMENT_HEADER_SIZE;
-        loop {
-            let rest = &bytes[at..];
-            let place = Place { file, offset: at as u64 };
-            let flawed = |flaw| Flawed { at: 0, sequence: None, flaw };
-            if rest.iter().take(ALIGN).all(|byte| *byte == 0) {
-                if is_zero(rest) {
-                    return Ok(Ended::Segment);
-                }
-                let flaw = if self.continues(file + 1)? { Flaw::NotZero } else { Flaw::Zeros };
-                return Ok(Ended::Flawed(place, flawed(flaw)));
+        let ended = self.run.batches(file, bytes, header, self.log.kind(), self.options);
+        let flawed = |flaw| Flawed { at: 0, sequence: None, flaw };
+        Ok(match ended {
+            BatchesEnded::Zeros => Ended::Segment,
+            BatchesEnded::Limit => Ended::Limit,
+            BatchesEnded::Flawed(place, found) => Ended::Flawed(place, found),
+            BatchesEnded::SomeZeros(place) | BatchesEnded::NoBatch(place, _)
+                if self.continues(file + 1)? =>
+            {
+                Ended::Flawed(place, flawed(Flaw::NotZero))
             }
-            let batch = match Batch::parse(rest) {
-                Ok(batch) => batch,
-                Err(_) if self.continues(file + 1)? => {
-                    return Ok(Ended::Flawed(place, flawed(Flaw::NotZero)));
-                }
-                Err(flawed) => return Ok(Ended::Flawed(place, flawed)),
-            };
-            let checked = batch
-                .follows(&self.tip, header.id())
-                .and_then(|()| batch.check(self.log.kind(), self.options.verify, self.tip.time));
-            let tip = match checked {
-                Ok(_) if batch.last() > self.options.limit => return Ok(Ended::Limit),
-                Ok(tip) => tip,
-                Err(flawed) => return Ok(Ended::Flawed(place, flawed)),
-            };
-            at += batch.length();
-            self.take(&batch, tip, place);
-            if !batch.header().is_partial() {
-                self.scan.end = Some(Place { file, offset: at as u64 });
-                self.scan.end_size = header.segment_size.get();
-            }
-        }
-    }
-
-    fn take(&mut self, batch: &Batch<'_>, tip: Tip, place: Place) {
-        self.tip = tip;
-        self.parts.0 += 1;
-        self.parts.1 += u64::from(batch.header().count.get());
-        let scan = &mut self.scan;
-        if scan.first == Sequence::NONE {
-            scan.first = batch.first();
-        }
-        if place.offset == SEGMENT_HEADER_SIZE as u64 {
-            scan.segments += 1;
-        }
-        if batch.header().is_partial() {
-            return;
-        }
-        let (batches, records) = std::mem::take(&mut self.parts);
-        scan.tip = tip;
-        scan.batches += batches;
-        scan.records += records;
-        scan.synced_to = scan.synced_to.max(Sequence(batch.header().synced_to.get()));
-        while self.pending.front().is_some_and(|(last, _)| *last <= scan.synced_to) {
-            self.pending.pop_front();
-        }
-        self.pending.push_back((tip.sequence, place));
+            BatchesEnded::SomeZeros(place) => Ended::Flawed(place, flawed(Flaw::Zeros)),
+            BatchesEnded::NoBatch(place, found) => Ended::Flawed(place, found),
+        })
     }
 
     /// Whether a segment continues the sound prefix exactly.
@@ -365,8 +568,8 @@ impl Walk<'_> {
         }
         let map = self.map(file)?;
         Ok(SegmentHeader::parse(map.bytes()).is_some_and(|header| {
-            header.first_sequence.get() == self.tip.sequence.0 + 1
-                && header.previous_hash == self.tip.hash
+            header.first_sequence.get() == self.run.tip.sequence.0 + 1
+                && header.previous_hash == self.run.tip.hash
                 && self.scan.id == Some(header.id())
         }))
     }
@@ -414,8 +617,18 @@ impl Walk<'_> {
     }
 }
 
+/// What a segment's sound batches reach, from where its header says that it begins.
+pub(crate) fn walk_segment(bytes: &[u8], header: &SegmentHeader, kind: LogKind) -> Tip {
+    let Some(tip) = starts_at(header) else { return Tip::START };
+    let mut run = Run { tip, ..Run::default() };
+    let limit = Sequence(u64::MAX);
+    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads: 1 };
+    run.batches(0, bytes, header, kind, options);
+    run.tip
+}
+
 /// Every sound batch header in `bytes`, which start at a multiple of [`ALIGN`] in their segment.
-fn headers(bytes: &[u8]) -> impl Iterator<Item = &BatchHeader> {
+pub(crate) fn headers(bytes: &[u8]) -> impl Iterator<Item = &BatchHeader> {
     const PAGE: usize = 4096;
     bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).flat_map(
         move |(index, page)| {

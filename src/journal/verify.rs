@@ -4,7 +4,9 @@
 //! reported, because a batch half written may stand before one that is whole by the time it is
 //! read. Behind the last `synced_to` nothing counts as damage, exactly as in recovery.
 
-use super::scan::{Progress, ScanOptions, scan};
+use super::format::LogKind;
+use super::recovery;
+use super::scan::{Found, Progress, ScanOptions, scan};
 use super::segment::LogDir;
 use super::view::Verify;
 use crate::types::Sequence;
@@ -25,6 +27,8 @@ pub struct Damage {
     pub sequence: Sequence,
     /// What is wrong.
     pub what: String,
+    /// What helps.
+    pub help: &'static str,
 }
 
 /// What a check found; the fields are those of `journal verify --json`.
@@ -54,13 +58,36 @@ pub struct Report {
     pub damage: Option<Damage>,
 }
 
+/// What helps where a log of this kind has this flaw.
+fn help(kind: LogKind, found: &Found) -> &'static str {
+    match kind {
+        LogKind::Commands => recovery::help(found.flaw),
+        LogKind::Events => "the event log is made again from the journal when the node starts",
+        LogKind::Rejects => {
+            "the reject log is cut there when the node starts, the cut bytes are archived"
+        }
+    }
+}
+
 /// Checks a log: every CRC, every frame hash, the hash chain, the order.
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn verify(log: &LogDir, progress: &mut dyn FnMut(&Progress)) -> io::Result<Report> {
+    verify_with(log, 1, progress)
+}
+
+/// The same with so many threads, each at a segment of its own; the report does not depend on them.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn verify_with(
+    log: &LogDir,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Report> {
     let limit = Sequence(u64::MAX);
-    let options = ScanOptions { id: None, limit, verify: Verify::Chain };
+    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads };
     let mut found = scan(log, options, progress)?;
     for _ in 1..LOOKS {
         if !found.found.is_some_and(|found| found.damage) {
@@ -73,6 +100,7 @@ pub fn verify(log: &LogDir, progress: &mut dyn FnMut(&Progress)) -> io::Result<R
         offset: found.offset,
         sequence: found.sequence,
         what: found.flaw.to_string(),
+        help: help(log.kind(), &found),
     });
     let torn_tail_bytes = if damage.is_none() { found.beyond_bytes() } else { 0 };
     Ok(Report {

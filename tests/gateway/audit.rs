@@ -118,6 +118,11 @@ fn every_message_stands_in_the_audit_once_after_a_kill_and_a_restart_too() {
     assert_eq!((&first["account"], &first["symbol"]), (&10.into(), &"LOT1-USD".into()));
     assert_eq!(of(&rows, "duplicate")["repeats"], first["sequence"]);
     assert_eq!(of(&rows, "duplicate")["sequence"], Value::Null);
+    // Every command says when it was made, the refused ones too; none was made after it came.
+    let named = rows.iter().filter(|row| row["message_id"] != "");
+    for row in named {
+        assert!(row["sent"].is_string() && row["sent"].as_str() <= row["time"].as_str(), "{row}");
+    }
     let times: Vec<&str> = rows.iter().filter_map(|row| row["time"].as_str()).collect();
     assert!(times.is_sorted(), "{times:?}");
 

@@ -1,28 +1,30 @@
 //! `outcry journal`: looks at the journal's files without a node, or beside one.
 
+mod diff;
+mod dump;
+mod export;
+mod repair;
+mod rows;
+
 use super::offline::{Meter, Offline};
 use super::output::{Align, Style, Table, time};
-use super::venue::Venue;
 use super::{Failure, Global, Outcome};
-use crate::event::{Event, RejectReason};
-use crate::journal::dump::{DumpRecord, describe, dump};
-use crate::journal::event_log::EventFollower;
+use crate::event::RejectReason;
 use crate::journal::format::LogKind;
 use crate::journal::info::LogInfo;
-use crate::journal::reader::{ReadError, Reader};
-use crate::journal::segment::LogDir;
-use crate::journal::verify::{Damage, Report, verify};
-use crate::journal::view::{Record, Verify};
-use crate::types::{InstrumentId, Sequence};
+use crate::journal::verify::{Damage, Report, verify_with};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+/// Threads of a check at most.
+const THREADS_MAX: i64 = 256;
 
 /// Looks at the journal's files, without a node or beside one
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry journal info\n  outcry journal verify --data-dir /var/lib/outcry\n  \
-                   outcry journal dump --from 100 --to 120"
+                   outcry journal repair --from /backup/journal"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -33,7 +35,10 @@ pub(super) struct Args {
 enum Verb {
     Info(InfoArgs),
     Verify(VerifyArgs),
-    Dump(DumpArgs),
+    Dump(dump::Args),
+    Export(export::Args),
+    Diff(diff::Args),
+    Repair(repair::Args),
 }
 
 /// What the logs hold, by their headers
@@ -44,36 +49,20 @@ struct InfoArgs {}
 /// Checks every CRC, every frame hash and the hash chain
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  outcry journal verify\n  outcry journal verify --log commands --json",
+    before_help = "Examples:\n  outcry journal verify\n  outcry journal verify --log commands --threads 4 --json",
     after_help = "Bytes behind the last whole batch that nothing says was durable are a torn tail, \
                   which a start of the node cuts and archives; all else that is wrong is damage, and \
                   the status is then 1. The event log is made again from the journal when a node \
-                  starts; the journal is repaired from a copy."
+                  starts; the journal is repaired from a copy, see `outcry journal repair --help`. The \
+                  first damage is told with its segment, offset and sequence, and what helps."
 )]
 struct VerifyArgs {
     /// commands (the journal), events or rejects [default: all three]
     #[arg(long, value_parser = parse_log)]
     log: Option<LogKind>,
-}
-
-/// Prints records, decoded
-#[derive(Debug, clap::Args)]
-#[command(before_help = "Examples:\n  outcry journal dump --from 100 --to 120\n  \
-                   outcry journal dump --json --limit 10\n  \
-                   outcry journal dump --log events --from 100")]
-struct DumpArgs {
-    /// First sequence
-    #[arg(long, value_name = "SEQ", default_value_t = 1)]
-    from: u64,
-    /// Last sequence [default: the last there is]
-    #[arg(long, value_name = "SEQ")]
-    to: Option<u64>,
-    /// Rows at most [default: all]
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// commands (the journal), events or rejects
-    #[arg(long, default_value = "commands", value_parser = parse_log)]
-    log: LogKind,
+    /// Threads, each at a segment of its own [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    threads: Option<u16>,
 }
 
 fn parse_log(text: &str) -> Result<LogKind, String> {
@@ -82,11 +71,13 @@ fn parse_log(text: &str) -> Result<LogKind, String> {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
-    let offline = Offline::open(global)?;
     match &args.verb {
-        Verb::Info(_) => show_info(&offline, global),
-        Verb::Verify(args) => run_verify(args, &offline, global),
-        Verb::Dump(args) => run_dump(args, &offline, global),
+        Verb::Info(_) => show_info(&Offline::open(global)?, global),
+        Verb::Verify(args) => run_verify(args, &Offline::open(global)?, global),
+        Verb::Dump(args) => dump::run(args, &Offline::open(global)?, global),
+        Verb::Export(args) => export::run(args, &Offline::open(global)?, global),
+        Verb::Diff(args) => diff::run(args, global),
+        Verb::Repair(args) => repair::run(args, &Offline::open(global)?, global),
     }
 }
 
@@ -209,12 +200,18 @@ struct VerifyResult {
     rejects: Option<Report>,
 }
 
+/// Threads that check segments where nothing else is asked for.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome {
     let kinds = args.log.map_or(LogKind::ALL.to_vec(), |kind| vec![kind]);
+    let threads = args.threads.map_or_else(cores, usize::from);
     let mut reports = Vec::new();
     for kind in kinds {
         let mut meter = Meter::new("verify");
-        let report = verify(offline.log(kind), &mut |progress| {
+        let report = verify_with(offline.log(kind), threads, &mut |progress| {
             let (done, all) = (progress.segments_done as u64, progress.segments as u64);
             meter.show(done, all, progress.sequence);
         });
@@ -231,12 +228,13 @@ fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome 
     let damaged = reports.iter().find_map(|(kind, report)| Some((kind, report.damage.as_ref()?)));
     damaged.map_or(Ok(()), |(kind, damage)| {
         Err(Failure::bad(format_args!(
-            "damage in {}: segment {}, offset {}, sequence {}: {}",
+            "damage in {}: segment {}, offset {}, sequence {}: {}; {}",
             kind.as_str(),
             damage.segment,
             damage.offset,
             damage.sequence,
-            damage.what
+            damage.what,
+            damage.help
         )))
     })
 }
@@ -296,66 +294,6 @@ fn verify_result(reports: &[(LogKind, Report)]) -> VerifyResult {
     }
 }
 
-/// Rows on their way out.
-struct Rows<'a> {
-    global: &'a Global,
-    venue: Venue,
-    count: u64,
-    limit: u64,
-    /// Where the rest begins, if there was no room for it.
-    next: Option<u64>,
-}
-
-impl Rows<'_> {
-    /// True where one more row may be shown; else notes where to go on.
-    fn has_room(&mut self, sequence: Sequence) -> bool {
-        if self.count < self.limit {
-            self.count += 1;
-            return true;
-        }
-        self.next = Some(sequence.0);
-        false
-    }
-
-    fn record(&mut self, record: &Record<'_>) -> bool {
-        if !self.has_room(record.sequence()) {
-            return false;
-        }
-        let mut row = describe(record);
-        if let Value::Object(map) = &mut row.body {
-            self.venue.name(map, None);
-            name_reason(row.kind, map);
-        }
-        let output = self.global.output();
-        if output.is_json() {
-            output.object(&row);
-        } else {
-            output.line(readable(&row));
-        }
-        true
-    }
-
-    fn event(&mut self, event: &Event, instrument: Option<InstrumentId>) -> bool {
-        if !self.has_room(event.sequence) {
-            return false;
-        }
-        let instrument = instrument.and_then(|id| self.venue.instrument_of(id));
-        let mut map = self.venue.event(event, instrument);
-        let output = self.global.output();
-        if output.is_json() {
-            output.object(&map);
-            return true;
-        }
-        let take = |map: &mut Map<String, Value>, name: &str| {
-            map.shift_remove(name).map_or(String::new(), |value| word(&value))
-        };
-        let (sequence, index) = (take(&mut map, "sequence"), take(&mut map, "index"));
-        let kind = take(&mut map, "event");
-        output.line(format_args!("{sequence:>10}.{index:<3} {kind:<10} {}", pairs(&map)));
-        true
-    }
-}
-
 /// A reject's reason by its name.
 fn name_reason(kind: &str, map: &mut Map<String, Value>) {
     if kind != "reject" {
@@ -370,119 +308,4 @@ fn name_reason(kind: &str, map: &mut Map<String, Value>) {
 
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// `name=value` with blanks between.
-fn pairs(map: &Map<String, Value>) -> String {
-    let pairs: Vec<String> =
-        map.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
-    pairs.join(" ")
-}
-
-fn readable(row: &DumpRecord) -> String {
-    let mut line = format!("{:>10}  {}  {:<14}", row.sequence, row.time, row.kind);
-    if row.session != 0 || row.key != 0 {
-        line.push_str(&format!("  session {} key {}", row.session, row.key));
-    }
-    if !row.message_id.is_empty() {
-        line.push_str(&format!("  id {}", row.message_id));
-    }
-    if !row.flags.is_empty() {
-        line.push_str(&format!("  [{}]", row.flags.join(", ")));
-    }
-    line.push_str("  ");
-    line.push_str(&row.body.as_object().map_or_else(|| row.body.to_string(), pairs));
-    line.truncate(line.trim_end().len());
-    line
-}
-
-/// The commands that events came from, found beside them: only the journal tells of which instrument
-/// an order was.
-struct Commands {
-    reader: Reader,
-    at: Sequence,
-    instrument: Option<InstrumentId>,
-}
-
-impl Commands {
-    /// The instrument of the command with this sequence; sequences are asked for in order. None where
-    /// it has none, and where the journal cannot be read: its events are shown all the same.
-    fn instrument(&mut self, sequence: Sequence, venue: &Venue) -> Option<InstrumentId> {
-        while self.at < sequence {
-            match self.reader.next_record(sequence) {
-                Ok(Some(record)) => {
-                    self.at = record.sequence();
-                    self.instrument = venue.instrument_of_record(&record).map(|found| found.id);
-                }
-                Ok(None) => break,
-                // It will not be readable further on either.
-                Err(_) => self.at = Sequence(u64::MAX),
-            }
-        }
-        self.instrument.filter(|_| self.at == sequence)
-    }
-}
-
-fn dump_events(
-    log: &LogDir,
-    journal: &LogDir,
-    from: Sequence,
-    to: Sequence,
-    rows: &mut Rows<'_>,
-) -> Option<ReadError> {
-    let reader = Reader::new(journal.clone(), from, Verify::Crc);
-    let mut commands = Commands { reader, at: Sequence::NONE, instrument: None };
-    let mut follower = EventFollower::new(log.clone(), from, Verify::Crc);
-    loop {
-        match follower.next_event(to) {
-            Ok(Some(event)) => {
-                let instrument = commands.instrument(event.sequence, &rows.venue);
-                if !rows.event(&event, instrument) {
-                    return None;
-                }
-            }
-            Ok(None) => return None,
-            Err(error) => return Some(error),
-        }
-    }
-}
-
-fn run_dump(args: &DumpArgs, offline: &Offline, global: &Global) -> Outcome {
-    let journal = offline.info(LogKind::Commands)?;
-    if journal.is_empty() {
-        return Err(offline.empty());
-    }
-    let known = offline.info(args.log)?;
-    let from = Sequence(args.from.max(1));
-    let mut to = Sequence(args.to.unwrap_or(u64::MAX));
-    if from > to {
-        return Err(Failure::usage(format_args!("--from {from} is behind --to {to}")));
-    }
-    if offline.running && args.log != LogKind::Rejects {
-        // What is being written now is not looked at, nor the events that came of it.
-        to = to.min(journal.synced_to);
-    }
-    let limit = args.limit.unwrap_or(u64::MAX);
-    let mut rows = Rows { global, venue: offline.venue(), count: 0, limit, next: None };
-    let log = offline.log(args.log);
-    let error = match args.log {
-        LogKind::Events => {
-            let journal = offline.log(LogKind::Commands);
-            dump_events(log, journal, from, to.min(known.last), &mut rows)
-        }
-        LogKind::Commands | LogKind::Rejects => {
-            dump(log, from, to, &mut |record| rows.record(record)).error
-        }
-    };
-    let output = global.output();
-    if output.is_json() {
-        output.end_list(rows.count, rows.next);
-    }
-    // Beside a running node the end is in motion.
-    match error.filter(|_| !offline.running) {
-        None => Ok(()),
-        Some(error) => Err(Failure::bad(format_args!(
-            "{error}; `outcry journal verify` tells whether this is damage or an unfinished end"
-        ))),
-    }
 }

@@ -1,0 +1,218 @@
+//! A damaged journal and a copy of it: whatever byte is damaged, a repair brings back what was durable,
+//! byte by byte, whenever it is interrupted; and a copy that cannot help changes nothing.
+
+use crate::journal_damage::{Files, ID, Written, batches, journal, journal_of, log_in, places};
+use crate::sim::disk::SimDisk;
+use crate::sim::random::Random;
+use openoutcry::journal::format::{JournalId, SEGMENT_HEADER_SIZE};
+use openoutcry::journal::repair::{RepairError, Report, repair};
+use openoutcry::journal::verify::verify;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The files of a journal, in another data directory.
+fn moved(files: &Files, dir: &str) -> Files {
+    let path =
+        |path: &PathBuf| Path::new(dir).join(path.strip_prefix("data").expect("they lie in data"));
+    files.iter().map(|(from, bytes)| (path(from), bytes.clone())).collect()
+}
+
+fn disk(damaged: &Files, copy: &Files) -> SimDisk {
+    SimDisk::with_files(damaged.iter().cloned().chain(moved(copy, "copy")))
+}
+
+fn run(disk: &SimDisk, threads: usize) -> Result<Report, RepairError> {
+    repair(&log_in(disk, "data"), &log_in(disk, "copy"), threads, &mut |_| ())
+}
+
+fn bytes_of(files: &Files, path: &Path) -> Vec<u8> {
+    files
+        .iter()
+        .find(|(found, _)| found == path)
+        .map(|(_, bytes)| bytes.clone())
+        .unwrap_or_default()
+}
+
+/// What was durable stands where it stood, and what the repair took out is in the archive.
+fn check(disk: &SimDisk, original: &Files, damaged: &Files, batches: &[Written], what: &str) {
+    let report = verify(&log_in(disk, "data"), &mut |_| ()).expect("the disk works");
+    assert!(report.ok, "{what}: {:?}", report.damage);
+    let durable = batches.iter().map(|batch| batch.synced_to).max().expect("nine");
+    assert!(report.last_sequence.0 >= durable, "{what}: {report:?}");
+    let files = disk.files();
+    for batch in batches.iter().filter(|batch| batch.last <= durable) {
+        let (path, bytes) = &original[batch.file];
+        let now = bytes_of(&files, path);
+        assert!(now[batch.start..batch.end] == bytes[batch.start..batch.end], "{what}");
+        assert!(now[..SEGMENT_HEADER_SIZE] == bytes[..SEGMENT_HEADER_SIZE], "{what}");
+    }
+    for (path, bytes) in damaged {
+        let now = bytes_of(&files, path);
+        let Some(at) = now.iter().zip(bytes).position(|(now, before)| now != before) else {
+            continue;
+        };
+        let kept =
+            files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "damaged"));
+        let segment = path.file_stem().and_then(|stem| stem.to_str()).expect("a number");
+        let is_kept = kept.into_iter().any(|(path, kept)| {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("text");
+            let offset: usize =
+                name.split('-').nth(2).and_then(|text| text.parse().ok()).expect("an offset");
+            name.contains(segment)
+                && (offset..offset + kept.len()).contains(&at)
+                && bytes[offset..].starts_with(kept)
+        });
+        assert!(is_kept, "{what}: byte {at} of {} is in no archive", path.display());
+    }
+}
+
+fn for_every_byte(what: &str, damage: impl Fn(&mut Vec<u8>, usize)) {
+    let original = journal();
+    let batches = batches(&original);
+    let mut repaired = 0;
+    for (file, at) in places(&original) {
+        let mut damaged = original.clone();
+        damage(&mut damaged[file].1, at);
+        let what = format!("{what} at segment {file}, byte {at}");
+        let disk = disk(&damaged, &original);
+        let before = disk.files();
+        let found = verify(&log_in(&disk, "data"), &mut |_| ()).expect("the disk works");
+        match run(&disk, 1) {
+            Ok(report) if found.ok => {
+                assert!(report.repaired.is_empty(), "{what}: {report:?}");
+                assert!(disk.files() == before, "{what}: there was nothing to repair");
+            }
+            Ok(report) => {
+                assert!(!report.repaired.is_empty(), "{what}");
+                check(&disk, &original, &damaged, &batches, &what);
+                repaired += 1;
+            }
+            // A flipped version is another version.
+            Err(RepairError::TooNew { .. }) if (8..10).contains(&at) => {}
+            Err(error) => panic!("{what}: {error}; {:?}", found.damage),
+        }
+    }
+    assert!(repaired > 1000, "{what}: {repaired}");
+}
+
+#[test]
+fn one_flipped_bit_anywhere_is_repaired_from_a_copy() {
+    for_every_byte("flipped bit", |bytes, at| bytes[at] ^= 1 << (at % 8));
+}
+
+#[test]
+fn a_zeroed_sector_anywhere_is_repaired_from_a_copy() {
+    for_every_byte("zeroed sector", |bytes, at| {
+        let end = (at + 512).min(bytes.len());
+        bytes[at..end].fill(0);
+    });
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_repaired_from_a_copy() {
+    for_every_byte("cut off", |bytes, at| bytes.truncate(at));
+}
+
+/// Damage in two segments, and the second one's header too.
+fn twice(original: &Files) -> Files {
+    let batches = batches(original);
+    let mut damaged = original.clone();
+    damaged[0].1[batches[1].start + 100] ^= 1;
+    damaged[1].1[..200].fill(0xEE);
+    let inside = batches.iter().rfind(|batch| batch.file == 1).expect("it has batches");
+    damaged[1].1[inside.start..inside.start + 20].fill(0);
+    damaged
+}
+
+#[test]
+fn damage_in_several_segments_and_a_missing_one_are_repaired_at_once() {
+    let original = journal();
+    let batches = batches(&original);
+    let damaged = twice(&original);
+    for threads in [1, 3] {
+        let disk = disk(&damaged, &original);
+        let report = run(&disk, threads).expect("the copy has it all");
+        let segments: Vec<u64> = report.repaired.iter().map(|range| range.segment).collect();
+        assert!(segments.contains(&0) && segments.contains(&1), "{report:?}");
+        assert_eq!(report.id, Some(ID));
+        check(&disk, &original, &damaged, &batches, "two segments");
+    }
+    let missing = vec![original[0].clone(), original[2].clone()];
+    let disk = disk(&missing, &original);
+    let report = run(&disk, 1).expect("the copy has it");
+    assert_eq!(report.repaired[0].segment, 1);
+    assert_eq!(report.repaired.last().and_then(|range| range.archived.clone()), None);
+    check(&disk, &original, &missing, &batches, "a missing segment");
+}
+
+#[test]
+fn a_repair_that_is_interrupted_anywhere_can_be_done_again() {
+    let original = journal();
+    let batches = batches(&original);
+    let damaged = twice(&original);
+    let mut random = Random::new(11);
+    for count in 0.. {
+        let disk = disk(&damaged, &original);
+        disk.fail_in(count, io::ErrorKind::Other);
+        let first = run(&disk, 1);
+        let what = format!("interrupted after {count} steps");
+        if count % 2 == 0 {
+            disk.kill();
+        } else {
+            disk.lose_power(&mut random);
+        }
+        let is_done = first.is_ok();
+        if let Err(error) = &first {
+            assert!(matches!(error, RepairError::Disk(_)), "{what}: {error}");
+        }
+        run(&disk, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+        check(&disk, &original, &damaged, &batches, &what);
+        if is_done {
+            assert!(count > 10, "it takes more steps than {count}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_cannot_help_is_refused_and_nothing_is_changed() {
+    let original = journal();
+    let found = batches(&original);
+    let mut damaged = original.clone();
+    // In the records of the third batch, so that its header still says which one it is.
+    damaged[0].1[found[2].start + 200] ^= 1;
+    let refused = |damaged: &Files, copy: &Files| {
+        let disk = disk(damaged, copy);
+        let before = disk.files();
+        let error = run(&disk, 1).expect_err("it cannot help");
+        assert!(disk.files() == before, "{error}: something was changed");
+        error
+    };
+    let error = refused(&damaged, &journal_of(JournalId([6; 16]), u64::MAX));
+    assert!(matches!(error, RepairError::OtherJournal { .. }), "{error}");
+    assert!(error.to_string().contains("another journal"), "{error}");
+
+    let error = refused(&damaged, &damaged);
+    assert!(matches!(error, RepairError::DamagedCopy { segment: 0, .. }), "{error}");
+
+    // Another history from the start: the chain does not lead to the damage.
+    let error = refused(&damaged, &journal_of(ID, 0));
+    assert!(matches!(error, RepairError::BrokenChain { place: "before", .. }), "{error}");
+    // Another history behind the damage: the chain does not lead on from it.
+    let mut headerless = original.clone();
+    headerless[0].1[found[2].start..found[2].start + 8].fill(0);
+    for damaged in [&damaged, &headerless] {
+        let error = refused(damaged, &journal_of(ID, 2));
+        assert!(matches!(error, RepairError::BrokenChain { place: "behind", .. }), "{error}");
+    }
+
+    let mut short = original.clone();
+    short[0].1[found[2].start..].fill(0);
+    short.truncate(1);
+    let error = refused(&damaged, &short);
+    assert!(matches!(error, RepairError::ShortCopy { .. }), "{error}");
+    assert!(error.to_string().contains(&format!("ends at sequence {}", found[1].last)), "{error}");
+
+    let error = refused(&damaged, &original[1..].to_vec());
+    assert!(matches!(error, RepairError::NoSegment { segment: 0, .. }), "{error}");
+}
