@@ -117,8 +117,8 @@ reasons! {
     TooManyConnections = 26, "too many connections";
     /// Not supported by this release.
     NotSupported = 27, "not supported by this release";
-    /// The disk is full: no commands until there is space.
-    NoSpace = 28, "no space for the journal: commands are refused until there is";
+    /// The disk is full, or nearly so: no orders until there is space.
+    NoSpace = 28, "too little space on the disk: nothing but cancels may pass until there is more";
     /// The message repeats one that was sequenced: it gets that one's answer. Only in the reject log.
     Duplicate = 29, "the message repeats one that was sequenced before";
 

@@ -15,6 +15,7 @@ mod config;
 mod demo;
 mod exchange;
 mod frozen;
+mod full_disk;
 mod fuzz;
 mod gateway;
 mod journal;

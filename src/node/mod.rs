@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod layout;
 pub mod replay;
+pub mod space;
 pub mod stages;
 pub mod state;
 
@@ -36,6 +37,7 @@ use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
+use space::Marks;
 use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
 use state::State;
 use std::collections::BTreeMap;
@@ -206,6 +208,10 @@ impl Node {
             sizes: sizes(config),
             rules: rules(config),
             thresholds: thresholds(config),
+            space: Marks {
+                low_bytes: config.disk.low_bytes,
+                critical_bytes: config.disk.critical_bytes,
+            },
             limits: limits(config),
             policy: policy(config),
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
