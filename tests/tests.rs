@@ -13,6 +13,7 @@ mod cli_seen;
 mod cli_serve;
 mod config;
 mod demo;
+mod disk_failures;
 mod exchange;
 mod frozen;
 mod full_disk;

@@ -103,7 +103,7 @@ pub enum BootError {
 impl BootError {
     /// Why a process ends that meets this.
     #[must_use]
-    pub const fn reason(&self) -> StopReason {
+    pub fn reason(&self) -> StopReason {
         match self {
             BootError::Recovery(RecoveryError::Damage {
                 flaw: Flaw::Version | Flaw::Kind, ..
@@ -111,9 +111,9 @@ impl BootError {
             | BootError::TooNew(_)
             | BootError::CannotApply(_) => StopReason::JournalTooNew,
             BootError::Recovery(RecoveryError::Damage { .. }) => StopReason::JournalDamaged,
-            BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
+            BootError::Recovery(RecoveryError::Io { action, .. }) => of_action(action),
             BootError::Read(_) => StopReason::LogRead,
-            BootError::Fault(_) => StopReason::JournalWrite,
+            BootError::Fault(fault) => of_action(fault.action),
             BootError::Prepare { .. } => StopReason::SegmentPreparation,
             // Its advice names free space; that of a failed preparation rules it out.
             BootError::NoSpace { .. } => StopReason::DataDirUnusable,
@@ -121,6 +121,17 @@ impl BootError {
             BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
             BootError::Diverged { .. } => StopReason::ReplayDiverged,
         }
+    }
+}
+
+/// What a failed call of the disk is to whoever looks at the status.
+fn of_action(action: &str) -> StopReason {
+    match action {
+        "sync" => StopReason::JournalSync,
+        "write" | "write to" | "write again" | "append to" | "zero" | "rename" => {
+            StopReason::JournalWrite
+        }
+        _ => StopReason::DataDirUnusable,
     }
 }
 

@@ -93,7 +93,7 @@ pub enum StartError {
 impl StartError {
     /// The exit status that a process ends with which cannot start.
     #[must_use]
-    pub const fn reason(&self) -> Option<StopReason> {
+    pub fn reason(&self) -> Option<StopReason> {
         match self {
             StartError::Config(_) | StartError::NoListener => None,
             StartError::Lock(LockError::Taken { .. }) => Some(StopReason::DataDirLocked),

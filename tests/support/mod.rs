@@ -190,6 +190,13 @@ impl Served {
         last
     }
 
+    /// Waits until it ends by itself, and gives its status and what it wrote on stderr.
+    pub(crate) fn ended(mut self) -> (i32, String) {
+        while self.lines.next().is_some() {}
+        let status = wait(&mut self.child);
+        (status, std::fs::read_to_string(self.dir.join("serve.log")).unwrap_or_default())
+    }
+
     /// Ends it as SIGKILL does: at once.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a child of ours");
