@@ -168,6 +168,8 @@ reasons! {
     IncompatibleSchema = 121, "the schema cannot follow the version that is registered";
     /// Another definition has this version or name, or a higher version is there.
     SchemaConflict = 122, "the version or name of the schema is taken, or a higher version is there";
+    /// It could not be applied, and an operator has set it aside.
+    Quarantined = 123, "the command could not be applied and was set aside by an operator";
 
     /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
     TooManyRequests = 429, "too many requests: try again later";

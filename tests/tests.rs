@@ -28,6 +28,7 @@ mod model;
 mod native_client;
 mod native_document;
 mod native_golden;
+mod poison;
 mod regressions;
 mod restraint;
 mod rings;

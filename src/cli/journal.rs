@@ -34,6 +34,7 @@ enum Verb {
     Info(InfoArgs),
     Verify(VerifyArgs),
     Dump(DumpArgs),
+    Quarantine(super::quarantine::Args),
 }
 
 /// What the logs hold, by their headers
@@ -87,6 +88,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         Verb::Info(_) => show_info(&offline, global),
         Verb::Verify(args) => run_verify(args, &offline, global),
         Verb::Dump(args) => run_dump(args, &offline, global),
+        Verb::Quarantine(args) => super::quarantine::run(args, &offline, global),
     }
 }
 

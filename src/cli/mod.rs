@@ -30,6 +30,7 @@ mod offline;
 mod order;
 pub mod output;
 mod own_key;
+mod quarantine;
 mod registered;
 mod replay;
 mod schema;

@@ -62,6 +62,12 @@ impl LogDir {
         &self.dir
     }
 
+    /// The data directory that it is a part of.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// Where bytes go that recovery cuts.
     #[must_use]
     pub fn archive_dir(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod layout;
+pub mod poison;
 pub mod replay;
 pub mod space;
 pub mod stages;
