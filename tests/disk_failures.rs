@@ -79,11 +79,14 @@ fn a_mapped_store_that_the_disk_refuses_ends_the_node_and_names_the_segment() {
 struct Tracer(Child);
 
 impl Tracer {
-    /// Attaches to a running process, and returns when it has. `None` where the system does not let.
-    fn attach(pid: u32, call: &str) -> Option<Tracer> {
+    /// Attaches to a running process, and returns when it has: a call that has to do with `file` fails
+    /// from then on. `None` where the system does not let.
+    fn attach(pid: u32, call: &str, file: &Path) -> Option<Tracer> {
         let inject = format!("inject={call}:error=EIO");
         let mut child = Command::new("strace")
             .args(["-f", "-p", &pid.to_string(), "-e", &format!("trace={call}"), "-e", &inject])
+            .arg("-P")
+            .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -119,7 +122,9 @@ fn a_failed_sync_and_a_failed_write_end_the_node_each_with_its_own_status() {
         let dir = dir();
         let node = Served::start(dir.path(), &[]);
         let first = good(dir.path(), ORDER);
-        let Some(tracer) = Tracer::attach(node.pid(), call) else { return };
+        // Not those that are being prepared: to fail there is another status.
+        let file = dir.path().join("journal/commands/0000000000.seg");
+        let Some(tracer) = Tracer::attach(node.pid(), call, &file) else { return };
         let refused = outcry(dir.path(), ORDER);
         assert!(!refused.status.success(), "no answer leaves behind a failed {call}");
         let (ended, log) = node.ended();
