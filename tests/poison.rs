@@ -90,7 +90,7 @@ fn a_command_that_ends_recovery_twice_is_named_and_can_be_set_aside() {
     assert_eq!(replayed["state_hash"], stopped["state_hash"], "{replayed}");
     let range = ["journal", "dump", "--log", "events", "--from", &number, "--to", &number];
     let events = json(dir, &range, 0);
-    assert_eq!(events[0]["reason"], "Quarantined", "{events:?}");
+    assert_eq!(events[0]["reject_reason"], "Quarantined", "{events:?}");
     Served::start(dir, &[]).stop();
 }
 
