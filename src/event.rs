@@ -117,8 +117,8 @@ reasons! {
     TooManyConnections = 26, "too many connections";
     /// Not supported by this release.
     NotSupported = 27, "not supported by this release";
-    /// The disk is full: no commands until there is space.
-    NoSpace = 28, "no space for the journal: commands are refused until there is";
+    /// The disk is full, or nearly so: no orders until there is space.
+    NoSpace = 28, "too little space on the disk: nothing but cancels may pass until there is more";
     /// The message repeats one that was sequenced: it gets that one's answer. Only in the reject log.
     Duplicate = 29, "the message repeats one that was sequenced before";
 
@@ -168,6 +168,8 @@ reasons! {
     IncompatibleSchema = 121, "the schema cannot follow the version that is registered";
     /// Another definition has this version or name, or a higher version is there.
     SchemaConflict = 122, "the version or name of the schema is taken, or a higher version is there";
+    /// It could not be applied, and an operator has set it aside.
+    Quarantined = 123, "the command could not be applied and was set aside by an operator";
 
     /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
     TooManyRequests = 429, "too many requests: try again later";

@@ -103,6 +103,10 @@ reasons! {
     LogRead = 25,
         "A lane could not read what the journal or the event log must hold.",
         "`outcry journal verify` names segment, offset and sequence and what helps; look at the disk and the system log.";
+    /// A command that ends every recovery.
+    PoisonRecord = 27,
+        "Applying one command of the journal has ended this release twice during recovery.",
+        "The log names its sequence: another release may be able to apply it; `outcry journal quarantine SEQ`, with an operator's key, makes it a reject on every replay. Please report it, with the journal.";
 }
 
 /// Statuses that every command returns, and those of a process that a signal ended.

@@ -30,6 +30,7 @@ mod offline;
 mod order;
 pub mod output;
 mod own_key;
+mod quarantine;
 mod registered;
 mod replay;
 mod schema;
@@ -39,6 +40,8 @@ mod top;
 mod venue;
 
 use crate::config::{ConfigError, Loaded, Sources, load};
+use crate::fatal::StopReason;
+use crate::sys::fault;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::Output;
 use std::ffi::OsString;
@@ -189,8 +192,9 @@ pub fn main() -> ExitCode {
         // Help and version are good, all else is wrong use: clap knows which.
         Err(error) => error.exit(),
     };
-    let outcome =
-        check_sets(&args, &outcry.global).and_then(|()| outcry.command.run(&outcry.global));
+    let outcome = end_on_media_errors()
+        .and_then(|()| check_sets(&args, &outcry.global))
+        .and_then(|()| outcry.command.run(&outcry.global));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -202,6 +206,12 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.status)
         }
     }
+}
+
+/// Every command that reads a journal maps it.
+fn end_on_media_errors() -> Outcome {
+    fault::end_with(StopReason::MediaRead.status())
+        .map_err(|error| Failure::bad(format_args!("cannot handle media errors: {error}")))
 }
 
 /// Refuses `--set` on both sides of the command: clap keeps only one side's, and a setting that is

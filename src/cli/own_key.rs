@@ -18,6 +18,11 @@ use std::path::{Path, PathBuf};
 /// Where it lies in the data directory.
 const FILE: &str = "keys/demo.key";
 
+/// The file of the node's own key.
+pub(super) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(FILE)
+}
+
 /// What commands on this machine can log on with.
 pub(super) enum OwnKey {
     /// Keys are configured: each user has one.

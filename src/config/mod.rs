@@ -266,6 +266,17 @@ section! {
 }
 
 section! {
+    /// `[disk]`: what happens before the disk is full. Free bytes of the file system that the data
+    /// directory lies on; 0 for never.
+    Disk, "disk" {
+        /// Below this a warning is given.
+        low_bytes: u64 = 2 * GIB as u64, integer(0, 1024 * 1024 * GIB);
+        /// Below this new orders are refused; cancels, admin commands and queries go on.
+        critical_bytes: u64 = 512 * MIB as u64, integer(0, 1024 * 1024 * GIB);
+    }
+}
+
+section! {
     /// `[lanes]`: the owning thread applies it.
     Lanes, "lanes" {} {
         /// Books, balances, sessions.
@@ -520,6 +531,8 @@ pub struct Config {
     pub overload: Overload,
     /// Durability.
     pub journal: Journal,
+    /// Before the disk is full.
+    pub disk: Disk,
     /// Lanes.
     pub lanes: Lanes,
     /// Acknowledgement.
@@ -551,6 +564,7 @@ const SECTIONS: &[&[Key]] = &[
     Priorities::KEYS,
     Overload::KEYS,
     Journal::KEYS,
+    Disk::KEYS,
     Lanes::KEYS,
     LaneCritical::KEYS,
     LaneNormal::KEYS,
@@ -602,6 +616,17 @@ impl Config {
                      bulk work alone would slow orders"
                 ),
                 format!("set it to {} or more, or the queues smaller", bulk + 1),
+            ));
+        }
+        let Disk { low_bytes, critical_bytes } = self.disk;
+        if low_bytes != 0 && low_bytes < critical_bytes {
+            return Err(ConfigError::relation(
+                "disk.low_bytes",
+                format!(
+                    "{low_bytes} is below disk.critical_bytes = {critical_bytes}, so that orders \
+                     would be refused before anybody is warned"
+                ),
+                format!("set it to {critical_bytes} or more, or to 0 for no warning"),
             ));
         }
         // Whoever cannot be a venue is told before anything starts.

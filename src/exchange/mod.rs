@@ -175,6 +175,21 @@ impl Exchange {
         out.finish(outcome, &mut self.sessions, &self.accounts);
     }
 
+    /// Refuses a command without a look at it; its one event, the result, replaces what is in the
+    /// outbox.
+    pub fn refuse(
+        &mut self,
+        ctx: &Context,
+        account: AccountId,
+        reason: RejectReason,
+        out: &mut Outbox,
+    ) {
+        self.advance(ctx.sequence);
+        self.accounts.begin();
+        out.begin(ctx.sequence, ctx.result(account));
+        out.finish(Outcome::refused(reason), &mut self.sessions, &self.accounts);
+    }
+
     /// Checks what all commands share and hands the command to its module.
     #[inline]
     fn judge(

@@ -15,6 +15,7 @@ pub mod event_log;
 pub mod format;
 pub mod info;
 pub mod payload;
+pub mod quarantine;
 pub mod reader;
 pub mod recovery;
 pub mod reject_log;

@@ -62,6 +62,12 @@ impl LogDir {
         &self.dir
     }
 
+    /// The data directory that it is a part of.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// Where bytes go that recovery cuts.
     #[must_use]
     pub fn archive_dir(&self) -> PathBuf {
@@ -169,7 +175,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// True since a segment could not be prepared for want of space, until one could.
+    /// True since a segment could not be prepared for want of space, until one was.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         // Relaxed: a flag that nothing else hangs on.
@@ -241,7 +247,6 @@ impl Preparer {
             }
             Err(error) => return Err(error),
         };
-        self.space.set(false);
         // Want of space is a state only while blocks are asked for. A write-back or sync that fails,
         // for whatever reason, may have lost what it was to keep: the next one would say "done" all
         // the same.
@@ -253,6 +258,18 @@ impl Preparer {
     #[must_use]
     pub fn is_ahead(&self) -> bool {
         self.abandoned || self.sender.is_full()
+    }
+
+    /// Where the segments lie.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.log.dir()
+    }
+
+    /// True where a segment is wanted and there is no space for it.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.space.is_exhausted()
     }
 
     /// Segments that are ready.
@@ -304,6 +321,8 @@ impl Preparer {
         let prepared = Prepared { index: work.index, file: work.file, size: work.size };
         // The only sender saw room, so a refusal means that the writer is gone: nobody takes another.
         self.abandoned = self.sender.try_send(prepared).is_err();
+        // Only now: while a little space comes and goes, the state would too.
+        self.space.set(false);
         Ok(())
     }
 

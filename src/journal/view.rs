@@ -450,6 +450,13 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The CRC-64 that closes the record.
+    #[must_use]
+    pub fn crc(&self) -> u64 {
+        let (_, crc) = self.bytes.split_at(self.bytes.len() - RECORD_CRC_SIZE);
+        u64::from_le_bytes(crc.try_into().expect("a record ends with its CRC"))
+    }
+
     fn crc_matches(&self) -> bool {
         let (body, crc) = self.bytes.split_at(self.bytes.len() - RECORD_CRC_SIZE);
         crc64(body).to_le_bytes() == crc

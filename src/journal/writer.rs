@@ -57,9 +57,15 @@ impl SyncJob {
     /// Asks for its bytes to be written back soon, for a log that nobody syncs.
     ///
     /// # Errors
-    /// As the operating system tells.
-    pub fn start_write_back(&self) -> io::Result<()> {
-        self.file.start_write_back(self.offset)
+    /// [`Fault`], final as that of a sync.
+    pub fn start_write_back(&self) -> Result<(), Fault> {
+        self.file.start_write_back(self.offset).map_err(|source| Fault {
+            action: "write back",
+            path: self.path.clone(),
+            segment: self.segment,
+            offset: self.offset,
+            source,
+        })
     }
 
     /// True where syncing this makes `earlier` needless: it is of the same file, and later.

@@ -42,6 +42,16 @@ pub enum CannotApply {
         /// Its kind.
         kind: RecordKind,
     },
+    /// A command is to be set aside, and not by an operator.
+    #[error(
+        "record {sequence} sets command {target} aside without the signature of a key that is an operator's at that command"
+    )]
+    Quarantine {
+        /// The quarantine record.
+        sequence: Sequence,
+        /// The command.
+        target: Sequence,
+    },
 }
 
 /// Applies a record; its events stand in `outbox`, which is cleared first.
@@ -80,8 +90,9 @@ pub fn apply(
             exchange.define(&item).map_err(|_| unreadable)?;
         }
         RecordKind::EpochStart => exchange.lose_sessions(input.context.sequence),
-        // A tick lets due timers fire, of which this release has none.
-        RecordKind::Tick => {}
+        // A tick lets due timers fire, of which this release has none. What a quarantine record says is
+        // done at the command that it names.
+        RecordKind::Tick | RecordKind::Quarantine => {}
         _ => return Err(CannotApply::Kind { sequence, kind }),
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! An empty journal gets its genesis as one atomic batch; otherwise the journal is recovered and
 //! replayed. Either way the event log is cut to the journal's end, compared and completed.
 
+use super::poison::{self, Poison, Trial};
 use super::state::{State, TooNew};
 use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
@@ -14,6 +15,7 @@ use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
 use crate::journal::format::{JournalId, LogKind, RecordKind, Tip};
 use crate::journal::info::info;
 use crate::journal::payload::EpochStart;
+use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
 use crate::journal::reject_log::RejectLog;
@@ -90,6 +92,9 @@ pub enum BootError {
     /// A record cannot be applied by this release.
     #[error(transparent)]
     CannotApply(#[from] CannotApply),
+    /// Applying a record has ended the process too often.
+    #[error(transparent)]
+    Poison(#[from] Poison),
     /// Replay gave other events than the event log holds.
     #[error(
         "replaying the journal up to sequence {sequence} gave other events than the event log holds"
@@ -103,24 +108,39 @@ pub enum BootError {
 impl BootError {
     /// Why a process ends that meets this.
     #[must_use]
-    pub const fn reason(&self) -> StopReason {
+    pub fn reason(&self) -> StopReason {
         match self {
             BootError::Recovery(RecoveryError::Damage {
                 flaw: Flaw::Version | Flaw::Kind, ..
             })
             | BootError::TooNew(_)
-            | BootError::CannotApply(_) => StopReason::JournalTooNew,
+            | BootError::CannotApply(CannotApply::Kind { .. } | CannotApply::Payload { .. }) => {
+                StopReason::JournalTooNew
+            }
             BootError::Recovery(RecoveryError::Damage { .. }) => StopReason::JournalDamaged,
-            BootError::Recovery(RecoveryError::Io { .. }) => StopReason::DataDirUnusable,
+            BootError::Recovery(RecoveryError::Io { action, .. }) => of_action(action),
             BootError::Read(_) => StopReason::LogRead,
-            BootError::Fault(_) => StopReason::JournalWrite,
+            BootError::Fault(fault) => of_action(fault.action),
             BootError::Prepare { .. } => StopReason::SegmentPreparation,
             // Its advice names free space; that of a failed preparation rules it out.
             BootError::NoSpace { .. } => StopReason::DataDirUnusable,
             BootError::Genesis { .. } => StopReason::GenesisRefused,
             BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
+            BootError::CannotApply(CannotApply::Quarantine { .. }) => StopReason::JournalDamaged,
+            BootError::Poison(_) => StopReason::PoisonRecord,
             BootError::Diverged { .. } => StopReason::ReplayDiverged,
         }
+    }
+}
+
+/// What a failed call of the disk is to whoever looks at the status.
+fn of_action(action: &str) -> StopReason {
+    match action {
+        "sync" => StopReason::JournalSync,
+        "write" | "write to" | "write again" | "append to" | "zero" | "rename" => {
+            StopReason::JournalWrite
+        }
+        _ => StopReason::DataDirUnusable,
     }
 }
 
@@ -244,7 +264,7 @@ fn create(log: &LogDir) -> Result<(), BootError> {
 }
 
 /// Prepares one segment now; further ones come from the helper thread.
-fn prepare(log: &LogDir, preparer: &mut Preparer) -> Result<(), BootError> {
+pub(super) fn prepare(log: &LogDir, preparer: &mut Preparer) -> Result<(), BootError> {
     let path = || log.dir().to_owned();
     while preparer.ready_count() == 0 {
         match preparer.do_work() {
@@ -350,11 +370,19 @@ fn rebuild(
     let mut rebuilt = EventLogBuilder::new(id, Tip::START);
     let (mut state, mut numbers) = (State::new(), Numbers::default());
     let mut outbox = Outbox::default();
+    let unread = |source| {
+        let path = logs.commands.dir().to_owned();
+        RecoveryError::Io { action: "look for quarantines", path, source }
+    };
+    state.set_aside = SetAside::find(&logs.commands, end).map_err(unread)?;
+    poison::check(&logs.commands, end, &state.set_aside)?;
+    let trial = Trial::begin(&logs.commands);
     let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
     while let Some(batch) = reader.next_batch(end)? {
         let (first, epoch) = (batch.first(), Epoch(batch.header().epoch.get()));
         rebuilt.begin_batch(first, epoch);
         for record in batch.records() {
+            trial.of(record.sequence(), &state.set_aside);
             state.apply(&record, &mut outbox)?;
             outbox.events().iter().for_each(|event| numbers.note(event));
             rebuilt.push(record.time(), outbox.events());
@@ -368,6 +396,7 @@ fn rebuild(
         }
         rebuilt.clear();
     }
+    trial.passed()?;
     events.go_on_from(rebuilt);
     assert_eq!(events.written(), end, "the event log is as long as the journal");
     Ok((events, preparer, state, numbers))

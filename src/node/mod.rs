@@ -2,7 +2,9 @@
 
 pub mod boot;
 pub mod layout;
+pub mod poison;
 pub mod replay;
+pub mod space;
 pub mod stages;
 pub mod state;
 
@@ -36,6 +38,7 @@ use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
+use space::Marks;
 use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
 use state::State;
 use std::collections::BTreeMap;
@@ -91,7 +94,7 @@ pub enum StartError {
 impl StartError {
     /// The exit status that a process ends with which cannot start.
     #[must_use]
-    pub const fn reason(&self) -> Option<StopReason> {
+    pub fn reason(&self) -> Option<StopReason> {
         match self {
             StartError::Config(_) | StartError::NoListener => None,
             StartError::Lock(LockError::Taken { .. }) => Some(StopReason::DataDirLocked),
@@ -206,6 +209,10 @@ impl Node {
             sizes: sizes(config),
             rules: rules(config),
             thresholds: thresholds(config),
+            space: Marks {
+                low_bytes: config.disk.low_bytes,
+                critical_bytes: config.disk.critical_bytes,
+            },
             limits: limits(config),
             policy: policy(config),
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,

@@ -15,6 +15,7 @@ use crate::exchange::Outbox;
 use crate::journal::event_log::EventLogBuilder;
 use crate::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip, is_zero};
 use crate::journal::info::info;
+use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, verify};
@@ -151,6 +152,7 @@ pub fn replay(
         emptied.send(Chunk::default()).expect("the channel has room for all buffers");
     }
     let mut applier = Applier::new(until);
+    applier.state.set_aside = SetAside::find(commands, limit)?;
     let (torn_tail_bytes, follower) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read(commands, until, limit, &buffers, filled));
         let follower = scope.spawn(|| follow(events, &to_compare, emptied));
@@ -352,8 +354,9 @@ impl Applier {
                 if self.is_over(&record) {
                     break;
                 }
-                let State { exchange, genesis, .. } = &mut self.state;
-                enact(exchange, genesis, &record, &mut self.outbox)?;
+                let State { exchange, genesis, set_aside, .. } = &mut self.state;
+                let aside = set_aside.of(record.sequence());
+                enact(exchange, genesis, aside, &record, &mut self.outbox)?;
                 let given = self.outbox.events();
                 self.records += 1;
                 self.commands += u64::from(record.kind() == RecordKind::Command);

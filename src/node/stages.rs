@@ -3,6 +3,7 @@
 
 use super::boot::{Booted, Logs};
 use super::layout::Stage;
+use super::space::{Marks, Watch};
 use super::state::State;
 use crate::admin::Controls;
 use crate::agent::{Agent, FailStop};
@@ -96,6 +97,8 @@ pub struct Parts<D: Door> {
     pub rules: Rules,
     /// When the node is overloaded.
     pub thresholds: Thresholds,
+    /// When the disk is nearly full.
+    pub space: Marks,
     /// The gateway's bounds.
     pub limits: gateway::Limits,
     /// When answers may leave.
@@ -131,6 +134,8 @@ pub struct Cursors {
     pub no_space: Cursor,
     /// Not zero while the event log has no space.
     pub no_event_space: Cursor,
+    /// How much space there is, a [`super::space::Level`].
+    pub space: Cursor,
 }
 
 impl Cursors {
@@ -320,6 +325,11 @@ impl Common {
         RejectLog::new(input, log, (self.clock)(), self.stop.clone(), self.stats.clone())
     }
 
+    fn watch(&self, logs: &Logs, marks: Marks) -> Watch {
+        let (log, level) = (logs.commands.clone(), self.cursors.space.clone());
+        Watch::new(log, marks, level, (self.clock)(), self.stats.clone())
+    }
+
     /// The lanes that follow the journal.
     fn followers(&self, logs: &Logs, normal: LaneBatch, batch: LaneBatch) -> (Normal, Batch) {
         let bounds = |done: &Cursor| Bounds {
@@ -380,7 +390,10 @@ impl<D: Door + 'static> Stages<D> {
             inputs,
             ring: sequenced,
             deadline: Cursor::new(NO_DEADLINE),
-            no_space: [cursors.no_space.clone(), cursors.no_event_space.clone()],
+            space: sequencer::Space {
+                level: cursors.space.clone(),
+                none: [cursors.no_space.clone(), cursors.no_event_space.clone()],
+            },
             overload: Overload::new(parts.thresholds, pressure),
             applied: cursors.applied.clone(),
             taken,
@@ -410,6 +423,7 @@ impl<D: Door + 'static> Stages<D> {
         let (events, written) = (logs.events.clone(), cursors.events_written.clone());
         let replay = Replay::new(to_replay, found, events, numbers, written, stop.clone());
         let (normal, batch) = common.followers(logs, normal_batch, batch_batch);
+        let watch = common.watch(logs, parts.space);
         Stages {
             gateways,
             sequencer,
@@ -421,7 +435,7 @@ impl<D: Door + 'static> Stages<D> {
             reject_log: common.reject_log(to_reject_log, booted.reject_log),
             priority_log: PriorityLog::new(to_priority_log, clock()),
             replay,
-            prepare: Prepare::new([booted.preparer, booted.event_preparer], stop.clone()),
+            prepare: Prepare::new([booted.preparer, booted.event_preparer], watch, stop.clone()),
             normal,
             batch,
             remains: Remains { exchange: exchange_left, order: order_left },
@@ -455,16 +469,23 @@ impl<D: Door + 'static> Stages<D> {
     }
 }
 
-/// Keeps segments of the journal and the event log prepared ahead of need, on a helper thread.
+/// Keeps segments of the journal and the event log prepared ahead of need, and watches the space for
+/// them, on a helper thread.
 pub struct Prepare {
     preparers: [Preparer; 2],
+    watch: Watch,
     stop: Arc<dyn FailStop>,
     failed: bool,
 }
 
 impl Prepare {
-    fn new(preparers: [Preparer; 2], stop: Arc<dyn FailStop>) -> Prepare {
-        Prepare { preparers, stop, failed: false }
+    fn new(preparers: [Preparer; 2], watch: Watch, stop: Arc<dyn FailStop>) -> Prepare {
+        Prepare { preparers, watch, stop, failed: false }
+    }
+
+    fn fail(&mut self, message: &str) {
+        self.failed = true;
+        self.stop.fail(StopReason::SegmentPreparation, message);
     }
 }
 
@@ -474,18 +495,22 @@ impl Agent for Prepare {
     }
 
     fn do_work(&mut self) -> usize {
+        if self.failed {
+            return 0;
+        }
         let mut done = 0;
-        for preparer in &mut self.preparers {
-            if self.failed {
-                break;
-            }
-            match preparer.do_work() {
+        for index in 0..self.preparers.len() {
+            match self.preparers[index].do_work() {
                 Ok(steps) => done += steps,
                 Err(error) => {
-                    self.failed = true;
-                    self.stop.fail(StopReason::SegmentPreparation, &error.to_string());
+                    self.fail(&format!("{}: {error}", self.preparers[index].dir().display()));
+                    return 0;
                 }
             }
+        }
+        let exhausted = self.preparers.iter().any(Preparer::is_exhausted);
+        if let Err(error) = self.watch.look(done > 0, exhausted) {
+            self.fail(&format!("cannot ask how much space is left: {error}"));
         }
         done
     }
@@ -493,6 +518,7 @@ impl Agent for Prepare {
     fn wake_in(&self) -> Option<std::time::Duration> {
         // Space may come back without anybody telling.
         let waiting = self.preparers.iter().any(|preparer| !preparer.is_ahead());
-        waiting.then_some(std::time::Duration::from_millis(100))
+        let retry = waiting.then_some(std::time::Duration::from_millis(100));
+        retry.into_iter().chain([self.watch.next_in()]).min()
     }
 }

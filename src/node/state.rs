@@ -1,13 +1,18 @@
 //! State as a function of the journal: what recovery, replay and a live run must agree on.
 
+use crate::command::Command;
+use crate::event::RejectReason;
 use crate::exchange::{Context, Exchange, Outbox};
 use crate::genesis::{APPLICATION_VERSION, GenesisItem, Settings};
 use crate::journal::format::RecordKind;
 use crate::journal::info::LogInfo;
+use crate::journal::quarantine::{Quarantined, SetAside};
 use crate::journal::view::Record;
+use crate::keys;
 use crate::lanes::apply::{self, CannotApply, Input};
 use crate::sequencer::Order;
 use crate::sequencer::dedupe::{Dedupe, Identity, Window};
+use crate::types::AccountId;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -42,6 +47,8 @@ pub struct State {
     pub order: Order,
     /// Genesis, in order.
     pub genesis: Vec<GenesisItem>,
+    /// Commands that are refused wherever they are applied. Who replays a journal looks for them first.
+    pub set_aside: SetAside,
 }
 
 impl Default for State {
@@ -54,7 +61,12 @@ impl State {
     /// Before the first record.
     #[must_use]
     pub fn new() -> State {
-        State { exchange: Exchange::new(), order: Order::none(), genesis: Vec::new() }
+        State {
+            exchange: Exchange::new(),
+            order: Order::none(),
+            genesis: Vec::new(),
+            set_aside: SetAside::default(),
+        }
     }
 
     /// Applies a record of the journal; its events stand in `outbox`.
@@ -62,7 +74,8 @@ impl State {
     /// # Errors
     /// [`CannotApply`]; what the record would have done is not done.
     pub fn apply(&mut self, record: &Record<'_>, outbox: &mut Outbox) -> Result<(), CannotApply> {
-        enact(&mut self.exchange, &mut self.genesis, record, outbox)?;
+        let aside = self.set_aside.of(record.sequence());
+        enact(&mut self.exchange, &mut self.genesis, aside, record, outbox)?;
         note(&mut self.order, record);
         Ok(())
     }
@@ -102,10 +115,12 @@ pub(super) fn note(order: &mut Order, record: &Record<'_>) {
     }
 }
 
-/// The critical lane's half of applying a record; its events stand in `outbox`.
+/// The critical lane's half of applying a record; its events stand in `outbox`. A command that was set
+/// aside is refused.
 pub(super) fn enact(
     exchange: &mut Exchange,
     genesis: &mut Vec<GenesisItem>,
+    aside: Option<&Quarantined>,
     record: &Record<'_>,
     outbox: &mut Outbox,
 ) -> Result<(), CannotApply> {
@@ -119,10 +134,39 @@ pub(super) fn enact(
         expires: record.expires(),
     };
     let (kind, schema, payload) = (record.kind(), envelope.schema.get(), record.command());
+    if let Some(aside) = aside {
+        return set_aside(exchange, aside, &context, record, outbox);
+    }
     apply::apply(exchange, &Input { kind, context, schema, payload }, outbox)?;
     if kind == RecordKind::Genesis {
         genesis.extend(GenesisItem::decode(record.command()));
     }
+    Ok(())
+}
+
+/// Refuses a command that was set aside by a key that is an operator's at this place of the order.
+fn set_aside(
+    exchange: &mut Exchange,
+    aside: &Quarantined,
+    context: &Context,
+    record: &Record<'_>,
+    outbox: &mut Outbox,
+) -> Result<(), CannotApply> {
+    let key = exchange.keys().iter().find(|key| key.id == aside.key);
+    let public = key.and_then(|key| keys::unhex(&key.public_key));
+    let may = exchange.permissions().may_administer(aside.key);
+    let is_signed = may
+        && public.is_some_and(|public| {
+            aside.verify(record, |bytes, signature| keys::verify(&public, bytes, signature))
+        });
+    let is_command = matches!(record.kind(), RecordKind::Command | RecordKind::Admin);
+    if !is_signed || !is_command {
+        let (sequence, target) = (aside.sequence, record.sequence());
+        return Err(CannotApply::Quarantine { sequence, target });
+    }
+    let command = Command::decode(record.envelope().schema.get(), record.command());
+    let account = command.map_or(AccountId(0), |command| command.account());
+    exchange.refuse(context, account, RejectReason::Quarantined, outbox);
     Ok(())
 }
 

@@ -188,8 +188,18 @@ impl Page {
         let rows = ["journal", "events"].into_iter().zip(no_space);
         page.gauges(
             "outcry_no_space",
-            "1 while a log has no space and commands are refused.",
+            "1 while a log has no space and all commands are refused.",
             rows.map(|(log, cursor)| ([("log", log.to_owned())], number(cursor.get().0.min(1)))),
+        )?;
+        page.gauge(
+            "outcry_disk_available_bytes",
+            "Bytes free for the logs.",
+            number(self.0.stats.space.available.get()),
+        )?;
+        page.gauge(
+            "outcry_disk_level",
+            "0 enough space, 1 below disk.low_bytes, 2 orders are refused.",
+            number(self.0.cursors.space.get().0),
         )?;
         page.gauge("outcry_sequence", "Last sequence given.", number(health.sequence))?;
         let written = number(health.written);

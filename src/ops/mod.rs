@@ -8,6 +8,7 @@ mod metrics;
 pub mod report;
 
 use crate::agent::Stop;
+use crate::node::space::Level;
 use crate::node::stages::Cursors;
 use crate::ring::Cursor;
 use crate::stats::{BATCH, CRITICAL, LANES, NORMAL, Stats};
@@ -55,12 +56,16 @@ impl View {
     #[must_use]
     pub fn state(&self) -> State {
         let set = |cursor: &Cursor| cursor.get() != Sequence::NONE;
+        let space = Level::of(&self.cursors.space);
+        let none = set(&self.cursors.no_space) || set(&self.cursors.no_event_space);
         if self.stop.asked() {
             State::Stopping
-        } else if set(&self.cursors.no_space) || set(&self.cursors.no_event_space) {
+        } else if none || space == Level::Critical {
             State::NoSpace
         } else if self.stats.sequencing.pressure.get() != 0 {
             State::Overloaded
+        } else if space == Level::Low {
+            State::LowSpace
         } else {
             State::Ok
         }
@@ -137,6 +142,7 @@ impl View {
             released: self.cursors.released.get().0,
             durable: self.cursors.durable.get().0,
             written: self.cursors.written.get().0,
+            available_bytes: self.stats.space.available.get(),
             sequence: self.sequence(),
             lanes: lanes.into_iter().map(Into::into).collect(),
         }

@@ -12,7 +12,9 @@ pub enum State {
     Ok,
     /// It takes orders, and slows or refuses the less urgent ones.
     Overloaded,
-    /// A log has no space: commands are refused.
+    /// It takes orders, and its disk fills.
+    LowSpace,
+    /// Its disk is nearly full: orders are refused; where it is full, all commands.
     NoSpace,
     /// It was asked to stop.
     Stopping,
@@ -25,6 +27,7 @@ impl State {
         match self {
             State::Ok => "ok",
             State::Overloaded => "overloaded",
+            State::LowSpace => "low-space",
             State::NoSpace => "no-space",
             State::Stopping => "stopping",
         }
@@ -33,7 +36,7 @@ impl State {
     /// True where the node takes orders.
     #[must_use]
     pub const fn takes_orders(self) -> bool {
-        matches!(self, State::Ok | State::Overloaded)
+        matches!(self, State::Ok | State::Overloaded | State::LowSpace)
     }
 }
 
@@ -56,6 +59,8 @@ pub struct Health {
     pub durable: u64,
     /// The last one shown to the world.
     pub released: u64,
+    /// Bytes free on the disk, as of the last look.
+    pub available_bytes: u64,
     /// How far the lanes are.
     pub lanes: Vec<Position>,
 }

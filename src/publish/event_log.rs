@@ -99,7 +99,7 @@ impl EventLog {
             return Ok(0);
         }
         let appended = self.log.flush()?;
-        self.write_back();
+        self.write_back()?;
         self.written.set(self.log.written());
         Ok(usize::from(appended == Appended::Written))
     }
@@ -108,15 +108,16 @@ impl EventLog {
 impl EventLog {
     /// Nobody waits for this log to be durable, but what piles up unwritten makes everybody wait in
     /// the end: the kernel is asked to write it back as it grows.
-    fn write_back(&mut self) {
+    fn write_back(&mut self) -> Result<(), Fault> {
         if self.log.written_bytes() < self.write_back_at {
-            return;
+            return Ok(());
         }
         self.write_back_at = self.log.written_bytes() + WRITE_BACK_BYTES;
         while let Some(job) = self.log.take_sync() {
-            // Without the hint the kernel does the same, later.
-            let _ = job.start_write_back();
+            // The kernel tells an error of what it wrote back before only once, and here may be where.
+            job.start_write_back()?;
         }
+        Ok(())
     }
 }
 

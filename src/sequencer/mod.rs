@@ -19,6 +19,7 @@ pub mod turn;
 
 use crate::admin::Controls;
 use crate::agent::Agent;
+use crate::command::CancelOrder;
 use crate::event::RejectReason;
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
 use crate::message::{Head, Message, MessageKind};
@@ -105,8 +106,7 @@ pub struct Sequencer {
     ending: bool,
     /// The next deadline of any lane, nanoseconds of sequencer time.
     deadline: Cursor,
-    /// One of them is not zero while its log has no space: commands are refused.
-    no_space: [Cursor; 2],
+    space: Space,
     batch_max: usize,
     overload: Overload,
     /// Up to where the critical lane has applied.
@@ -130,6 +130,49 @@ pub struct Sequencer {
     stats: Arc<Stats>,
 }
 
+/// What tells the sequencer how much space the logs have.
+#[derive(Clone, Default)]
+pub struct Space {
+    /// 2 or more while the disk is nearly full: all but cancels and admin commands is refused.
+    pub level: Cursor,
+    /// One of them is not zero while its log, the journal or the event log, has no space at all:
+    /// every command is refused.
+    pub none: [Cursor; 2],
+}
+
+impl Space {
+    fn refused(&self) -> Refused {
+        if self.none.iter().any(|it| it.get() != Sequence::NONE) {
+            Refused::Commands
+        } else if self.level.get() > Sequence(1) {
+            Refused::Orders
+        } else {
+            Refused::Nothing
+        }
+    }
+}
+
+/// What is refused for want of space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    Nothing,
+    /// What adds to the exchange. Cancels make it smaller, and an operator must be able to act.
+    Orders,
+    Commands,
+}
+
+impl Refused {
+    const fn covers(self, head: &Head) -> bool {
+        match self {
+            Refused::Nothing => false,
+            Refused::Orders => {
+                matches!(head.kind, MessageKind::Command) && head.schema != CancelOrder::SCHEMA
+            }
+            Refused::Commands => true,
+        }
+    }
+}
+
 /// What the sequencer is connected to.
 pub struct Wiring {
     /// One input ring a gateway.
@@ -138,8 +181,8 @@ pub struct Wiring {
     pub ring: Writer<Sequenced>,
     /// The next deadline of any lane.
     pub deadline: Cursor,
-    /// Not zero while the journal, or the event log, has no space.
-    pub no_space: [Cursor; 2],
+    /// What is left for the logs.
+    pub space: Space,
     /// Judges how overloaded the node is.
     pub overload: Overload,
     /// Up to where the critical lane has applied.
@@ -182,7 +225,7 @@ impl Sequencer {
             open_bytes: 0,
             ending: false,
             deadline: wiring.deadline,
-            no_space: wiring.no_space,
+            space: wiring.space,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
             overload: wiring.overload,
             applied: wiring.applied,
@@ -295,7 +338,7 @@ impl Sequencer {
             let (order, holders) = (&mut self.order, &mut self.holders);
             let (clock, ring) = (&mut self.clock, &mut self.ring);
             let left = &mut self.left;
-            let refuse_commands = self.no_space.iter().any(|it| it.get() != Sequence::NONE);
+            let refused = self.space.refused();
             let taken_of = &self.taken;
             let (mut records, mut bytes) = (0, 0);
             let bulk = self.bulk * one_in < self.batch_max;
@@ -306,7 +349,7 @@ impl Sequencer {
                 let head = &message.head;
                 // One reading of the clock serves the whole batch.
                 let now = *time.get_or_insert_with(|| clock.now());
-                let outcome = order.place(message, print, now, refuse_commands, holders);
+                let outcome = order.place(message, print, now, refused, holders);
                 let published = order.publish(ring, outcome, message, now);
                 if published.is_ok() {
                     taken_of[usize::from(head.origin.gateway)].count(head.origin.connection);
@@ -420,7 +463,7 @@ impl Order {
         message: &Message,
         fingerprint: Fingerprint,
         now: TimeNs,
-        refuse_commands: bool,
+        refused: Refused,
         holders: &Holders,
     ) -> Placed {
         let head = &message.head;
@@ -437,7 +480,7 @@ impl Order {
                         Placed::Passing(MessageKind::Duplicate(original))
                     }
                     Verdict::Refused(reason) => Placed::Passing(MessageKind::Refuse(reason)),
-                    Verdict::New if refuse_commands => {
+                    Verdict::New if refused.covers(head) => {
                         Placed::Passing(MessageKind::Refuse(RejectReason::NoSpace))
                     }
                     Verdict::New => Placed::Record(Some(fingerprint)),

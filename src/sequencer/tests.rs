@@ -32,7 +32,7 @@ struct Bench {
     journal: Reader<Sequenced>,
     lane: Reader<Sequenced>,
     deadline: Cursor,
-    no_space: Cursor,
+    space: Space,
 }
 
 fn bench(ring_slots: usize) -> Bench {
@@ -47,13 +47,13 @@ fn bench(ring_slots: usize) -> Bench {
         dedupe: Dedupe::new([1; 16], window),
     };
     let deadline = Cursor::new(NO_DEADLINE);
-    let no_space = Cursor::default();
+    let space = Space::default();
     let source = SequencerClock::start(Box::new(clock.clone()), TimeNs(0), false).expect("starts");
     let wiring = Wiring {
         inputs: vec![input_reader],
         ring: writer,
         deadline: deadline.clone(),
-        no_space: [no_space.clone(), Cursor::default()],
+        space: space.clone(),
         overload: Overload::new(THRESHOLDS, PressureSignal::default()),
         applied: Cursor::default(),
         taken: vec![Taken::default()],
@@ -65,15 +65,25 @@ fn bench(ring_slots: usize) -> Bench {
     };
     let queues = Queues::new(Capacity { messages: [8; 5], large: 2 }, Rules::default());
     let sequencer = Sequencer::new(order, source, queues, 256, wiring);
-    Bench { clock, input, sequencer, journal, lane, deadline, no_space }
+    Bench { clock, input, sequencer, journal, lane, deadline, space }
 }
 
 fn command(input: &mut Writer<Message>, id: &str) -> Result<(), Full> {
+    message(input, MessageKind::Command, 1, id)
+}
+
+fn message(
+    input: &mut Writer<Message>,
+    kind: MessageKind,
+    schema: u32,
+    id: &str,
+) -> Result<(), Full> {
     input.try_publish(|slot| {
         slot.head = Head {
+            kind,
             key: KeyId(1),
             client_timestamp_ms: 1_000_000,
-            schema: 1,
+            schema,
             message_id: Span { offset: 0, length: id.len() as u16 },
             ..Head::default()
         };
@@ -138,15 +148,37 @@ fn the_smallest_ring_loses_nothing_and_keeps_the_order() {
 #[test]
 fn no_space_refuses_commands_and_uses_up_no_id() {
     let mut bench = bench(16);
-    bench.no_space.set(Sequence(1));
+    bench.space.none[0].set(Sequence(1));
     command(&mut bench.input, "a").expect("room");
     bench.sequencer.do_work();
     let refused = MessageKind::Refuse(RejectReason::NoSpace);
     assert_eq!(read(&mut bench), [(Entry::Passing, 0, refused)]);
-    bench.no_space.set(Sequence(0));
+    bench.space.none[0].set(Sequence(0));
     command(&mut bench.input, "a").expect("room");
     bench.sequencer.do_work();
     assert_eq!(read(&mut bench)[0], (Entry::Record, 1, MessageKind::Command));
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_orders_and_takes_cancels_and_admin_commands() {
+    let refused = MessageKind::Refuse(RejectReason::NoSpace);
+    for (level, none, taken) in [(0, 0, 7), (1, 0, 7), (2, 0, 2), (2, 1, 0), (0, 1, 0)] {
+        let mut bench = bench(16);
+        bench.space.level.set(Sequence(level));
+        bench.space.none[1].set(Sequence(none));
+        for schema in 1..=6 {
+            let id = format!("c{schema}");
+            message(&mut bench.input, MessageKind::Command, schema, &id).expect("room");
+        }
+        message(&mut bench.input, MessageKind::Admin, 48, "a").expect("room");
+        message(&mut bench.input, MessageKind::Query, 64, "").expect("room");
+        while bench.sequencer.do_work() > 0 {}
+        let seen = read(&mut bench);
+        let records = seen.iter().filter(|(entry, ..)| *entry == Entry::Record).count();
+        let refusals = seen.iter().filter(|(.., kind)| *kind == refused).count();
+        assert_eq!((records, refusals), (taken, 7 - taken), "level {level}, none {none}");
+        assert!(seen.iter().any(|(.., kind)| *kind == MessageKind::Query));
+    }
 }
 
 #[test]

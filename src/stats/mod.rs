@@ -49,6 +49,8 @@ pub struct Stats {
     pub gateways: Vec<CachePadded<Gateway>>,
     /// Written by the writer of the reject log.
     pub reject_log: CachePadded<RejectLog>,
+    /// Written by who watches the disk.
+    pub space: CachePadded<Space>,
     /// Written by the threads, each its own.
     pub threads: Vec<(String, Arc<CachePadded<Load>>)>,
 }
@@ -192,6 +194,13 @@ pub struct RejectLog {
     pub written: Count,
 }
 
+/// What the watch over the disk tells.
+#[derive(Default)]
+pub struct Space {
+    /// Bytes free for the logs, as of the last look.
+    pub available: Count,
+}
+
 impl Stats {
     /// Counters of a node with so many gateways and these threads, all zero.
     #[must_use]
@@ -205,6 +214,7 @@ impl Stats {
             gate: CachePadded::default(),
             gateways: (0..gateways).map(|_| CachePadded::default()).collect(),
             reject_log: CachePadded::default(),
+            space: CachePadded::default(),
             threads: threads.iter().map(load).collect(),
         }
     }

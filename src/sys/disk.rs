@@ -5,6 +5,7 @@
 //! before anything is appended to it. `sync_data` is `fdatasync`, for mapped stores too: the kernel
 //! writes back pages of the file however they became dirty.
 
+use super::fault::Registered;
 use super::storage::{Append, File, Mapping, Storage};
 use memmap2::{Mmap, MmapRaw};
 use std::fs::{self, OpenOptions};
@@ -38,12 +39,12 @@ impl Storage for Disk {
             Err(error) if is_read_only(&error) => OpenOptions::new().read(true).open(path)?,
             other => other?,
         };
-        Ok(Arc::new(DiskFile::new(file, append)))
+        Ok(Arc::new(DiskFile::new(file, path, append)))
     }
 
     fn create(&self, path: &Path, append: Append) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(DiskFile::new(file, append)))
+        Ok(Arc::new(DiskFile::new(file, path, append)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -110,34 +111,51 @@ fn is_read_only(error: &io::Error) -> bool {
 /// An open file of the real disk.
 struct DiskFile {
     file: fs::File,
+    /// For messages.
+    path: PathBuf,
     /// For [`Append::Map`]: the mapping that is stored through, as long as what is allocated. Only
     /// the one writer takes the lock, so it is never waited for.
-    stores: Option<Mutex<Option<MmapRaw>>>,
+    stores: Option<Mutex<Option<Mapped<MmapRaw>>>>,
+}
+
+/// A mapping that a media error under it names. Fields are dropped in this order: what is unmapped is
+/// not in the table any more.
+struct Mapped<M> {
+    _range: Registered,
+    map: M,
 }
 
 impl DiskFile {
-    fn new(file: fs::File, append: Append) -> DiskFile {
+    fn new(file: fs::File, path: &Path, append: Append) -> DiskFile {
         let stores = match append {
             Append::Write => None,
             Append::Map => Some(Mutex::new(None)),
         };
-        DiskFile { file, stores }
+        DiskFile { file, path: path.to_owned(), stores }
     }
 
     /// Copies `bytes` into the mapping, which is made or made longer where it is too short.
     #[allow(unsafe_code, reason = "a store into a shared mapping")]
-    fn store(&self, stores: &Mutex<Option<MmapRaw>>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn store(
+        &self,
+        stores: &Mutex<Option<Mapped<MmapRaw>>>,
+        bytes: &[u8],
+        offset: u64,
+    ) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| beyond_end())?;
         let end = start.checked_add(bytes.len()).ok_or_else(beyond_end)?;
         let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if stores.as_ref().is_none_or(|map| map.len() < end) {
+        if stores.as_ref().is_none_or(|mapped| mapped.map.len() < end) {
             let length = File::len(self)?;
             if length < end as u64 {
                 return Err(beyond_end());
             }
-            *stores = Some(MmapRaw::map_raw(&self.file)?);
+            let map = MmapRaw::map_raw(&self.file)?;
+            let _range = Registered::new(map.as_mut_ptr().addr(), map.len(), &self.path);
+            *stores = Some(Mapped { _range, map });
         }
-        let map = stores.as_ref().filter(|map| map.len() >= end).ok_or_else(beyond_end)?;
+        let map = stores.as_ref().map(|mapped| &mapped.map);
+        let map = map.filter(|map| map.len() >= end).ok_or_else(beyond_end)?;
         // SAFETY: [start, end) lies within the mapping (checked above), which stays alive behind the
         // guard; `bytes` cannot overlap it, as nobody is handed a reference into this mapping. The
         // pages are allocated in the file: `truncate` drops the mapping before it shortens.
@@ -175,7 +193,7 @@ impl File for DiskFile {
 
     fn start_write_back(&self, offset: u64) -> io::Result<()> {
         // A size of 0 means up to the end.
-        start_write_back(&self.file, offset, 0)
+        or_unknown(start_write_back(&self.file, offset, 0))
     }
 
     fn write_back(&self, offset: u64, size: u64) -> io::Result<()> {
@@ -227,13 +245,14 @@ impl File for DiskFile {
         // change while mapped, but only behind what the writer has published: what is published is
         // never written again.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(&self.file)? };
-        Ok(Box::new(map))
+        let _range = Registered::new(map.as_ptr().addr(), map.len(), &self.path);
+        Ok(Box::new(Mapped { _range, map }))
     }
 }
 
-impl Mapping for Mmap {
+impl Mapping for Mapped<Mmap> {
     fn bytes(&self) -> &[u8] {
-        self
+        &self.map
     }
 }
 
@@ -273,7 +292,12 @@ fn write_back(file: &fs::File, offset: u64, size: u64) -> io::Result<()> {
     let all = libc::SYNC_FILE_RANGE_WAIT_BEFORE
         | libc::SYNC_FILE_RANGE_WRITE
         | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-    match sync_range(file, offset, size, all) {
+    or_unknown(sync_range(file, offset, size, all))
+}
+
+/// Done as well where the system has no such call or refuses it for this file.
+fn or_unknown(done: io::Result<()>) -> io::Result<()> {
+    match done {
         Err(error)
             if matches!(
                 error.raw_os_error(),

@@ -93,7 +93,7 @@ struct State {
     pending: Vec<NameOp>,
     generation: u64,
     capacity: Option<u64>,
-    /// Writes, syncs and allocations until one fails.
+    /// Writes, syncs, allocations, renames and removals until one fails.
     fail_in: Option<(u64, io::ErrorKind)>,
     syncs: u64,
 }
@@ -202,7 +202,7 @@ impl SimDisk {
         state.begin_life();
     }
 
-    /// The write, allocation or sync after `count` more of them fails; a write then has happened in
+    /// The write, allocation, sync, rename or removal after `count` more of them fails; a write then has happened in
     /// part, a sync not at all.
     pub(crate) fn fail_in(&self, count: u64, kind: io::ErrorKind) {
         self.lock().fail_in = Some((count, kind));
@@ -262,6 +262,7 @@ impl Storage for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
+        state.step()?;
         let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         state.rename_op(NameOp::Set(to.to_owned(), inode));
         state.rename_op(NameOp::Remove(from.to_owned()));
@@ -270,6 +271,7 @@ impl Storage for SimDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
+        state.step()?;
         if !state.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }

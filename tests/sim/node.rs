@@ -8,6 +8,7 @@ use openoutcry::gateway;
 use openoutcry::gateway::restraint::Rate;
 use openoutcry::gateway::verify::InPlace;
 use openoutcry::node::boot::{Booted, Logs};
+use openoutcry::node::space::Marks;
 use openoutcry::node::stages::{Outside, Parts, Sizes, Stages};
 use openoutcry::node::state;
 use openoutcry::publish::gate::AckPolicy;
@@ -129,6 +130,7 @@ pub(crate) struct Setup {
     pub(crate) limits: gateway::Limits,
     pub(crate) rules: Rules,
     pub(crate) thresholds: Thresholds,
+    pub(crate) space: Marks,
     pub(crate) sync_interval_ns: u64,
 }
 
@@ -165,6 +167,7 @@ impl Setup {
             },
             rules: Rules::default(),
             thresholds: CALM,
+            space: Marks::default(),
             sync_interval_ns: 0,
         }
     }
@@ -211,6 +214,7 @@ impl Setup {
                 let most = random.below(4) as usize;
                 Thresholds { total: most, critical: most, high: most, lag: 2, lasts_ns: 5_000_000 }
             },
+            space: usual.space,
             sync_interval_ns: [0, 1_000_000, 50_000_000][random.below(3) as usize],
         }
     }
@@ -245,6 +249,7 @@ impl Node {
             limits: setup.limits,
             rules: setup.rules,
             thresholds: setup.thresholds,
+            space: setup.space,
             policy: setup.policy,
             sync_interval_ns: setup.sync_interval_ns,
             stop: recorder.clone(),

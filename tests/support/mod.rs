@@ -153,8 +153,14 @@ pub(crate) struct Served {
 impl Served {
     /// Starts a node in a directory and waits until it accepts orders.
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Served {
+        Served::start_with(dir, args, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Served {
         let args = [&["serve"], SETTINGS, args].concat();
         let mut command = command(dir, &args);
+        command.envs(env.iter().copied());
         let log = std::fs::File::create(dir.join("serve.log")).expect("a writable directory");
         let mut child =
             command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
@@ -166,6 +172,20 @@ impl Served {
         };
         assert_eq!(ready["ready"], true, "{ready}");
         Served { child, lines, dir: dir.to_owned(), ready }
+    }
+
+    /// Starts a node that cannot start; its status and what it wrote on stderr.
+    pub(crate) fn refused(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
+        let args = [&["serve"], SETTINGS, args].concat();
+        let mut child = command(dir, &args);
+        let mut child = child
+            .envs(env.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("serve.log")).expect("a writable directory"))
+            .spawn()
+            .expect("the binary runs");
+        let status = wait(&mut child);
+        (status, std::fs::read_to_string(dir.join("serve.log")).unwrap_or_default())
     }
 
     /// Its process.
@@ -188,6 +208,13 @@ impl Served {
         assert_eq!(wait(&mut self.child), 0, "{last}");
         assert_eq!(last["stopped"], true, "{last}");
         last
+    }
+
+    /// Waits until it ends by itself, and gives its status and what it wrote on stderr.
+    pub(crate) fn ended(mut self) -> (i32, String) {
+        while self.lines.next().is_some() {}
+        let status = wait(&mut self.child);
+        (status, std::fs::read_to_string(self.dir.join("serve.log")).unwrap_or_default())
     }
 
     /// Ends it as SIGKILL does: at once.

@@ -39,6 +39,7 @@ enum Verb {
     Export(export::Args),
     Diff(diff::Args),
     Repair(repair::Args),
+    Quarantine(super::quarantine::Args),
 }
 
 /// What the logs hold, by their headers
@@ -78,6 +79,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         Verb::Export(args) => export::run(args, &Offline::open(global)?, global),
         Verb::Diff(args) => diff::run(args, global),
         Verb::Repair(args) => repair::run(args, &Offline::open(global)?, global),
+        Verb::Quarantine(args) => super::quarantine::run(args, &Offline::open(global)?, global),
     }
 }
 
