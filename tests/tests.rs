@@ -31,6 +31,7 @@ mod rings;
 mod schema;
 mod schema_frames;
 mod sim;
+mod snapshot;
 mod stop;
 mod support;
 mod tidy;
