@@ -22,7 +22,7 @@ use openoutcry::journal::writer::{Appended, Syncer, Writer};
 use openoutcry::node::state::State;
 use openoutcry::packing::{Pack, Unfit, Unpack};
 use openoutcry::schema::{Field, Kind, SchemaDefinition};
-use openoutcry::snapshot::fold::{At, FoldError, Folder, fold};
+use openoutcry::snapshot::fold::{At, FoldError, Folder, fold, fold_stopped};
 use openoutcry::snapshot::format::{HEADER_SIZE, SECTION_HEADER_SIZE, Section, SnapshotHeader};
 use openoutcry::snapshot::store::{Fault, Store};
 use openoutcry::snapshot::{Snapshot, Unsound};
@@ -554,7 +554,8 @@ fn a_crash_at_any_step_of_writing_leaves_the_old_snapshots_or_the_new_one_too() 
                 disk.lose_power(&mut random)
             }
             disk.heal();
-            let found = store.load(history.id, Sequence(u64::MAX)).expect("the disk works");
+            let found =
+                store.load(&history.log, history.id, Sequence(u64::MAX)).expect("the disk works");
             assert!(found.skipped.is_empty(), "a snapshot's name has a sound snapshot behind it");
             let (found, ..) = found.snapshot.expect("the old one was durable");
             assert!(found.sequence() == new || (written.is_err() && found.sequence() == old));
@@ -649,7 +650,8 @@ fn a_fold_ends_where_the_journal_is_known_to_be_durable() {
         ControlFlow::Continue(())
     });
     assert_eq!(folded.expect("it folds").sequence, synced_to);
-    assert_eq!(last_at, Some(At { sequence: synced_to, end: synced_to }));
+    let last_at = last_at.map(|at| (at.sequence, at.end));
+    assert_eq!(last_at, Some((synced_to, synced_to)));
 }
 
 #[test]
@@ -661,7 +663,7 @@ fn a_snapshot_of_another_history_is_never_gone_on_from() {
     let foreign = other.snapshot(other.batches[6].0);
     let at_other = foreign.sequence();
     history.store.write(at_other, &foreign.encode()).expect("the disk works");
-    let found = history.store.load(history.id, Sequence(u64::MAX)).expect("it lists");
+    let found = history.store.load(&history.log, history.id, Sequence(u64::MAX)).expect("it lists");
     assert!(found.snapshot.is_none());
     assert!(matches!(found.skipped[0].fault, Fault::Foreign(id) if id == other.id));
     // A file under the wrong name.
@@ -674,11 +676,17 @@ fn a_snapshot_of_another_history_is_never_gone_on_from() {
     let mut strange = history.snapshot(at);
     strange.journal.hash[0] ^= 1;
     let strange = Snapshot::decode(&strange.encode()).expect("sound in itself");
-    let refused = Folder::new(strange, &history.log).run(history.synced_to(), &mut go_on);
+    let again = Snapshot::decode(&strange.encode()).expect("sound in itself");
+    let refused = Folder::new(again, &history.log).run(history.synced_to(), &mut go_on);
     let Err(FoldError::Read(ReadError::Damaged { flaw, sequence, .. })) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!((flaw, sequence), (Flaw::Chain, at));
+    let other_history = history.store.write(at, &strange.encode()).expect("the disk works");
+    let all = history.store.load(&history.log, history.id, Sequence(u64::MAX)).expect("it lists");
+    assert!(all.snapshot.is_none());
+    let skipped = all.skipped.iter().find(|skipped| skipped.path == other_history).expect("it is");
+    assert!(matches!(skipped.fault, Fault::Journal(_)), "{skipped}");
     // A place that is not the batch's is only a hint.
     let mut moved = history.snapshot(at);
     for (segment, offset) in [(0, 0), (9, 4096), (0, 4096), (0, 1), (0, u64::MAX)] {
@@ -688,4 +696,37 @@ fn a_snapshot_of_another_history_is_never_gone_on_from() {
         folder.run(history.synced_to(), &mut go_on).expect("it is found all the same");
         assert_eq!(folder.end().sequence(), history.synced_to());
     }
+}
+
+#[test]
+fn a_journal_that_nobody_writes_is_folded_to_its_last_whole_batch_and_synced_to_there() {
+    let history = History::new(8, 10);
+    let History { log, store, disk, batches, .. } = &history;
+    let (before, last) = (&batches[8], &batches[9]);
+    let syncs = disk.syncs();
+    let folded = fold_stopped(log, store, Some(before.0), 3, &mut go_on).expect("it folds");
+    assert_eq!(folded.sequence, before.0);
+    assert_eq!(disk.syncs(), syncs + 1, "the snapshot's own");
+    let folded = fold_stopped(log, store, None, 3, &mut go_on).expect("it folds");
+    assert_eq!(folded.sequence, last.0);
+    assert_eq!(disk.syncs(), syncs + 3, "the journal's segment too");
+    let (read, _) = store.read(last.0, &folded.path).expect("it is sound");
+    assert_eq!(read.state.hash(), last.1);
+    let asked = last.0.next();
+    let behind = fold_stopped(log, store, Some(asked), 3, &mut go_on).expect_err("not there");
+    assert!(matches!(behind, FoldError::Behind { .. }), "{behind}");
+    // The last batch is torn: it is no part of the journal.
+    let history = History::new(8, 10);
+    let History { log, store, disk, batches, .. } = &history;
+    let place = history.snapshot(last.0).place;
+    damage(&disk.shared(), &log.segment_path(place.segment), place.offset + 200);
+    let folded = fold_stopped(log, store, None, 3, &mut go_on).expect("it folds");
+    assert_eq!((folded.sequence, folded.known), (batches[8].0, false));
+    // What is known to be durable is damage, and no end.
+    let place = history.snapshot(batches[4].0).place;
+    damage(&disk.shared(), &log.segment_path(place.segment), place.offset + 200);
+    store.prune(1, &[]).expect("the disk works");
+    disk.shared().remove(&folded.path).expect("it is there");
+    let refused = fold_stopped(log, store, None, 3, &mut go_on).expect_err("it is damaged");
+    assert!(matches!(refused, FoldError::Read(ReadError::Damaged { .. })), "{refused}");
 }

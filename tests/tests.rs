@@ -11,6 +11,7 @@ mod cli_replay;
 mod cli_schema;
 mod cli_seen;
 mod cli_serve;
+mod cli_snapshot;
 mod config;
 mod demo;
 mod exchange;

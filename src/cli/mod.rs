@@ -35,6 +35,7 @@ mod replay;
 mod schema;
 mod serve;
 mod signals;
+mod snapshot;
 mod top;
 mod venue;
 
@@ -70,6 +71,7 @@ commands! {
     Top => top,
     Replay => replay,
     Journal => journal,
+    Snapshot => snapshot,
     Audit => audit,
     Demo => demo,
     Schema => schema,

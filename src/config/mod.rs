@@ -266,6 +266,14 @@ section! {
 }
 
 section! {
+    /// `[snapshots]`: the state in files, from which a replay goes on.
+    Snapshots, "snapshots" {
+        /// How many are kept.
+        keep: u32 = 3, integer(1, 1000);
+    }
+}
+
+section! {
     /// `[lanes]`: the owning thread applies it.
     Lanes, "lanes" {} {
         /// Books, balances, sessions.
@@ -520,6 +528,8 @@ pub struct Config {
     pub overload: Overload,
     /// Durability.
     pub journal: Journal,
+    /// Snapshots.
+    pub snapshots: Snapshots,
     /// Lanes.
     pub lanes: Lanes,
     /// Acknowledgement.
@@ -551,6 +561,7 @@ const SECTIONS: &[&[Key]] = &[
     Priorities::KEYS,
     Overload::KEYS,
     Journal::KEYS,
+    Snapshots::KEYS,
     Lanes::KEYS,
     LaneCritical::KEYS,
     LaneNormal::KEYS,

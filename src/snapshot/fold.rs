@@ -1,8 +1,8 @@
 //! Folding: the newest snapshot and the journal behind it become the next snapshot.
 //!
 //! Invariants: nothing is applied whose checksums and place in the hash chain were not found right;
-//! nothing behind the journal's last known sync is looked at, so that no snapshot is ever ahead of
-//! what a power cut leaves of the journal; the data directory's lock is not needed, nor the node
+//! nothing behind the journal's last known sync becomes part of a snapshot, unless no node writes the
+//! journal and it is synced here, so that no snapshot is ahead of what a power cut leaves; the data directory's lock is not needed, nor the node
 //! asked.
 
 use super::Snapshot;
@@ -40,6 +40,12 @@ pub enum FoldError {
     /// There is no record that is known to be durable.
     #[error("the journal holds nothing that is known to be durable")]
     Empty,
+    /// The first batch, genesis, is longer.
+    #[error("no batch of the journal ends at or before sequence {end}: genesis is longer")]
+    NoBatch {
+        /// Where it was to end.
+        end: Sequence,
+    },
     /// The sequence lies behind what may be folded.
     #[error("sequence {asked} is not known to be durable: the journal is, up to {synced_to}")]
     Ahead {
@@ -47,6 +53,22 @@ pub enum FoldError {
         asked: Sequence,
         /// What is known to be durable.
         synced_to: Sequence,
+    },
+    /// The sequence lies behind the journal's end.
+    #[error("the journal ends at sequence {last}, before {asked}")]
+    Behind {
+        /// What was asked for.
+        asked: Sequence,
+        /// The last sequence there is.
+        last: Sequence,
+    },
+    /// What stands behind the journal's last known sync cannot be synced.
+    #[error("segment {segment} of the journal cannot be synced: {source}")]
+    Sync {
+        /// The segment.
+        segment: u64,
+        /// What the operating system says.
+        source: io::Error,
     },
     /// The journal cannot be read as it must be.
     #[error("the journal cannot be read: {0}")]
@@ -85,6 +107,8 @@ pub struct At {
     pub sequence: Sequence,
     /// Where it ends, at most.
     pub end: Sequence,
+    /// Segment that it is in.
+    pub segment: u64,
 }
 
 /// What a fold came to.
@@ -110,8 +134,8 @@ pub struct Folded {
     pub elapsed: Duration,
 }
 
-/// Folds the journal up to the last batch that is known to be durable, or to the last one that ends
-/// at or before `upto`, and keeps the newest `keep` snapshots.
+/// Folds the journal up to the last batch that it says itself is durable, or to the last one that ends
+/// at or before `upto`, and keeps the newest `keep` snapshots. For a journal that a node may be writing.
 ///
 /// `progress` is called after each batch, and may wait there, or end the fold.
 ///
@@ -125,26 +149,65 @@ pub fn fold(
     keep: usize,
     progress: &mut dyn FnMut(At) -> ControlFlow<()>,
 ) -> Result<Folded, FoldError> {
-    let started = Instant::now();
     let known = info(journal)?;
-    TooNew::check(&known)?;
-    let end = limit(&known, upto)?;
-    let id = journal_id(journal, &known)?;
-    let found = store.load(id, end)?;
-    let from = found.snapshot.as_ref().map_or(Sequence::NONE, |(found, ..)| found.sequence());
-    let size = found.snapshot.as_ref().map_or(0, |(_, _, bytes)| *bytes);
-    check_memory(journal, &known, size)?;
-    let last = found.snapshot.as_ref().map(|(_, path, _)| path.clone());
+    let synced_to = known.synced_to;
+    let end = match upto {
+        Some(asked) if asked > synced_to => return Err(FoldError::Ahead { asked, synced_to }),
+        Some(asked) => asked,
+        None if synced_to == Sequence::NONE && !known.is_empty() => return Err(FoldError::Empty),
+        None => synced_to,
+    };
+    fold_known(journal, &known, store, end, keep, progress)
+}
+
+/// Folds a journal that no node writes up to its last whole batch, or to the last one that ends at or
+/// before `upto`; otherwise as [`fold`]. What stands behind the last known sync is synced first.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_stopped(
+    journal: &LogDir,
+    store: &Store,
+    upto: Option<Sequence>,
+    keep: usize,
+    progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Folded, FoldError> {
+    let known = info(journal)?;
+    let end = match upto {
+        Some(asked) if asked > known.last => {
+            return Err(FoldError::Behind { asked, last: known.last });
+        }
+        Some(asked) => asked,
+        None => known.last,
+    };
+    fold_known(journal, &known, store, end, keep, progress)
+}
+
+fn fold_known(
+    journal: &LogDir,
+    known: &LogInfo,
+    store: &Store,
+    end: Sequence,
+    keep: usize,
+    progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Folded, FoldError> {
+    let started = Instant::now();
+    TooNew::check(known)?;
+    let id = journal_id(journal, known)?;
+    check_memory(journal, known, store.newest_size(end)?)?;
+    let found = store.load(journal, id, end)?;
+    let last = found.snapshot.as_ref().map(|(_, path, bytes)| (path.clone(), *bytes));
     let start = found.snapshot.map_or_else(|| Snapshot::start(id), |(snapshot, ..)| snapshot);
+    let from = start.sequence();
     let mut folder = Folder::new(start, journal);
-    folder.run(end, progress)?;
+    folder.run_known(known, end, progress)?;
     let (records, snapshot) = (folder.records, folder.end());
     let sequence = snapshot.sequence();
     if sequence == Sequence::NONE {
-        return Err(FoldError::Empty);
+        return Err(FoldError::NoBatch { end });
     }
     let (path, bytes, known) = match last {
-        Some(path) if sequence == from => (path, size, true),
+        Some((path, bytes)) if sequence == from => (path, bytes, true),
         _ => {
             let bytes = snapshot.encode();
             drop(snapshot);
@@ -158,17 +221,6 @@ pub fn fold(
     let removed = store.prune(keep, &unsound)?;
     let elapsed = started.elapsed();
     Ok(Folded { sequence, path, bytes, known, from, records, skipped, removed, elapsed })
-}
-
-/// The last sequence that may be folded.
-fn limit(known: &LogInfo, upto: Option<Sequence>) -> Result<Sequence, FoldError> {
-    let synced_to = known.synced_to;
-    match upto {
-        Some(asked) if asked > synced_to => Err(FoldError::Ahead { asked, synced_to }),
-        Some(asked) => Ok(asked),
-        None if synced_to == Sequence::NONE => Err(FoldError::Empty),
-        None => Ok(synced_to),
-    }
 }
 
 /// The id of a journal that holds something.
@@ -204,6 +256,7 @@ fn settings(journal: &LogDir) -> Option<Settings> {
 
 /// A replay that goes on from a snapshot.
 pub struct Folder {
+    journal: LogDir,
     snapshot: Snapshot,
     events: EventLogBuilder,
     outbox: Outbox,
@@ -219,7 +272,14 @@ impl Folder {
         let (tip, place) = (snapshot.journal, snapshot.place);
         let reader = Reader::behind(journal.clone(), tip, place, Verify::Chain);
         let events = snapshot.event_log();
-        Folder { snapshot, events, outbox: Outbox::new(), reader, records: 0 }
+        Folder {
+            journal: journal.clone(),
+            snapshot,
+            events,
+            outbox: Outbox::new(),
+            reader,
+            records: 0,
+        }
     }
 
     /// Replays whole batches up to `end`.
@@ -231,7 +291,7 @@ impl Folder {
         end: Sequence,
         progress: &mut dyn FnMut(At) -> ControlFlow<()>,
     ) -> Result<(), FoldError> {
-        let Folder { snapshot, events, outbox, reader, records } = self;
+        let Folder { journal: _, snapshot, events, outbox, reader, records } = self;
         reader.start()?;
         while let Some(batch) = reader.next_batch(end)? {
             *records += u64::from(batch.header().count.get());
@@ -242,14 +302,51 @@ impl Folder {
             snapshot.events = *events.tip();
             snapshot.place = BatchPlace { segment, offset: next - length };
             let sequence = snapshot.sequence();
-            if progress(At { sequence, end }).is_break() {
+            if progress(At { sequence, end, segment }).is_break() {
                 return Err(FoldError::Stopped(sequence));
             }
         }
         Ok(())
     }
 
+    /// The same for a journal of which this is known: a torn tail ends it, and what was written after
+    /// the last known sync is synced when it is read.
+    fn run_known(
+        &mut self,
+        known: &LogInfo,
+        end: Sequence,
+        progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+    ) -> Result<(), FoldError> {
+        let synced_to = known.synced_to;
+        let mut not_synced = None;
+        let ran = self.run(end, &mut |at| {
+            if at.sequence > synced_to {
+                not_synced.get_or_insert(at.segment);
+            }
+            progress(at)
+        });
+        match ran {
+            // Bytes behind the last whole batch that nothing says were durable.
+            Err(FoldError::Read(ReadError::Damaged { .. }))
+                if end > synced_to && self.snapshot.sequence() >= synced_to => {}
+            other => other?,
+        }
+        let Some(first) = not_synced else { return Ok(()) };
+        for segment in first..=self.snapshot.place.segment {
+            let path = self.journal.segment_path(segment);
+            let synced = self.journal.open(&path).and_then(|file| file.sync_data());
+            synced.map_err(|source| FoldError::Sync { segment, source })?;
+        }
+        Ok(())
+    }
+
     /// Where the replay stands.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Where the replay stands, to go on with.
     #[must_use]
     pub fn end(self) -> Snapshot {
         self.snapshot

@@ -353,6 +353,37 @@ impl Head {
         Ok(body)
     }
 
+    /// What two snapshots of one sequence differ in; nothing where only the places of batches do.
+    #[must_use]
+    pub fn difference(&self, other: &Head) -> Option<&'static str> {
+        let Head {
+            id,
+            sequence,
+            epoch,
+            time,
+            chain_hash,
+            event_hash,
+            event_time,
+            place: _,
+            state_hash,
+            format_version: _,
+            application_version: _,
+            body_length,
+            body_hash,
+        } = self;
+        let same = [
+            ("journal", *id == other.id),
+            ("end of a batch", *sequence == other.sequence),
+            ("epoch", *epoch == other.epoch),
+            ("time", *time == other.time),
+            ("hash of the journal's batch", *chain_hash == other.chain_hash),
+            ("event log", *event_hash == other.event_hash && *event_time == other.event_time),
+            ("state hash", *state_hash == other.state_hash),
+            ("body", *body_length == other.body_length && *body_hash == other.body_hash),
+        ];
+        same.iter().find(|(_, same)| !same).map(|(what, _)| *what)
+    }
+
     /// Checks the checksums of a whole file, and nothing of what it says.
     ///
     /// # Errors

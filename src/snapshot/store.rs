@@ -7,6 +7,9 @@
 
 use super::{Head, Snapshot, Unsound};
 use crate::journal::format::JournalId;
+use crate::journal::reader::{ReadError, Reader};
+use crate::journal::segment::LogDir;
+use crate::journal::view::Verify;
 use crate::sys::random::{Random, SystemRandom};
 use crate::sys::storage::{Append, Storage};
 use crate::types::Sequence;
@@ -44,6 +47,9 @@ pub enum Fault {
     /// It is of another journal.
     #[error("it is of journal {0}")]
     Foreign(JournalId),
+    /// The journal does not go on from it, or cannot be read there.
+    #[error("the journal does not go on from it: {0}")]
+    Journal(ReadError),
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -141,24 +147,38 @@ impl Store {
         file.map(file.len()?)
     }
 
-    /// Loads the newest sound snapshot of a journal at or before `limit`, and tells of newer ones
-    /// that are not sound.
+    /// Bytes of the newest snapshot at or before `limit`, sound or not; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn newest_size(&self, limit: Sequence) -> Result<u64, StoreError> {
+        let all = self.list()?;
+        let newest = all.iter().rev().find(|(sequence, _)| *sequence <= limit);
+        Ok(newest.map_or(0, |(_, path)| {
+            let file = self.storage.open(path, Append::Write);
+            file.and_then(|file| file.len()).unwrap_or(0)
+        }))
+    }
+
+    /// Loads the newest sound snapshot at or before `limit` from which a journal goes on, and tells of
+    /// newer ones that are of no use.
     ///
     /// # Errors
     /// [`StoreError`] where the directory cannot be listed: what is wrong with a file is told in
     /// [`Found::skipped`].
-    pub fn load(&self, id: JournalId, limit: Sequence) -> Result<Found, StoreError> {
+    pub fn load(
+        &self,
+        journal: &LogDir,
+        id: JournalId,
+        limit: Sequence,
+    ) -> Result<Found, StoreError> {
         let mut skipped = Vec::new();
         for (sequence, path) in self.list()?.into_iter().rev() {
             if sequence > limit {
                 continue;
             }
             let read = self.read(sequence, &path).and_then(|(snapshot, bytes)| {
-                if snapshot.id == id {
-                    Ok((snapshot, bytes))
-                } else {
-                    Err(Fault::Foreign(snapshot.id))
-                }
+                belongs(&snapshot, journal, id).map(|()| (snapshot, bytes))
             });
             match read {
                 Ok((snapshot, bytes)) => {
@@ -266,6 +286,15 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {
 
 fn named(sequence: Sequence, head: Head) -> Result<Head, Fault> {
     if head.sequence == sequence { Ok(head) } else { Err(Fault::Name(head.sequence)) }
+}
+
+/// Whether a journal holds the batch that a snapshot ends with, or goes on from it.
+fn belongs(snapshot: &Snapshot, journal: &LogDir, id: JournalId) -> Result<(), Fault> {
+    if snapshot.id != id {
+        return Err(Fault::Foreign(snapshot.id));
+    }
+    let (tip, place) = (snapshot.journal, snapshot.place);
+    Reader::behind(journal.clone(), tip, place, Verify::Structure).start().map_err(Fault::Journal)
 }
 
 /// The sequence in a snapshot's name.
