@@ -6,6 +6,9 @@
 // Introduces the stages to each other.
 pub mod node;
 
+// What the journal has built, kept so that a start need not build it all again.
+pub mod snapshot;
+
 // The way of a command.
 pub mod gateway;
 pub mod journal;
@@ -39,6 +42,7 @@ pub mod fatal;
 pub mod limits;
 pub mod logging;
 pub mod message;
+pub mod packing;
 pub mod ring;
 pub mod stats;
 pub mod sys;

@@ -46,6 +46,9 @@ pub const ANSWER_FILLS_MAX: usize = 16;
 /// Levels a side, or orders, in one answer to a query.
 pub const QUERY_ROWS_MAX: usize = 256;
 
+/// Message ids in the duplicate window.
+pub const DEDUPE_COUNT_MAX: u64 = 1 << 28;
+
 /// Assets, instruments and keys that genesis may define.
 pub const ASSETS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].

@@ -221,7 +221,6 @@ fn what_a_later_release_brings_is_refused_by_name() {
             "replication.peers=[]",
             "replication.peers: the section [replication], which keeps standbys, does not exist in this release; remove it (from --set)",
         ),
-        ("snapshot.interval_s=60", "snapshot.interval_s: the section [snapshot], "),
         ("kafka.brokers=127.0.0.1:9092", "kafka.brokers: the section [kafka], "),
         ("gateway.tls.key=x.pem", "gateway.tls.key: the section [gateway.tls], "),
     ] {
@@ -234,11 +233,11 @@ fn what_a_later_release_brings_is_refused_by_name() {
 #[test]
 fn a_section_of_a_later_release_is_refused_by_name_wherever_it_stands() {
     let in_file = |text| with_file(text).expect_err("not in this release");
-    let in_env = with_env(&[("OUTCRY_SNAPSHOT__INTERVAL_S", "8")]).expect_err("not either");
+    let in_env = with_env(&[("OUTCRY_REPLICATION__PEERS", "8")]).expect_err("not either");
     for (error, key, origin) in [
         (in_file("[gateway.tls]\n"), "gateway.tls", "some.toml"),
         (in_file("kafka = true\n"), "kafka", "some.toml"),
-        (in_env, "snapshot.interval_s", "env OUTCRY_SNAPSHOT__INTERVAL_S"),
+        (in_env, "replication.peers", "env OUTCRY_REPLICATION__PEERS"),
     ] {
         assert!(matches!(error, ConfigError::NotInRelease { .. }), "{error}");
         let message = error.to_string();
@@ -247,8 +246,8 @@ fn a_section_of_a_later_release_is_refused_by_name_wherever_it_stands() {
         assert!(message.ends_with(&format!("{origin})")), "{message}");
     }
     // What only begins like one is a key that nobody knows.
-    let message = with_set(&["snapshots.interval_s=60"]).expect_err("no such key").to_string();
-    assert!(message.starts_with("snapshots.interval_s: unknown key"), "{message}");
+    let message = with_set(&["replications.peers=60"]).expect_err("no such key").to_string();
+    assert!(message.starts_with("replications.peers: unknown key"), "{message}");
 }
 
 #[test]

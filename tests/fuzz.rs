@@ -24,7 +24,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// Calls `each` with randomness until the time is over, and tells the seed of a run that panics.
-fn fuzz(name: &str, mut each: impl FnMut(&mut Random)) {
+pub(crate) fn fuzz(name: &str, mut each: impl FnMut(&mut Random)) {
     let budget = std::env::var("FUZZ_MS").map_or(300, |ms| ms.parse().expect("a number of ms"));
     let seed = std::env::var("SEED").map_or_else(
         |_| std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64,

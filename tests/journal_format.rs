@@ -13,6 +13,7 @@ use openoutcry::journal::reject_log::{Refused, RejectLog};
 use openoutcry::journal::segment::{LogDir, Preparer};
 use openoutcry::journal::verify::verify;
 use openoutcry::journal::writer::{Appended, Syncer, Writer};
+use openoutcry::snapshot::format::{self as snapshot, Section};
 use openoutcry::sys::disk::Disk;
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{Epoch, KeyId, Sequence, SessionId, TimeNs};
@@ -40,7 +41,8 @@ fn tables() -> Vec<(String, Vec<Vec<String>>)> {
 #[test]
 fn the_document_shows_every_layout_as_the_code_has_it() {
     let tables = tables();
-    for layout in format::LAYOUTS.iter().chain(payload::LAYOUTS) {
+    let all = || format::LAYOUTS.iter().chain(payload::LAYOUTS).chain(snapshot::LAYOUTS);
+    for layout in all() {
         let heading = format!("{} ({} bytes)", layout.title, layout.size);
         let (_, rows) = tables
             .iter()
@@ -55,7 +57,7 @@ fn the_document_shows_every_layout_as_the_code_has_it() {
         assert_eq!(shown, layout.fields.iter().map(field).collect::<Vec<_>>(), "{heading}");
     }
     let layouts = tables.iter().filter(|(title, _)| title.ends_with(" bytes)")).count();
-    assert_eq!(layouts, format::LAYOUTS.len() + payload::LAYOUTS.len());
+    assert_eq!(layouts, all().count());
 }
 
 #[test]
@@ -69,6 +71,8 @@ fn the_document_shows_every_kind_flag_and_constant_as_the_code_has_them() {
     assert_eq!(table("Record kinds"), kinds.collect::<Vec<_>>());
     let flags = FLAGS.iter().map(|(bit, name)| (bit.to_string(), (*name).to_owned()));
     assert_eq!(table("Record flags"), flags.collect::<Vec<_>>());
+    let sections = Section::ALL.map(|section| ((section as u32).to_string(), section.to_string()));
+    assert_eq!(table("Snapshot sections"), sections);
     let value = |heading: &str, field: &str| {
         let (_, rows) = tables.iter().find(|(title, _)| title == heading).expect("it is there");
         let row = rows.iter().find(|row| row[2] == field).expect("it has the field");
@@ -83,6 +87,11 @@ fn the_document_shows_every_kind_flag_and_constant_as_the_code_has_them() {
     assert_eq!(value(batch, "magic"), text(format::BATCH_MAGIC));
     assert_eq!(value(batch, "version"), format::VERSION.to_string());
     assert_eq!(value(batch, "header_size"), format::BATCH_HEADER_SIZE.to_string());
+    let head = "Snapshot header (256 bytes)";
+    assert_eq!(value(head, "magic"), text(snapshot::MAGIC));
+    assert_eq!(value(head, "version"), snapshot::VERSION.to_string());
+    assert_eq!(value(head, "header_size"), snapshot::HEADER_SIZE.to_string());
+    assert_eq!(value(head, "section_count"), Section::ALL.len().to_string());
     for (number, kind) in (1..).zip(LogKind::ALL) {
         assert_eq!(*kind as u16, number);
         assert!(value(segment, "kind").contains(&format!("{number} {}", kind.as_str())));

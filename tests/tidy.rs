@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up, and the modules of each. A module uses its own layer and those below;
 /// stages of a command's way do not use each other: `node` introduces them.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["limits", "types", "timestamp", "decimal", "checksum"]),
+    ("ground", &["limits", "types", "timestamp", "decimal", "checksum", "packing"]),
     ("pure", &["command", "event", "genesis", "admin", "message", "wire", "schema", "exchange"]),
     ("machine", &["sys", "ring", "stats"]),
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
     (STAGE, &["gateway", "sequencer", "journal", "lanes", "publish"]),
-    ("node", &["node", "ops"]),
+    ("node", &["node", "snapshot", "ops"]),
     ("surface", &["client", "cli"]),
 ];
 

@@ -36,6 +36,7 @@ mod replay;
 mod schema;
 mod serve;
 mod signals;
+mod snapshot;
 mod top;
 mod venue;
 
@@ -73,6 +74,7 @@ commands! {
     Top => top,
     Replay => replay,
     Journal => journal,
+    Snapshot => snapshot,
     Audit => audit,
     Demo => demo,
     Schema => schema,

@@ -130,7 +130,6 @@ fn file_of(sources: &Sources) -> Option<PathBuf> {
 /// Sections and keys of later releases: whoever tries one is told so, not that it is misspelled.
 const LATER: &[(&str, &str)] = &[
     ("replication", "section [replication], which keeps standbys,"),
-    ("snapshot", "section [snapshot], which shortens recovery,"),
     ("kafka", "section [kafka], which publishes events to Kafka,"),
     ("gateway.tls", "section [gateway.tls], which encrypts connections,"),
 ];

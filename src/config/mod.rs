@@ -22,8 +22,8 @@ pub use value::{AboveEntitlement, AckPolicy, Core, Idle, Layout, Listen, LogForm
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, GATEWAYS_MAX,
-    KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, DEDUPE_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES,
+    GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
 use crate::types::{Priority, Role};
@@ -277,6 +277,14 @@ section! {
 }
 
 section! {
+    /// `[snapshots]`: the state in files, from which a replay goes on.
+    Snapshots, "snapshots" {
+        /// How many are kept.
+        keep: u32 = 3, integer(1, 1000);
+    }
+}
+
+section! {
     /// `[lanes]`: the owning thread applies it.
     Lanes, "lanes" {} {
         /// Books, balances, sessions.
@@ -417,7 +425,7 @@ section! {
     /// `[genesis]`: the venue. Sequenced once on an empty journal; later changes are commands.
     Genesis, "genesis" {
         /// Message ids in the duplicate window.
-        dedupe_count_max: u64 = 1 << 20, integer(1, 1 << 28);
+        dedupe_count_max: u64 = 1 << 20, integer(1, DEDUPE_COUNT_MAX as i64);
         /// Age after which an id leaves the window.
         dedupe_window_s: u64 = 86_400, integer(1, 31_622_400);
         /// How far a client's timestamp may be ahead of the sequencer's time.
@@ -533,6 +541,8 @@ pub struct Config {
     pub journal: Journal,
     /// Before the disk is full.
     pub disk: Disk,
+    /// Snapshots.
+    pub snapshots: Snapshots,
     /// Lanes.
     pub lanes: Lanes,
     /// Acknowledgement.
@@ -565,6 +575,7 @@ const SECTIONS: &[&[Key]] = &[
     Overload::KEYS,
     Journal::KEYS,
     Disk::KEYS,
+    Snapshots::KEYS,
     Lanes::KEYS,
     LaneCritical::KEYS,
     LaneNormal::KEYS,

@@ -14,6 +14,7 @@
 
 use super::index::{Hasher, Index};
 use crate::event::{Balance, RejectReason};
+use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{AccountId, Amount, AssetId};
 
 /// Balances that can be noted before the list of touched balances grows.
@@ -115,7 +116,7 @@ impl Accounts {
     }
 
     /// Numbers of all accounts, in order of definition.
-    pub(super) fn ids(&self) -> impl Iterator<Item = AccountId> {
+    pub(super) fn ids(&self) -> impl ExactSizeIterator<Item = AccountId> {
         self.ids.iter().map(|&id| AccountId(id))
     }
 
@@ -250,6 +251,60 @@ impl Accounts {
         self.touch(cell).available -= amount;
         self.credit(self.cell(LIABILITY, asset), amount);
         Ok(())
+    }
+
+    /// Packs the numbers of all accounts, and every balance that is not zero by the places of account
+    /// and asset.
+    pub(super) fn pack(&self, pack: &mut Pack) {
+        // The rest is made again, or forgotten with each command.
+        let Accounts { ids, index: _, hasher: _, cells, shift, assets: _, round: _, touched: _ } =
+            self;
+        pack.count(ids.len());
+        ids.iter().for_each(|&id| pack.u64(id));
+        let is_zero = |cell: &Cell| cell.available == 0 && cell.frozen == 0;
+        pack.count(cells.iter().filter(|cell| !is_zero(cell)).count());
+        for (at, cell) in (0u32..).zip(cells).filter(|(_, cell)| !is_zero(cell)) {
+            let Cell { available, round: _, frozen } = cell;
+            pack.u32(at >> shift);
+            pack.u32(at & ((1 << shift) - 1));
+            pack.i64(*available);
+            pack.i64(*frozen);
+        }
+    }
+
+    /// Reads the balances behind the numbers of all accounts, which are defined.
+    pub(super) fn unpack_balances(&mut self, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
+        let mut next = 0;
+        for _ in 0..unpack.count(24)? {
+            let (account, asset) = (unpack.u32()?, unpack.u32()?);
+            let (available, frozen) = (unpack.i64()?, unpack.i64()?);
+            let known = (account as usize) < self.ids.len() && (asset as usize) < self.assets;
+            ensure(known, "a balance of an unknown account or asset")?;
+            let cell = self.cell(account, asset);
+            ensure(cell >= next, "balances are not in order")?;
+            ensure(available != 0 || frozen != 0, "a balance of zero is noted")?;
+            let good = match account {
+                LIABILITY => available < 0 && available > i64::MIN && frozen == 0,
+                _ => available >= 0 && frozen >= 0,
+            };
+            ensure(good, "a balance has the wrong sign")?;
+            self.cells[cell as usize] = Cell { available, round: 0, frozen };
+            next = cell + 1;
+        }
+        for asset in 0..self.assets as u32 {
+            let of_asset = (0..self.ids.len() as u32).map(|account| self.cell(account, asset));
+            let sum: i128 = of_asset
+                .map(|cell| &self.cells[cell as usize])
+                .map(|cell| i128::from(cell.available) + i128::from(cell.frozen))
+                .sum();
+            ensure(sum == 0, "the balances of an asset do not sum to zero")?;
+        }
+        Ok(())
+    }
+
+    /// True where exactly `held` is frozen, cell by cell.
+    pub(super) fn freezes(&self, held: &[i64]) -> bool {
+        self.cells.iter().map(|cell| cell.frozen).eq(held.iter().copied())
     }
 
     /// Checks the conservation law, signs, and that exactly `held` is frozen, cell by cell.

@@ -37,10 +37,15 @@ impl Rules {
         }
     }
 
+    /// True for a price within the bounds.
+    pub(super) const fn admits(&self, price: Price) -> bool {
+        price.0 >= 1 && price.0 <= self.price_max
+    }
+
     /// Refuses a price and then a quantity that is not positive or is out of bounds.
     #[inline]
     pub(super) const fn check(&self, price: Price, quantity: Quantity) -> Result<(), RejectReason> {
-        if price.0 < 1 || price.0 > self.price_max {
+        if !self.admits(price) {
             return Err(RejectReason::InvalidPrice);
         }
         if quantity.0 < self.quantity_min || quantity.0 > self.quantity_max {

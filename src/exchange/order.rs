@@ -12,6 +12,7 @@
 
 use super::index::{Hasher, Index};
 use super::level::NONE;
+use crate::packing::Pack;
 use crate::sys::memory::Region;
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
@@ -292,6 +293,19 @@ impl Orders {
         slot.next = self.free;
         self.free = order;
         self.count -= 1;
+    }
+
+    /// Packs an order of this price. Its instrument and side are told by where it stands.
+    pub(super) fn pack(&self, order: u32, price: Price, pack: &mut Pack) {
+        let Hot { id, leaves, next: _, prev: _, level: _, account } = self.hot(order);
+        let Cold { quantity, client, session, newer: _, older: _, place: _ } = self.cold(order);
+        pack.u64(*id);
+        pack.u64(*client);
+        pack.i64(price.0);
+        pack.i64(*quantity);
+        pack.i64(*leaves);
+        pack.u32(*account);
+        pack.u32(*session);
     }
 
     /// Live orders of an account with ids above `after`, oldest first.

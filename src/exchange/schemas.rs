@@ -2,7 +2,8 @@
 //!
 //! Invariant: there are as many places as registered schemas, and they ascend with them.
 
-use crate::schema::{Registry, SchemaDefinition};
+use crate::packing::{Pack, Unfit, Unpack, ensure};
+use crate::schema::{Registered, Registry, SchemaDefinition};
 use crate::types::Sequence;
 use sha2::{Digest, Sha256};
 
@@ -35,6 +36,33 @@ impl Schemas {
     ) -> impl Iterator<Item = (Sequence, &SchemaDefinition, usize)> {
         let rows = self.sequences.iter().zip(self.registry.measured()).skip(count);
         rows.map(|(sequence, (schema, json_bytes))| (*sequence, schema, json_bytes))
+    }
+
+    /// Packs what was registered, with its places in the order.
+    pub(super) fn pack(&self, pack: &mut Pack) {
+        let Schemas { registry, sequences } = self;
+        pack.count(sequences.len());
+        for (sequence, schema) in sequences.iter().zip(registry.registered()) {
+            pack.u64(sequence.0);
+            pack.text(schema.to_json().as_bytes());
+        }
+    }
+
+    /// Registers what was packed, up to the command with sequence `last`.
+    pub(super) fn unpack(&mut self, unpack: &mut Unpack<'_>, last: Sequence) -> Result<(), Unfit> {
+        let refused = |error: String| Unfit::Refused(error);
+        let mut before = Sequence::NONE;
+        for _ in 0..unpack.count(16)? {
+            let sequence = Sequence(unpack.u64()?);
+            ensure(before < sequence && sequence <= last, "a schema's place cannot be")?;
+            before = sequence;
+            let text = std::str::from_utf8(unpack.text()?).map_err(|e| refused(e.to_string()))?;
+            let schema = SchemaDefinition::from_json(text).map_err(|e| refused(e.to_string()))?;
+            let new = self.registry.judge(&schema).map_err(|e| refused(e.to_string()))?;
+            ensure(new == Registered::New, "a schema is registered twice")?;
+            self.insert(sequence, schema);
+        }
+        Ok(())
     }
 
     /// Checks the invariants.

@@ -7,6 +7,7 @@
 //! (key, name) pair for ever; a session's outbound numbers are dense, from 1.
 
 use crate::limits::{KEY_SESSIONS_MAX, SESSION_NAME_MAX_BYTES, SESSIONS_MAX};
+use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{KeyId, SessionId};
 use std::collections::BTreeMap;
 
@@ -89,6 +90,35 @@ impl Sessions {
     /// All sessions, in order of number.
     pub(super) fn all(&self) -> &[Session] {
         &self.sessions
+    }
+
+    /// Packs all sessions, in order of number.
+    pub(super) fn pack(&self, pack: &mut Pack) {
+        // Names are found again from the sessions.
+        let Sessions { sessions, by_name: _ } = self;
+        pack.count(sessions.len());
+        for Session { key, name, active, outbound } in sessions {
+            pack.u32(key.0);
+            pack.raw(name);
+            pack.u8(u8::from(*active));
+            pack.u64(*outbound);
+        }
+    }
+
+    /// Reads all sessions.
+    pub(super) fn unpack(&mut self, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
+        let count = unpack.count(SESSION_NAME_MAX_BYTES)?;
+        ensure(count <= SESSIONS_MAX, "there are too many sessions")?;
+        for number in (1..).take(count) {
+            let (key, name) = (KeyId(unpack.u32()?), unpack.array()?);
+            let (active, outbound) = (unpack.bool()?, unpack.u64()?);
+            // No journal has so many records that a session could be sent more.
+            ensure(outbound < 1 << 62, "a session's outbound number cannot be")?;
+            self.sessions.push(Session { key, name, active, outbound });
+            let other = self.by_name.insert((key, name), SessionId(number));
+            ensure(other.is_none(), "two sessions have one name")?;
+        }
+        Ok(())
     }
 
     /// Checks the two tables against each other.

@@ -64,6 +64,12 @@ impl EventLogBuilder {
         &self.batches.tip().hash
     }
 
+    /// What the last batch reached: with it a builder goes on from here.
+    #[must_use]
+    pub fn tip(&self) -> &Tip {
+        self.batches.tip()
+    }
+
     /// Begins the batch that belongs to the journal's batch which begins with `first`.
     ///
     /// # Panics

@@ -113,6 +113,17 @@ pub struct Reader {
     from: Sequence,
     place: Option<Place>,
     cursor: Option<Cursor>,
+    /// What the log has to have reached where reading begins, and where its last batch may stand.
+    known: Option<(Tip, BatchPlace)>,
+}
+
+/// Where a batch begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Its segment.
+    pub segment: u64,
+    /// Byte in the segment's file; 0 where the place is not known.
+    pub offset: u64,
 }
 
 impl Reader {
@@ -121,7 +132,59 @@ impl Reader {
     #[must_use]
     pub fn new(log: LogDir, from: Sequence, verify: Verify) -> Reader {
         let from = Sequence(from.0.max(1));
-        Reader { log, verify, tip: Tip::START, from, place: None, cursor: None }
+        Reader { log, verify, tip: Tip::START, from, place: None, cursor: None, known: None }
+    }
+
+    /// A reader that goes on behind the batch that has reached `tip`, which began at `place`: only a
+    /// hint, a wrong one costs a search. That the log holds this very batch, or goes on from it, is
+    /// found out when reading begins.
+    #[must_use]
+    pub fn behind(log: LogDir, tip: Tip, place: BatchPlace, verify: Verify) -> Reader {
+        let known = (tip.sequence != Sequence::NONE).then_some((tip, place));
+        Reader { known, ..Reader::new(log, tip.sequence.next(), verify) }
+    }
+
+    /// Finds the place where reading begins, if it was not found yet.
+    ///
+    /// # Errors
+    /// [`ReadError`], and [`Flaw::Chain`] where the log has another history than the reader was told.
+    pub fn start(&mut self) -> Result<(), ReadError> {
+        if self.place.is_some() {
+            return Ok(());
+        }
+        let Some((known, place)) = self.known else {
+            self.begin()?;
+            self.skip(self.from, None);
+            return Ok(());
+        };
+        if !self.begin_at(&known, place) {
+            self.begin()?;
+            self.skip(self.from, None);
+        }
+        if self.tip.sequence != known.sequence || self.tip.hash != known.hash {
+            let (at, sequence) = (0, Some(known.sequence));
+            let error = self.damaged(&Flawed { at, sequence, flaw: Flaw::Chain });
+            self.place = None;
+            return Err(error);
+        }
+        self.tip = known;
+        Ok(())
+    }
+
+    /// Begins behind the batch at `at`, if it is the one that has reached `tip`.
+    fn begin_at(&mut self, tip: &Tip, at: BatchPlace) -> bool {
+        let path = self.log.segment_path(at.segment);
+        let Ok(Some(mut place)) = open_segment(&self.log, &path, at.segment) else { return false };
+        let offset = usize::try_from(at.offset).unwrap_or(usize::MAX);
+        let bytes = place.map.bytes().get(offset..).unwrap_or_default();
+        let Ok(batch) = Batch::parse(bytes) else { return false };
+        if at.offset == 0 || batch.id() != place.header.id() || batch.header().hash != tip.hash {
+            return false;
+        }
+        self.tip = batch.header().reached(tip.time);
+        place.offset = offset + batch.length();
+        self.place = Some(place);
+        true
     }
 
     /// The sequence that the next batch begins with, or would.
@@ -250,10 +313,7 @@ impl Reader {
         if self.next_sequence() > limit {
             return Ok(None);
         }
-        if self.place.is_none() {
-            self.begin()?;
-            self.skip(self.from, None);
-        }
+        self.start()?;
         let mut refreshed = false;
         loop {
             let place = self.place.as_mut().expect("begin found a segment");

@@ -108,7 +108,7 @@ pub(super) fn note(order: &mut Order, record: &Record<'_>) {
         }
         RecordKind::Genesis => {
             if let Ok(GenesisItem::Settings(settings)) = GenesisItem::decode(record.command()) {
-                order.dedupe = Dedupe::new(seed(&settings), window(&settings));
+                order.dedupe = empty_window(&settings);
             }
         }
         _ => {}
@@ -174,13 +174,24 @@ fn set_aside(
 /// exchange and the duplicate window, each in canonical order.
 #[must_use]
 pub fn hash(exchange: &Exchange, order: &Order) -> String {
+    digest(exchange, order).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The state hash as bytes.
+#[must_use]
+pub fn digest(exchange: &Exchange, order: &Order) -> [u8; 32] {
     let mut hasher = Sha256::new_with_prefix(b"openoutcry state 1");
     for number in [order.last.0, order.time.0, order.epoch.0] {
         hasher.update(number.to_le_bytes());
     }
     exchange.hash(&mut hasher);
     order.dedupe.hash(&mut hasher);
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher.finalize().into()
+}
+
+/// The duplicate window before the first command.
+pub(crate) fn empty_window(settings: &Settings) -> Dedupe {
+    Dedupe::new(seed(settings), window(settings))
 }
 
 /// The seed of the duplicate window.

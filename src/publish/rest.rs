@@ -15,6 +15,7 @@ use crate::journal::segment::LogDir;
 use crate::journal::view::Verify;
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::Origin;
+use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{Quantity, Sequence, SessionId};
 use crate::wire::answer::{Fill, send_answer};
 use crate::wire::message::send;
@@ -83,6 +84,62 @@ impl Numbers {
         if self.count > self.count_max {
             self.thin_out();
         }
+    }
+
+    /// Packs the marks of all sessions that have one.
+    pub fn pack(&self, pack: &mut Pack) {
+        // How many there are is counted again; their bound follows from the number of sessions.
+        let Numbers { sessions, stride, count: _, count_max: _ } = self;
+        pack.u64(*stride);
+        let told = || (0u32..).zip(sessions).filter(|(_, marks)| !marks.is_empty());
+        pack.count(told().count());
+        for (session, marks) in told() {
+            pack.u32(session);
+            pack.count(marks.len());
+            for Mark { number, sequence } in marks {
+                pack.u64(*number);
+                pack.u64(sequence.0);
+            }
+        }
+    }
+
+    /// Reads what was packed; no mark is of a command behind `last`, or of a session above
+    /// `sessions_max`.
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    pub fn unpack(
+        unpack: &mut Unpack<'_>,
+        last: Sequence,
+        sessions_max: usize,
+    ) -> Result<Numbers, Unfit> {
+        let stride = unpack.u64()?;
+        let possible = stride.is_power_of_two() && (STRIDE..1 << 32).contains(&stride);
+        ensure(possible, "the distance of two marks cannot be")?;
+        let mut numbers = Numbers { stride, ..Numbers::default() };
+        for _ in 0..unpack.count(12)? {
+            let session = unpack.u32()? as usize;
+            let in_order = session >= numbers.sessions.len() && session <= sessions_max;
+            ensure(in_order, "marks are not in the order of sessions")?;
+            let count = unpack.count(16)?;
+            ensure(count > 0, "a session without a mark is noted")?;
+            let mut marks: Vec<Mark> = Vec::with_capacity(count);
+            for _ in 0..count {
+                let mark = Mark { number: unpack.u64()?, sequence: Sequence(unpack.u64()?) };
+                let in_order = marks.last().is_none_or(|before| {
+                    before.number < mark.number && before.sequence <= mark.sequence
+                });
+                ensure(in_order, "marks are not in order")?;
+                let possible = (1..1 << 62).contains(&mark.number) && mark.sequence <= last;
+                ensure(possible, "a mark cannot be")?;
+                marks.push(mark);
+            }
+            numbers.count += count;
+            numbers.sessions.resize_with(session, Vec::new);
+            numbers.sessions.push(marks);
+        }
+        ensure(numbers.count <= MARKS_MAX, "there are too many marks")?;
+        Ok(numbers)
     }
 
     fn thin_out(&mut self) {

@@ -13,6 +13,7 @@
 
 use crate::checksum::crc64;
 use crate::event::RejectReason;
+use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::sys::memory::Region;
 use crate::sys::prefetch::prefetch;
 use crate::types::{KeyId, Sequence, TimeNs};
@@ -24,6 +25,9 @@ use std::collections::BTreeMap;
 /// Longest identity that is hashed in one piece: key, lengths, source, message id.
 const IDENTITY_MAX: usize =
     8 + crate::limits::SOURCE_MAX_BYTES + crate::limits::MESSAGE_ID_MAX_BYTES;
+
+/// Bytes of a packed entry.
+const ENTRY_BYTES: usize = 52;
 
 /// How many evictions ahead the index is loaded.
 const EVICT_AHEAD: u64 = 32;
@@ -269,6 +273,73 @@ impl Dedupe {
             hasher.update(key.0.to_le_bytes());
             hasher.update(horizon.to_le_bytes());
         }
+    }
+
+    /// Packs the window's content, in order, and what is known of ids that have left it. Its bounds
+    /// are those of genesis.
+    pub fn pack(&self, pack: &mut Pack) {
+        let Dedupe { seed: _, window: _, entries: _, evicted: _, next: _, index: _, horizons } =
+            self;
+        pack.count(self.len());
+        for Entry { fingerprint, sequence, timestamp_ms, time, key } in self.live() {
+            let Fingerprint { identity: [high, low], content } = fingerprint;
+            pack.u64(*high);
+            pack.u64(*low);
+            pack.u64(*content);
+            pack.u64(sequence.0);
+            pack.i64(*timestamp_ms);
+            pack.u64(time.0);
+            pack.u32(key.0);
+        }
+        pack.count(horizons.len());
+        for (key, horizon) in horizons {
+            pack.u32(key.0);
+            pack.i64(*horizon);
+        }
+    }
+
+    /// Takes in what was packed, into a window that is empty; no record behind `last`, which has this
+    /// time, is in it. As during a replay nothing can be looked up until [`Dedupe::end_replay`].
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    pub fn unpack(
+        &mut self,
+        unpack: &mut Unpack<'_>,
+        last: Sequence,
+        time: TimeNs,
+    ) -> Result<(), Unfit> {
+        assert!(self.next == 0, "the window is empty");
+        self.index = Vec::new();
+        let count = unpack.count(ENTRY_BYTES)?;
+        ensure(count <= self.window.count_max, "there are more ids than the window holds")?;
+        let (mut sequence_before, mut time_before) = (Sequence::NONE, TimeNs(0));
+        for _ in 0..count {
+            let fingerprint =
+                Fingerprint { identity: [unpack.u64()?, unpack.u64()?], content: unpack.u64()? };
+            let entry = Entry {
+                fingerprint,
+                sequence: Sequence(unpack.u64()?),
+                timestamp_ms: unpack.i64()?,
+                time: TimeNs(unpack.u64()?),
+                key: KeyId(unpack.u32()?),
+            };
+            let in_order = entry.sequence > sequence_before && entry.time >= time_before;
+            ensure(in_order, "ids are not in the order of their sequences")?;
+            (sequence_before, time_before) = (entry.sequence, entry.time);
+            self.entries.push(entry);
+            self.next += 1;
+        }
+        let within = sequence_before <= last && time_before <= time;
+        ensure(within, "an id is of a later record")?;
+        let mut key_before = None;
+        for _ in 0..unpack.count(12)? {
+            let key = KeyId(unpack.u32()?);
+            ensure(key_before < Some(key), "horizons are not in the order of keys")?;
+            key_before = Some(key);
+            self.horizons.insert(key, unpack.i64()?);
+        }
+        Ok(())
     }
 
     /// Asserts the invariants; walks everything.

@@ -56,9 +56,29 @@ fn advise(start: usize, size: usize, advice: libc::c_int) {
     let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(first), end - first, advice) };
 }
 
+/// Memory that can be had without swapping, in bytes; `None` where the system does not tell.
+#[must_use]
+pub fn available_bytes() -> Option<u64> {
+    available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn available_in(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_available_is_read_from_the_systems_own_words() {
+        let text = "MemTotal:  8 kB\nMemFree:   1 kB\nMemAvailable:    3 kB\nCached: 9 kB\n";
+        assert_eq!(available_in(text), Some(3 * 1024));
+        assert_eq!(available_in("MemTotal: 8 kB"), None);
+        assert_eq!(available_in("MemAvailable: many kB"), None);
+    }
 
     #[test]
     fn what_a_table_holds_stays_and_an_address_that_is_gone_does_no_harm() {

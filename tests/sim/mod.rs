@@ -12,7 +12,7 @@ mod net;
 pub(crate) mod node;
 pub(crate) mod random;
 mod sending;
-mod venue;
+pub(crate) mod venue;
 mod views;
 mod world;
 

@@ -1,0 +1,319 @@
+//! The state taken apart into packed parts, and put together again: what a snapshot holds.
+//!
+//! Invariants:
+//! - The same state gives the same bytes, whatever slots, tables and history of deletions it has:
+//!   only what the state hash tells is packed, everything else is made again from it.
+//! - Whatever the bytes are, a part is an exchange's or an error, and never a panic: all that
+//!   [`Exchange::check`] asserts is checked before it is relied on.
+//! - No field is forgotten: structures are taken apart without a rest.
+
+use super::book::Book;
+use super::instrument::Rules;
+use super::level::NONE;
+use super::order::NewResting;
+use super::{DefineError, Exchange};
+use crate::admin::{AdminCommand, Controls};
+use crate::event::RejectReason;
+use crate::genesis::{Account, GenesisItem};
+use crate::packing::{Pack, Unfit, Unpack, ensure};
+use crate::types::{AccountId, ClientOrderId, Lane, Price, Quantity, Sequence, Side};
+use std::sync::Arc;
+
+/// Bytes of a live order in [`Part::Books`].
+pub const ORDER_BYTES: usize = 48;
+/// Bytes of an instrument's head in [`Part::Books`].
+const BOOK_BYTES: usize = 24;
+
+/// A part of the state. They are read in this order: each names only what stands in those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Settings, assets, instruments.
+    Definitions,
+    /// Accounts and their balances.
+    Accounts,
+    /// Keys and what they may do now.
+    Keys,
+    /// The last command applied, and the sequenced settings.
+    Controls,
+    /// Sessions and their outbound numbers.
+    Sessions,
+    /// Registered schemas.
+    Schemas,
+    /// Last prices and live orders, in the order of matching.
+    Books,
+}
+
+impl Exchange {
+    /// Packs a part.
+    pub fn pack(&self, part: Part, pack: &mut Pack) {
+        let Exchange {
+            settings,
+            assets,
+            instruments,
+            keys,
+            // Made from the keys.
+            permissions: _,
+            controls,
+            // Made from the instruments.
+            rules: _,
+            books,
+            // Made from the orders.
+            levels: _,
+            orders: _,
+            accounts,
+            sessions,
+            schemas,
+            sequence,
+        } = self;
+        match part {
+            Part::Definitions => {
+                let settings = settings.iter().cloned().map(GenesisItem::Settings);
+                let assets = assets.iter().cloned().map(GenesisItem::Asset);
+                let instruments = instruments.iter().cloned().map(GenesisItem::Instrument);
+                pack_items(settings.chain(assets).chain(instruments), pack);
+            }
+            Part::Accounts => accounts.pack(pack),
+            Part::Keys => pack_items(keys.iter().cloned().map(GenesisItem::Key), pack),
+            Part::Controls => {
+                pack.u64(sequence.0);
+                let Controls { bulk_share, max_batch } = controls;
+                pack.u32(*bulk_share);
+                for max_batch in max_batch {
+                    pack.u8(u8::from(max_batch.is_some()));
+                    pack.u32(max_batch.unwrap_or(0));
+                }
+            }
+            Part::Sessions => sessions.pack(pack),
+            Part::Schemas => schemas.pack(pack),
+            Part::Books => {
+                pack.count(books.len());
+                books.iter().for_each(|book| self.pack_book(book, pack));
+            }
+        }
+    }
+
+    fn pack_book(&self, book: &Book, pack: &mut Pack) {
+        pack.i64(book.last_price.0);
+        for side in [Side::Buy, Side::Sell] {
+            let count = book.levels(&self.levels, side).map(|(_, level)| level.count as usize);
+            pack.count(count.sum());
+        }
+        for side in [Side::Buy, Side::Sell] {
+            for (price, level) in book.levels(&self.levels, side) {
+                let mut order = level.head;
+                while order != NONE {
+                    self.orders.pack(order, price, pack);
+                    order = self.orders.hot(order).next;
+                }
+            }
+        }
+    }
+
+    /// Takes in a part; those before it are there.
+    ///
+    /// # Errors
+    /// [`Unfit`]; the exchange is of no use then.
+    pub fn unpack(&mut self, part: Part, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
+        match part {
+            Part::Definitions => {
+                let kinds = |item: &GenesisItem| {
+                    use GenesisItem::{Asset, Instrument, Settings};
+                    matches!(item, Settings(_) | Asset(_) | Instrument(_))
+                };
+                unpack_items(unpack, |item| self.take_in(item, kinds))
+            }
+            Part::Accounts => {
+                let accounts = unpack.count(8)?;
+                ensure(accounts > 0, "the liability account is missing")?;
+                let first = AccountId(unpack.u64()?);
+                ensure(first == AccountId::LIABILITY, "the first account is not the liability's")?;
+                for _ in 1..accounts {
+                    let account = Account { id: AccountId(unpack.u64()?) };
+                    self.define(&GenesisItem::Account(account)).map_err(refused)?;
+                }
+                self.accounts.unpack_balances(unpack)
+            }
+            Part::Keys => {
+                let kinds = |item: &GenesisItem| matches!(item, GenesisItem::Key(_));
+                unpack_items(unpack, |item| self.take_in(item, kinds))
+            }
+            Part::Controls => {
+                self.sequence = Sequence(unpack.u64()?);
+                self.controls = unpack_controls(unpack)?;
+                Ok(())
+            }
+            Part::Sessions => self.sessions.unpack(unpack),
+            Part::Schemas => {
+                let sequence = self.sequence;
+                Arc::make_mut(&mut self.schemas).unpack(unpack, sequence)
+            }
+            Part::Books => self.unpack_books(unpack),
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        item: &GenesisItem,
+        belongs: impl FnOnce(&GenesisItem) -> bool,
+    ) -> Result<(), Unfit> {
+        ensure(belongs(item), "an item belongs to another part")?;
+        self.define(item).map_err(refused)
+    }
+
+    fn unpack_books(&mut self, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
+        let books = unpack.count(BOOK_BYTES)?;
+        ensure(books == self.books.len(), "there are not as many books as instruments")?;
+        let mut rows = Vec::new();
+        for instrument in 0..books {
+            self.unpack_book(instrument, unpack, &mut rows)?;
+        }
+        ensure(self.holds_are_frozen(&rows)?, "what is frozen is not what live orders hold")?;
+        // Each account's list is in the order of ids, which is that in which orders were entered.
+        let mut by_id: Vec<usize> = (0..rows.len()).collect();
+        by_id.sort_unstable_by_key(|&at| rows[at].order.id);
+        let mut handles = vec![NONE; rows.len()];
+        let mut last = 0;
+        for at in by_id {
+            let order = &rows[at].order;
+            ensure(order.id > last && order.id <= self.sequence.0, "an order's id cannot be")?;
+            ensure(!self.orders.is_full(), "there are more orders than orders_max")?;
+            let client = ClientOrderId(order.client);
+            let other = self.orders.find_by_client(order.account, client);
+            ensure(other.is_none(), "a client's number names two live orders")?;
+            last = order.id;
+            handles[at] = self.orders.open(order);
+        }
+        for (row, order) in rows.iter().zip(handles) {
+            let book = &mut self.books[row.order.instrument as usize];
+            book.rest(&mut self.levels, &mut self.orders, row.order.side, row.price, order);
+        }
+        Ok(())
+    }
+
+    /// Reads an instrument's orders; nothing rests yet.
+    fn unpack_book(
+        &mut self,
+        instrument: usize,
+        unpack: &mut Unpack<'_>,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), Unfit> {
+        let rules = self.rules[instrument];
+        let last_price = Price(unpack.i64()?);
+        ensure(last_price.0 == 0 || rules.admits(last_price), "the last price cannot be")?;
+        self.books[instrument].last_price = last_price;
+        let counts = [unpack.count(ORDER_BYTES)?, unpack.count(ORDER_BYTES)?];
+        let mut best = [None; 2];
+        for (at, side) in [Side::Buy, Side::Sell].into_iter().enumerate() {
+            let mut before: Option<Price> = None;
+            for _ in 0..counts[at] {
+                let row = Row::unpack(instrument as u32, side, unpack)?;
+                self.judge_row(&row, &rules)?;
+                let in_order = before.is_none_or(|before| match side {
+                    Side::Buy => row.price <= before,
+                    Side::Sell => row.price >= before,
+                });
+                ensure(in_order, "orders are not in the order of matching")?;
+                before = Some(row.price);
+                best[at].get_or_insert(row.price);
+                rows.push(row);
+            }
+        }
+        let crossed = matches!(best, [Some(bid), Some(ask)] if bid >= ask);
+        ensure(!crossed, "the book is locked or crossed")
+    }
+
+    fn judge_row(&self, row: &Row, rules: &Rules) -> Result<(), Unfit> {
+        let Row { order, price } = row;
+        let account = order.account as usize;
+        ensure(
+            account > 0 && account < self.accounts.ids().len(),
+            "an order's account is unknown",
+        )?;
+        let session = order.session as usize;
+        ensure(session <= self.sessions.all().len(), "an order's session is unknown")?;
+        rules.check(*price, Quantity(order.quantity)).map_err(broken)?;
+        rules.hold(order.side, *price, order.quantity).map_err(broken)?;
+        ensure(order.leaves > 0, "an order has nothing left")?;
+        ensure(order.leaves <= order.quantity, "an order has more left than it had")
+    }
+
+    /// True where exactly what these orders hold is frozen. Balances sum to zero, so what all orders
+    /// of an instrument's side have left fits a level then.
+    fn holds_are_frozen(&self, rows: &[Row]) -> Result<bool, Unfit> {
+        let mut held = vec![0i64; self.accounts.cell_count()];
+        for Row { order, price } in rows {
+            let rules = &self.rules[order.instrument as usize];
+            let cell = self.accounts.cell(order.account, rules.held_asset(order.side)) as usize;
+            let hold = rules.rest_of_hold(order.side, *price, order.leaves);
+            held[cell] =
+                held[cell].checked_add(hold).ok_or(Unfit::Wrong("orders hold too much"))?;
+        }
+        Ok(self.accounts.freezes(&held))
+    }
+}
+
+/// An order and its price.
+struct Row {
+    order: NewResting,
+    price: Price,
+}
+
+impl Row {
+    /// Reads what [`Orders::pack`](super::order::Orders::pack) has written.
+    fn unpack(instrument: u32, side: Side, unpack: &mut Unpack<'_>) -> Result<Row, Unfit> {
+        let (id, client) = (unpack.u64()?, unpack.u64()?);
+        let (price, quantity, leaves) = (Price(unpack.i64()?), unpack.i64()?, unpack.i64()?);
+        let (account, session) = (unpack.u32()?, unpack.u32()?);
+        let order = NewResting { id, account, instrument, side, quantity, leaves, client, session };
+        Ok(Row { order, price })
+    }
+}
+
+/// Packs items of genesis, each as its JSON.
+pub fn pack_items(items: impl IntoIterator<Item = GenesisItem>, pack: &mut Pack) {
+    let items: Vec<GenesisItem> = items.into_iter().collect();
+    pack.count(items.len());
+    items.iter().for_each(|item| pack.text(&item.encode()));
+}
+
+/// Reads items that were packed.
+///
+/// # Errors
+/// [`Unfit`], that of `each` too.
+pub fn unpack_items(
+    unpack: &mut Unpack<'_>,
+    mut each: impl FnMut(&GenesisItem) -> Result<(), Unfit>,
+) -> Result<(), Unfit> {
+    for _ in 0..unpack.count(8)? {
+        let item = GenesisItem::decode(unpack.text()?);
+        each(&item.map_err(|error| Unfit::Refused(error.to_string()))?)?;
+    }
+    Ok(())
+}
+
+fn unpack_controls(unpack: &mut Unpack<'_>) -> Result<Controls, Unfit> {
+    let mut controls = Controls { bulk_share: unpack.u32()?, ..Controls::default() };
+    check(&AdminCommand::SetBulkShare { one_in: controls.bulk_share })?;
+    for lane in Lane::ALL {
+        let (is_set, max_batch) = (unpack.bool()?, unpack.u32()?);
+        if is_set {
+            check(&AdminCommand::SetLane { lane: *lane, max_batch })?;
+            controls.max_batch[*lane as usize] = Some(max_batch);
+        } else {
+            ensure(max_batch == 0, "a bound that is not set has a value")?;
+        }
+    }
+    Ok(controls)
+}
+
+fn check(command: &AdminCommand) -> Result<(), Unfit> {
+    command.check().map_err(|error| Unfit::Refused(error.to_string()))
+}
+
+fn refused(error: DefineError) -> Unfit {
+    Unfit::Refused(error.to_string())
+}
+
+fn broken(reason: RejectReason) -> Unfit {
+    Unfit::Refused(format!("an order would be refused: {}", reason.text()))
+}

@@ -1,0 +1,372 @@
+//! Folding: the newest snapshot and the journal behind it become the next snapshot.
+//!
+//! Invariants: nothing is applied whose checksums and place in the hash chain were not found right;
+//! nothing behind the journal's last known sync becomes part of a snapshot, unless no node writes the
+//! journal and it is synced here, so that no snapshot is ahead of what a power cut leaves; the data directory's lock is not needed, nor the node
+//! asked.
+
+use super::Snapshot;
+use super::store::{Skipped, Store, StoreError};
+use crate::exchange::Outbox;
+use crate::genesis::{GenesisItem, Settings};
+use crate::journal::event_log::EventLogBuilder;
+use crate::journal::format::JournalId;
+use crate::journal::info::{LogInfo, info};
+use crate::journal::reader::{BatchPlace, ReadError, Reader};
+use crate::journal::segment::LogDir;
+use crate::journal::view::{Batch, Verify};
+use crate::lanes::apply::CannotApply;
+use crate::node::state::TooNew;
+use crate::sys::memory;
+use crate::types::{Epoch, Sequence};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Memory that a fold takes whatever the state is.
+const MEMORY_BASE_BYTES: u64 = 64 << 20;
+/// Memory for each byte of a snapshot: the state made of it, and the bytes of the next one.
+const MEMORY_PER_BYTE: u64 = 4;
+/// The same for each live order and remembered id that the settings allow.
+const ORDER_MEMORY_BYTES: u64 = 256;
+/// See [`ORDER_MEMORY_BYTES`].
+const ID_MEMORY_BYTES: u64 = 128;
+
+/// Why there is no new snapshot.
+#[derive(Debug, Error)]
+pub enum FoldError {
+    /// There is no record that is known to be durable.
+    #[error("the journal holds nothing that is known to be durable")]
+    Empty,
+    /// The first batch, genesis, is longer.
+    #[error("no batch of the journal ends at or before sequence {end}: genesis is longer")]
+    NoBatch {
+        /// Where it was to end.
+        end: Sequence,
+    },
+    /// The sequence lies behind what may be folded.
+    #[error("sequence {asked} is not known to be durable: the journal is, up to {synced_to}")]
+    Ahead {
+        /// What was asked for.
+        asked: Sequence,
+        /// What is known to be durable.
+        synced_to: Sequence,
+    },
+    /// The sequence lies behind the journal's end.
+    #[error("the journal ends at sequence {last}, before {asked}")]
+    Behind {
+        /// What was asked for.
+        asked: Sequence,
+        /// The last sequence there is.
+        last: Sequence,
+    },
+    /// What stands behind the journal's last known sync cannot be synced.
+    #[error("segment {segment} of the journal cannot be synced: {source}")]
+    Sync {
+        /// The segment.
+        segment: u64,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The journal cannot be read as it must be.
+    #[error("the journal cannot be read: {0}")]
+    Read(#[from] ReadError),
+    /// The journal's files cannot be looked at.
+    #[error("the journal cannot be looked at: {0}")]
+    Io(#[from] io::Error),
+    /// A newer release wrote the journal.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
+    /// A record cannot be applied by this release.
+    #[error(transparent)]
+    CannotApply(#[from] CannotApply),
+    /// The directory of snapshots cannot be used as it must be.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A second instance of the state does not fit.
+    #[error(
+        "a second instance of the state needs about {needed} bytes of memory, {available} are free"
+    )]
+    Memory {
+        /// Bytes it may need.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
+    /// Who watches it has ended it.
+    #[error("it was stopped at sequence {0}")]
+    Stopped(Sequence),
+}
+
+/// How far a fold has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Last sequence applied.
+    pub sequence: Sequence,
+    /// Where it ends, at most.
+    pub end: Sequence,
+    /// Segment that it is in.
+    pub segment: u64,
+}
+
+/// What a fold came to.
+#[derive(Debug)]
+pub struct Folded {
+    /// Sequence of the snapshot.
+    pub sequence: Sequence,
+    /// Its file.
+    pub path: PathBuf,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// It was there already.
+    pub known: bool,
+    /// Sequence of the snapshot that it was folded from; 0 for none.
+    pub from: Sequence,
+    /// Records replayed.
+    pub records: u64,
+    /// Snapshots that could not be used.
+    pub skipped: Vec<Skipped>,
+    /// Older snapshots that were removed.
+    pub removed: usize,
+    /// From the first byte read to the last one durable.
+    pub elapsed: Duration,
+}
+
+/// Folds the journal up to the last batch that it says itself is durable, or to the last one that ends
+/// at or before `upto`, and keeps the newest `keep` snapshots. For a journal that a node may be writing.
+///
+/// `progress` is called after each batch, and may wait there, or end the fold.
+///
+/// # Errors
+/// [`FoldError`]; the snapshots are as they were, but that a new one may be there where the removal of
+/// an older one failed.
+pub fn fold(
+    journal: &LogDir,
+    store: &Store,
+    upto: Option<Sequence>,
+    keep: usize,
+    progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Folded, FoldError> {
+    let known = info(journal)?;
+    let synced_to = known.synced_to;
+    let end = match upto {
+        Some(asked) if asked > synced_to => return Err(FoldError::Ahead { asked, synced_to }),
+        Some(asked) => asked,
+        None if synced_to == Sequence::NONE && !known.is_empty() => return Err(FoldError::Empty),
+        None => synced_to,
+    };
+    fold_known(journal, &known, store, end, keep, progress)
+}
+
+/// Folds a journal that no node writes up to its last whole batch, or to the last one that ends at or
+/// before `upto`; otherwise as [`fold`]. What stands behind the last known sync is synced first.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_stopped(
+    journal: &LogDir,
+    store: &Store,
+    upto: Option<Sequence>,
+    keep: usize,
+    progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Folded, FoldError> {
+    let known = info(journal)?;
+    let end = match upto {
+        Some(asked) if asked > known.last => {
+            return Err(FoldError::Behind { asked, last: known.last });
+        }
+        Some(asked) => asked,
+        None => known.last,
+    };
+    fold_known(journal, &known, store, end, keep, progress)
+}
+
+fn fold_known(
+    journal: &LogDir,
+    known: &LogInfo,
+    store: &Store,
+    end: Sequence,
+    keep: usize,
+    progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Folded, FoldError> {
+    let started = Instant::now();
+    TooNew::check(known)?;
+    let id = journal_id(journal, known)?;
+    check_memory(journal, known, store.newest_size(end)?)?;
+    let found = store.load(journal, id, end)?;
+    let last = found.snapshot.as_ref().map(|(_, path, bytes)| (path.clone(), *bytes));
+    let start = found.snapshot.map_or_else(|| Snapshot::start(id), |(snapshot, ..)| snapshot);
+    let from = start.sequence();
+    let mut folder = Folder::new(start, journal);
+    folder.run_known(known, end, progress)?;
+    let (records, snapshot) = (folder.records, folder.end());
+    let sequence = snapshot.sequence();
+    if sequence == Sequence::NONE {
+        return Err(FoldError::NoBatch { end });
+    }
+    let (path, bytes, known) = match last {
+        Some((path, bytes)) if sequence == from => (path, bytes, true),
+        _ => {
+            let bytes = snapshot.encode();
+            drop(snapshot);
+            (store.write(sequence, &bytes)?, bytes.len() as u64, false)
+        }
+    };
+    // An unsound file of this very sequence was replaced.
+    let skipped = found.skipped;
+    let unsound: Vec<PathBuf> =
+        skipped.iter().map(|skipped| skipped.path.clone()).filter(|other| *other != path).collect();
+    let removed = store.prune(keep, &unsound)?;
+    let elapsed = started.elapsed();
+    Ok(Folded { sequence, path, bytes, known, from, records, skipped, removed, elapsed })
+}
+
+/// The id of a journal that holds something.
+fn journal_id(journal: &LogDir, known: &LogInfo) -> Result<JournalId, FoldError> {
+    let mut reader = Reader::new(journal.clone(), known.first, Verify::Structure);
+    let batch = reader.next_batch(Sequence(u64::MAX))?;
+    batch.map(|batch| batch.id()).ok_or(FoldError::Empty)
+}
+
+/// Refuses where a second instance of the state may not fit: it would be the node that is killed.
+fn check_memory(journal: &LogDir, known: &LogInfo, snapshot: u64) -> Result<(), FoldError> {
+    let Some(available) = memory::available_bytes() else { return Ok(()) };
+    // Whatever there is came out of the journal, and fits what genesis allows.
+    let by_journal = known.bytes.saturating_mul(MEMORY_PER_BYTE);
+    let by_settings = settings(journal).map_or(u64::MAX, |settings| {
+        let orders = u64::from(settings.orders_max).saturating_mul(ORDER_MEMORY_BYTES);
+        orders.saturating_add(settings.dedupe_count_max.saturating_mul(ID_MEMORY_BYTES))
+    });
+    let state = by_journal.min(by_settings).max(snapshot.saturating_mul(MEMORY_PER_BYTE));
+    let needed = state.saturating_add(MEMORY_BASE_BYTES);
+    if needed > available { Err(FoldError::Memory { needed, available }) } else { Ok(()) }
+}
+
+/// The settings at the journal's begin, where that is still there.
+fn settings(journal: &LogDir) -> Option<Settings> {
+    let mut reader = Reader::new(journal.clone(), Sequence(1), Verify::Structure);
+    let batch = reader.next_batch(Sequence(u64::MAX)).ok()??;
+    batch.records().find_map(|record| match GenesisItem::decode(record.command()) {
+        Ok(GenesisItem::Settings(settings)) => Some(settings),
+        _ => None,
+    })
+}
+
+/// A replay that goes on from a snapshot.
+pub struct Folder {
+    journal: LogDir,
+    snapshot: Snapshot,
+    events: EventLogBuilder,
+    outbox: Outbox,
+    reader: Reader,
+    records: u64,
+}
+
+impl Folder {
+    /// A replay of a journal behind a snapshot; that the two belong together is found out when it
+    /// begins.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, journal: &LogDir) -> Folder {
+        let (tip, place) = (snapshot.journal, snapshot.place);
+        let reader = Reader::behind(journal.clone(), tip, place, Verify::Chain);
+        let events = snapshot.event_log();
+        Folder {
+            journal: journal.clone(),
+            snapshot,
+            events,
+            outbox: Outbox::new(),
+            reader,
+            records: 0,
+        }
+    }
+
+    /// Replays whole batches up to `end`.
+    ///
+    /// # Errors
+    /// [`FoldError`].
+    pub fn run(
+        &mut self,
+        end: Sequence,
+        progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+    ) -> Result<(), FoldError> {
+        let Folder { journal: _, snapshot, events, outbox, reader, records } = self;
+        reader.start()?;
+        while let Some(batch) = reader.next_batch(end)? {
+            *records += u64::from(batch.header().count.get());
+            apply(snapshot, events, outbox, &batch)?;
+            let length = batch.length() as u64;
+            let (segment, next) = reader.position().expect("a batch was read");
+            snapshot.journal = *reader.tip();
+            snapshot.events = *events.tip();
+            snapshot.place = BatchPlace { segment, offset: next - length };
+            let sequence = snapshot.sequence();
+            if progress(At { sequence, end, segment }).is_break() {
+                return Err(FoldError::Stopped(sequence));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a journal of which this is known: a torn tail ends it, and what was written after
+    /// the last known sync is synced when it is read.
+    fn run_known(
+        &mut self,
+        known: &LogInfo,
+        end: Sequence,
+        progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+    ) -> Result<(), FoldError> {
+        let synced_to = known.synced_to;
+        let mut not_synced = None;
+        let ran = self.run(end, &mut |at| {
+            if at.sequence > synced_to {
+                not_synced.get_or_insert(at.segment);
+            }
+            progress(at)
+        });
+        match ran {
+            // Bytes behind the last whole batch that nothing says were durable.
+            Err(FoldError::Read(ReadError::Damaged { .. }))
+                if end > synced_to && self.snapshot.sequence() >= synced_to => {}
+            other => other?,
+        }
+        let Some(first) = not_synced else { return Ok(()) };
+        for segment in first..=self.snapshot.place.segment {
+            let path = self.journal.segment_path(segment);
+            let synced = self.journal.open(&path).and_then(|file| file.sync_data());
+            synced.map_err(|source| FoldError::Sync { segment, source })?;
+        }
+        Ok(())
+    }
+
+    /// Where the replay stands.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Where the replay stands, to go on with.
+    #[must_use]
+    pub fn end(self) -> Snapshot {
+        self.snapshot
+    }
+}
+
+/// Applies a batch to state, numbers and event log.
+fn apply(
+    snapshot: &mut Snapshot,
+    events: &mut EventLogBuilder,
+    outbox: &mut Outbox,
+    batch: &Batch<'_>,
+) -> Result<(), CannotApply> {
+    events.begin_batch(batch.first(), Epoch(batch.header().epoch.get()));
+    for record in batch.records() {
+        snapshot.state.apply(&record, outbox)?;
+        outbox.events().iter().for_each(|event| snapshot.numbers.note(event));
+        events.push(record.time(), outbox.events());
+    }
+    events.end_batch(batch.last());
+    events.clear();
+    Ok(())
+}
