@@ -1,23 +1,11 @@
 //! `journal repair`, `diff` and `export` on the files of real nodes.
 
 use crate::cli_replay::{find, flip, segment, trade};
-use crate::support::{Served, command, dir, good, json, outcry, refused, stderr, wait};
+use crate::support::{Served, command, copy, dir, good, json, outcry, refused, stderr, wait};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
-
-/// Copies a data directory's logs, and the node's own key.
-fn copy(from: &Path, to: &Path) {
-    for log in ["commands", "events", "rejects", "keys"] {
-        let target = to.join(log);
-        std::fs::create_dir_all(&target).expect("a writable directory");
-        for entry in std::fs::read_dir(from.join(log)).expect("a log") {
-            let path = entry.expect("an entry").path();
-            std::fs::copy(&path, target.join(path.file_name().expect("a name"))).expect("a copy");
-        }
-    }
-}
 
 /// A stopped node's directory with a copy of its data beside it; what it said last.
 fn with_copy(dir: &Path) -> Value {

@@ -40,6 +40,7 @@ mod schema;
 mod schema_frames;
 mod sim;
 mod snapshot;
+mod snapshot_start;
 mod stop;
 mod support;
 mod tidy;

@@ -15,15 +15,7 @@ use crate::sys::disk::Disk;
 use crate::sys::lock::is_held;
 use crate::timestamp;
 use crate::types::{Sequence, TimeNs};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// Work that takes less shows no progress.
-const QUIET: Duration = Duration::from_secs(1);
-/// Time between two lines of progress where there is no terminal.
-const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The logs of a data directory.
 pub(super) struct Offline {
@@ -117,52 +109,4 @@ pub(super) fn parse_point(text: &str) -> Result<Point, String> {
     timestamp::parse(text)
         .map(Point::Time)
         .ok_or_else(|| "write a sequence, or a UTC time such as 2026-03-01T12:00:00Z".to_owned())
-}
-
-/// Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere.
-pub(super) struct Meter {
-    what: &'static str,
-    bar: ProgressBar,
-    started: Instant,
-    line: Instant,
-}
-
-impl Meter {
-    pub(super) fn new(what: &'static str) -> Meter {
-        let now = Instant::now();
-        Meter { what, bar: ProgressBar::hidden(), started: now, line: now }
-    }
-
-    /// Shows how many of the segments are done.
-    pub(super) fn show(&mut self, done: u64, segments: u64, sequence: Sequence) {
-        if self.started.elapsed() < QUIET {
-            return;
-        }
-        if std::io::stderr().is_terminal() {
-            if self.bar.is_hidden() {
-                self.bar.set_draw_target(ProgressDrawTarget::stderr());
-                let template =
-                    format!("{} {{bar:40}} segment {{pos}} of {{len}} {{msg}}", self.what);
-                if let Ok(style) = ProgressStyle::with_template(&template) {
-                    self.bar.set_style(style);
-                }
-            }
-            self.bar.set_length(segments);
-            self.bar.set_position(done);
-            self.bar
-                .set_message(format!("sequence {sequence}, {} s left", self.bar.eta().as_secs()));
-        } else if self.line.elapsed() >= BETWEEN_LINES {
-            self.line = Instant::now();
-            // Progress that nobody can read changes nothing about the work.
-            let _ = writeln!(
-                std::io::stderr(),
-                "{}: segment {done} of {segments}, sequence {sequence}",
-                self.what
-            );
-        }
-    }
-
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
 }

@@ -56,9 +56,11 @@ pub(super) fn run(args: &Args, offline: &Offline, global: &Global) -> Outcome {
              aside"
         )));
     }
-    let recovered = recover(log, Sequence(1), &mut |_| ()).map_err(Failure::bad)?;
+    // What was retired is in snapshots, which a start has begun with.
+    let first = offline.info(LogKind::Commands)?.first.max(Sequence(1));
+    let recovered = recover(log, first, &mut |_| ()).map_err(Failure::bad)?;
     let end = recovered.tip.sequence;
-    let aside = SetAside::find(log, end).map_err(Failure::bad)?;
+    let aside = SetAside::find(log, 0, end).map_err(Failure::bad)?;
     if let Some(aside) = aside.of(target) {
         return Err(Failure::bad(format_args!(
             "command {target} is set aside already, by record {}",

@@ -1,6 +1,7 @@
 //! `outcry replay`: builds the state from the journal once more and compares the events.
 
-use super::offline::{Meter, Offline, Point, parse_point};
+use super::meter::Meter;
+use super::offline::{Offline, Point, parse_point};
 use super::output::{Style, time};
 use super::venue::Venue;
 use super::{Failure, Global, Outcome};

@@ -1,5 +1,6 @@
 //! `outcry serve`: runs a node until it is told to stop.
 
+use super::meter::Meter;
 use super::own_key::{OwnKey, own_key};
 use super::schema::Files;
 use super::signals::Signals;
@@ -7,12 +8,12 @@ use super::{Failure, Global, Outcome};
 use crate::config::{Config, Loaded};
 use crate::endpoint::{Endpoint, OFF};
 use crate::fatal::StopReason;
-use crate::journal::Progress;
 use crate::logging;
+use crate::node::boot::Progress;
 use crate::node::{Ended, Node, Report, StartError};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::types::Sequence;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,10 +106,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
 }
 
 fn start(config: &Config, data_dir: &Path) -> Result<Node, Failure> {
-    let bar = ProgressBar::hidden();
-    let mut progress = |progress: &Progress| show(&bar, progress);
+    let mut meter = Meter::new(CHECKING);
+    let mut progress = |progress: &Progress| show(&mut meter, progress);
     let started = Node::start(config, data_dir, &mut progress);
-    bar.finish_and_clear();
+    meter.finish();
     started.map_err(|error| refused(&error))
 }
 
@@ -130,20 +131,22 @@ fn stopped_by(reason: StopReason, what: impl std::fmt::Display) -> Failure {
     Failure { status, message: format!("{what}; `outcry explain {status}` tells more") }
 }
 
-fn show(bar: &ProgressBar, progress: &Progress) {
-    // Short recoveries show nothing; a long one shows where it is.
-    if bar.elapsed() < Duration::from_secs(1) || !std::io::stderr().is_terminal() {
-        return;
+/// What a start does, as its progress says.
+const CHECKING: &str = "checking the journal:";
+const REPLAYING: &str = "replaying the journal:";
+
+/// Short recoveries show nothing; a long one shows where it is.
+fn show(meter: &mut Meter, progress: &Progress) {
+    match *progress {
+        Progress::Checking(at) => {
+            meter.turn_to(CHECKING);
+            meter.show(at.segments_done as u64, at.segments as u64, at.sequence);
+        }
+        Progress::Replaying { done, of } => {
+            meter.turn_to(REPLAYING);
+            meter.records(done, of);
+        }
     }
-    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-    if let Ok(style) =
-        ProgressStyle::with_template("recovery {bar:40} segment {pos} of {len} {msg}")
-    {
-        bar.set_style(style);
-    }
-    bar.set_length(progress.segments as u64);
-    bar.set_position(progress.segments_done as u64);
-    bar.set_message(format!("sequence {}, {} left", progress.sequence, bar.eta().as_secs()));
 }
 
 /// What a start found that the operator should look at.
@@ -192,7 +195,7 @@ fn announce(global: &Global, config: &Config, report: &Report, key: &OwnKey) {
             policy,
             key: key.path(),
             recovery: Recovery {
-                snapshot_sequence: None,
+                snapshot_sequence: (report.snapshot > Sequence::NONE).then_some(report.snapshot.0),
                 replayed: report.replayed,
                 cut_bytes: report.cut_bytes,
                 seconds: report.recovery.as_secs_f64(),
@@ -201,8 +204,12 @@ fn announce(global: &Global, config: &Config, report: &Report, key: &OwnKey) {
         return;
     }
     output.line(&report.plan);
+    let behind = match report.snapshot {
+        Sequence::NONE => String::new(),
+        snapshot => format!(" behind the snapshot of sequence {snapshot}"),
+    };
     output.line(format_args!(
-        "recovered {} records in {:.3} s, at sequence {}",
+        "recovered {} records{behind} in {:.3} s, at sequence {}",
         report.replayed,
         report.recovery.as_secs_f64(),
         report.sequence

@@ -1,6 +1,7 @@
 //! `outcry snapshot`: the state in files, looked at, made and proved without a node, or beside one.
 
-use super::offline::{Meter, Offline};
+use super::meter::Meter;
+use super::offline::Offline;
 use super::output::{Align, Style, Table, time};
 use super::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;

@@ -279,6 +279,8 @@ section! {
 section! {
     /// `[snapshots]`: the state in files, from which a replay goes on.
     Snapshots, "snapshots" {
+        /// Seconds between two snapshots while a node runs; 0 for none.
+        interval_s: u64 = 600, integer(0, 31_536_000);
         /// How many are kept.
         keep: u32 = 3, integer(1, 1000);
     }

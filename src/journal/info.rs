@@ -3,7 +3,7 @@
 //!
 //! Nothing is verified here beyond the headers' own CRCs: that is the work of `verify`.
 
-use super::format::{BatchHeader, SEGMENT_HEADER_SIZE, SegmentHeader, VERSION};
+use super::format::{BatchHeader, JournalId, SEGMENT_HEADER_SIZE, SegmentHeader, VERSION};
 use super::segment::LogDir;
 use super::view::Batch;
 use crate::types::{Epoch, Sequence, TimeNs};
@@ -30,8 +30,8 @@ pub struct LogInfo {
     pub last_time: TimeNs,
     /// Epoch of the last batch.
     pub epoch: Epoch,
-    /// The journal's id; empty where the log is.
-    pub journal_id: String,
+    /// The journal's id; `None` where the log is empty.
+    pub id: Option<JournalId>,
     /// Version of the format.
     pub format_version: u16,
     /// Version of the application's rules at the newest segment.
@@ -71,7 +71,7 @@ pub fn info(log: &LogDir) -> io::Result<LogInfo> {
         if info.segments == 1 {
             info.first = Sequence(header.first_sequence.get());
             info.first_time = TimeNs(header.first_time_ns.get());
-            info.journal_id = header.id().to_string();
+            info.id = Some(header.id());
         }
         info.application_version = info.application_version.max(header.application_version.get());
         newest = Some((file, length, header));

@@ -69,14 +69,15 @@ impl Quarantined {
 pub struct SetAside(BTreeMap<Sequence, Quarantined>);
 
 impl SetAside {
-    /// Looks through a journal up to `limit`. Where its bytes are not sound it stops: who reads the
-    /// journal itself says so.
+    /// Looks through a journal from a segment on up to `limit`. Where its bytes are not sound it stops:
+    /// who reads the journal itself says so.
     ///
     /// # Errors
     /// As the storage tells.
-    pub fn find(journal: &LogDir, limit: Sequence) -> io::Result<SetAside> {
+    pub fn find(journal: &LogDir, segment: u64, limit: Sequence) -> io::Result<SetAside> {
         let mut found = SetAside::default();
-        for (_, path) in journal.segments()? {
+        let all = journal.segments()?;
+        for (_, path) in all.into_iter().filter(|(index, _)| *index >= segment) {
             let file = journal.open(&path)?;
             let map = file.map(file.len()?)?;
             let mut rest = map.bytes().get(SEGMENT_HEADER_SIZE..).unwrap_or_default();
@@ -105,6 +106,14 @@ impl SetAside {
                 self.0.entry(target).or_insert(Quarantined { sequence, key, payload });
             }
         }
+    }
+
+    /// The first command at or before `last` that is set aside behind it: what was built up to `last`
+    /// without knowing that is not what a replay builds.
+    #[must_use]
+    pub fn behind(&self, last: Sequence) -> Option<Sequence> {
+        let mut before = self.0.range(..=last);
+        before.find(|(_, aside)| aside.sequence > last).map(|(target, _)| *target)
     }
 
     /// What sets the command with this sequence aside.

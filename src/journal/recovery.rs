@@ -121,18 +121,49 @@ impl Recovered {
     }
 }
 
-/// Recovers the journal, which must hold everything from `needed` on: 1, or what follows the
-/// snapshot that is loaded.
+/// Where recovery of the journal begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// The first segment that is looked at.
+    pub segment: u64,
+    /// The first sequence that must be there.
+    pub needed: Sequence,
+    /// What is known to have been durable: a journal that ends before it is damaged.
+    pub durable: Sequence,
+}
+
+impl Begin {
+    /// With the first segment there is, which must hold `needed` or what is before it.
+    #[must_use]
+    pub const fn with(needed: Sequence) -> Begin {
+        Begin { segment: 0, needed, durable: Sequence::NONE }
+    }
+}
+
+/// Recovers the journal from its first segment on; it must hold everything from `needed` on.
 ///
 /// # Errors
-/// [`RecoveryError::Damage`] where durable records are not whole; nothing is changed then.
+/// As [`recover_behind`].
 pub fn recover(
     log: &LogDir,
     needed: Sequence,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Recovered, RecoveryError> {
+    recover_behind(log, Begin::with(needed), progress)
+}
+
+/// Recovers the journal, which must hold everything that `begin` names.
+///
+/// # Errors
+/// [`RecoveryError::Damage`] where durable records are not whole; nothing is changed then.
+pub fn recover_behind(
+    log: &LogDir,
+    begin: Begin,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Recovered, RecoveryError> {
+    let Begin { segment: from_segment, needed, durable } = begin;
     let limit = Sequence(u64::MAX);
-    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads: 1 };
+    let options = ScanOptions { id: None, from_segment, limit, verify: Verify::Chain, threads: 1 };
     let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
     if let Some(Found { segment, offset, sequence, flaw, damage: true }) = scan.found {
         return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
@@ -140,6 +171,14 @@ pub fn recover(
     if scan.first > needed {
         let (segment, flaw) = (scan.files[0].index, Flaw::MissingSegment);
         return Err(RecoveryError::Damage { segment, offset: 0, sequence: needed, flaw });
+    }
+    if scan.tip.sequence < durable {
+        let place =
+            scan.end.map_or((from_segment, 0), |end| (scan.files[end.file].index, end.offset));
+        let (sequence, flaw) =
+            (scan.tip.sequence.next(), scan.found.map_or(Flaw::Zeros, |f| f.flaw));
+        let (segment, offset) = place;
+        return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
     }
     repair(log, scan, true)
 }
@@ -155,10 +194,32 @@ pub fn recover_derived(
     journal_end: Sequence,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Recovered, RecoveryError> {
+    recover_derived_behind(log, id, Sequence::NONE, journal_end, progress)
+}
+
+/// The same, where all up to `known` is known otherwise: segments that end before it are not looked at
+/// if the log reaches so far.
+///
+/// # Errors
+/// [`RecoveryError::Io`].
+pub fn recover_derived_behind(
+    log: &LogDir,
+    id: JournalId,
+    known: Sequence,
+    journal_end: Sequence,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Recovered, RecoveryError> {
     assert!(log.kind() != LogKind::Commands, "the journal is derived from nothing");
-    let options =
-        ScanOptions { id: Some(id), limit: journal_end, verify: Verify::Chain, threads: 1 };
-    let scan = scan(log, options, progress).map_err(failed("read", log.dir()))?;
+    let mut look = |from_segment| {
+        let (id, limit, verify) = (Some(id), journal_end, Verify::Chain);
+        let options = ScanOptions { id, from_segment, limit, verify, threads: 1 };
+        scan(log, options, &mut *progress).map_err(failed("read", log.dir()))
+    };
+    let from = log.segment_of(known).map_err(failed("read", log.dir()))?;
+    let mut scan = look(from)?;
+    if from > 0 && (scan.end.is_none() || scan.tip.sequence < known) {
+        scan = look(0)?;
+    }
     repair(log, scan, false)
 }
 

@@ -188,7 +188,7 @@ pub fn repair(
 ) -> Result<Report, RepairError> {
     assert!(log.kind() == LogKind::Commands, "all other logs are derived or bounded");
     let limit = Sequence(u64::MAX);
-    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads };
+    let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
     let mut repaired: Vec<Repaired> = Vec::new();
     let mut reached = None;
     loop {

@@ -51,6 +51,8 @@ pub struct Progress {
 pub(crate) struct ScanOptions {
     /// The journal it must be of, where that is known.
     pub(crate) id: Option<JournalId>,
+    /// Segments before this one are not looked at.
+    pub(crate) from_segment: u64,
     /// Batches beyond this sequence are not taken: what stands there is cut.
     pub(crate) limit: Sequence,
     /// How much of each batch is checked.
@@ -137,6 +139,7 @@ pub(crate) fn scan(
     let files = log
         .segments()?
         .into_iter()
+        .filter(|(index, _)| *index >= options.from_segment)
         .map(|(index, path)| {
             let length = log.open(&path)?.len()?;
             Ok(SegmentFile { index, path, length })
@@ -622,7 +625,8 @@ pub(crate) fn walk_segment(bytes: &[u8], header: &SegmentHeader, kind: LogKind) 
     let Some(tip) = starts_at(header) else { return Tip::START };
     let mut run = Run { tip, ..Run::default() };
     let limit = Sequence(u64::MAX);
-    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads: 1 };
+    let options =
+        ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads: 1 };
     run.batches(0, bytes, header, kind, options);
     run.tip
 }

@@ -5,9 +5,10 @@
 //! happens in small synced steps, so that a journal's own syncs never wait behind a whole segment
 //! of zeros. No space is a state, not a failure: preparing goes on where it stopped.
 
-use super::format::{LogKind, SEGMENT_HEADER_SIZE};
+use super::format::{LogKind, SEGMENT_HEADER_SIZE, SegmentHeader};
 use super::recovery::Recovered;
 use crate::sys::storage::{Append, File, Storage};
+use crate::types::Sequence;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::io;
@@ -119,6 +120,24 @@ impl LogDir {
             .collect();
         segments.sort_unstable();
         Ok(segments)
+    }
+
+    /// The last segment that begins at or before a sequence, by its header alone; 0 where none does.
+    ///
+    /// # Errors
+    /// As the storage tells.
+    pub fn segment_of(&self, sequence: Sequence) -> io::Result<u64> {
+        let mut found = 0;
+        for (index, path) in self.segments()? {
+            let mut page = vec![0; SEGMENT_HEADER_SIZE];
+            let read = self.open(&path)?.read_at(&mut page, 0)?;
+            let Some(header) = SegmentHeader::parse(&page[..read]) else { break };
+            if header.first_sequence.get() > sequence.0 {
+                break;
+            }
+            found = index;
+        }
+        Ok(found)
     }
 
     pub(crate) fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -87,7 +87,7 @@ pub fn verify_with(
     progress: &mut dyn FnMut(&Progress),
 ) -> io::Result<Report> {
     let limit = Sequence(u64::MAX);
-    let options = ScanOptions { id: None, limit, verify: Verify::Chain, threads };
+    let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
     let mut found = scan(log, options, progress)?;
     for _ in 1..LOOKS {
         if !found.found.is_some_and(|found| found.damage) {

@@ -1,29 +1,32 @@
 //! From a data directory to running state, before any port opens.
 //!
 //! An empty journal gets its genesis as one atomic batch; otherwise the journal is recovered and
-//! replayed. Either way the event log is cut to the journal's end, compared and completed.
+//! replayed behind the newest snapshot. Either way the event log is cut to the journal's end, compared
+//! and completed.
 
-use super::poison::{self, Poison, Trial};
+use super::poison::Poison;
+use super::rebuild::{Rebuilt, newest, rebuild};
 use super::state::{State, TooNew};
 use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
 use crate::fatal::StopReason;
 use crate::genesis::{APPLICATION_VERSION, GenesisItem};
-use crate::journal::Progress;
+use crate::journal;
 use crate::journal::batch::{BatchBuilder, BatchLimits, RecordFields};
-use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
+use crate::journal::event_log::EventLogWriter;
 use crate::journal::format::{JournalId, LogKind, RecordKind, Tip};
-use crate::journal::info::info;
+use crate::journal::info::{LogInfo, info};
 use crate::journal::payload::EpochStart;
-use crate::journal::quarantine::SetAside;
-use crate::journal::reader::{ReadError, Reader};
-use crate::journal::recovery::{Recovered, RecoveryError, recover, recover_derived};
+use crate::journal::reader::ReadError;
+use crate::journal::recovery::{Begin, Recovered, RecoveryError, recover, recover_behind};
 use crate::journal::reject_log::RejectLog;
 use crate::journal::segment::{LogDir, Preparer};
-use crate::journal::view::{Flaw, Verify};
+use crate::journal::view::Flaw;
 use crate::journal::writer::{Appended, Fault, Syncer, Writer};
 use crate::lanes::apply::CannotApply;
 use crate::publish::rest::Numbers;
+use crate::snapshot::Snapshot;
+use crate::snapshot::store::{Store, StoreError};
 use crate::sys::storage::{Append, Storage};
 use crate::types::{Epoch, Sequence, TimeNs};
 use std::io;
@@ -46,6 +49,9 @@ pub enum BootError {
     /// The journal cannot be read back.
     #[error("the journal cannot be replayed: {0}")]
     Read(#[from] ReadError),
+    /// The directory of snapshots cannot be used as it must be.
+    #[error(transparent)]
+    Snapshots(#[from] StoreError),
     /// The disk failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -121,6 +127,7 @@ impl BootError {
             BootError::Recovery(RecoveryError::Io { action, .. }) => of_action(action),
             BootError::Read(_) => StopReason::LogRead,
             BootError::Fault(fault) => of_action(fault.action),
+            BootError::Snapshots(error) => of_action(error.action),
             BootError::Prepare { .. } => StopReason::SegmentPreparation,
             // Its advice names free space; that of a failed preparation rules it out.
             BootError::NoSpace { .. } => StopReason::DataDirUnusable,
@@ -134,7 +141,7 @@ impl BootError {
 }
 
 /// What a failed call of the disk is to whoever looks at the status.
-fn of_action(action: &str) -> StopReason {
+pub(super) fn of_action(action: &str) -> StopReason {
     match action {
         "sync" => StopReason::JournalSync,
         "write" | "write to" | "write again" | "append to" | "zero" | "rename" => {
@@ -153,6 +160,8 @@ pub struct Logs {
     pub events: LogDir,
     /// What got no sequence.
     pub rejects: LogDir,
+    /// Snapshots of the state.
+    pub snapshots: Store,
     /// Segments kept ahead.
     pub segments_ahead: usize,
 }
@@ -172,6 +181,7 @@ impl Logs {
             commands: log(LogKind::Commands, segment_size),
             events: log(LogKind::Events, segment_size),
             rejects: log(LogKind::Rejects, REJECT_SEGMENT_BYTES),
+            snapshots: Store::new(storage.clone(), data_dir),
             segments_ahead,
         }
     }
@@ -205,10 +215,26 @@ pub struct Booted {
     pub event_preparer: Preparer,
     /// Writes the reject log.
     pub reject_log: RejectLog,
-    /// Records replayed.
+    /// Sequence of the snapshot that the state began with; 0 for none.
+    pub snapshot: Sequence,
+    /// Records replayed behind it.
     pub replayed: u64,
     /// Bytes of an unfinished end that were cut.
     pub cut_bytes: u64,
+}
+
+/// How far a start has come; shown by whoever waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The journal is being checked.
+    Checking(journal::Progress),
+    /// Its records are being applied.
+    Replaying {
+        /// Records applied.
+        done: u64,
+        /// Records to apply.
+        of: u64,
+    },
 }
 
 /// Recovers a data directory, or gives an empty one its genesis.
@@ -222,16 +248,22 @@ pub fn boot(
 ) -> Result<Booted, BootError> {
     create(&logs.commands)?;
     create(&logs.events)?;
+    logs.snapshots.clean()?;
     // Before recovery, which cuts and rewrites: a journal that is not ours to read stays as it is.
-    let known = info(&logs.commands).map_err(|source| {
-        let path = logs.commands.dir().to_owned();
-        RecoveryError::Io { action: "look at", path, source }
-    })?;
+    let known = look(&logs.commands)?;
     TooNew::check(&known)?;
-    let mut recovered = recover(&logs.commands, Sequence(1), progress)?;
+    // A snapshot that the event log does not reach would leave a gap in it.
+    let base = newest(logs, known.id, look(&logs.events)?.last)?;
+    let start = Begin {
+        segment: base.as_ref().map_or(0, |base| base.place.segment),
+        needed: base.as_ref().map_or(Sequence::NONE, Snapshot::sequence).next(),
+        durable: known.id.map_or(Ok(Sequence::NONE), |id| logs.snapshots.reached(id))?,
+    };
+    let checking = &mut |at: &_| progress(&Progress::Checking(*at));
+    let mut recovered = recover_behind(&logs.commands, start, checking)?;
     if recovered.is_empty() {
         begin(logs, &recovered, &genesis())?;
-        recovered = recover(&logs.commands, Sequence(1), progress)?;
+        recovered = recover(&logs.commands, Sequence(1), checking)?;
     }
     let id = recovered.id.expect("a journal with a batch has an id");
     let (mut preparer, prepared) =
@@ -242,7 +274,8 @@ pub fn boot(
     let batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip)
         .with_capacity(crate::limits::WRITE_MAX_BYTES);
     let writer = Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
-    let (event_log, event_preparer, state, numbers) = rebuild(logs, id, &recovered)?;
+    let Rebuilt { event_log, event_preparer, state, numbers, snapshot, replayed } =
+        rebuild(logs, id, recovered.tip.sequence, base, progress)?;
     let reject_log = RejectLog::open(logs.rejects.clone(), id, REJECT_SEGMENTS_MAX)?;
     let cut_bytes = recovered.cut.iter().map(|cut| cut.bytes).sum();
     Ok(Booted {
@@ -254,9 +287,19 @@ pub fn boot(
         numbers,
         event_preparer,
         reject_log,
-        replayed: recovered.records,
+        snapshot,
+        replayed,
         cut_bytes,
     })
+}
+
+/// What a log's headers tell.
+fn look(log: &LogDir) -> Result<LogInfo, BootError> {
+    let failed = |source| {
+        let path = log.dir().to_owned();
+        RecoveryError::Io { action: "look at", path, source }
+    };
+    Ok(info(log).map_err(failed)?)
 }
 
 fn create(log: &LogDir) -> Result<(), BootError> {
@@ -346,73 +389,5 @@ fn check(genesis: &Genesis) -> Result<(), BootError> {
             });
         }
     }
-    Ok(())
-}
-
-/// Replays the journal: builds the state, compares the event log with it and completes it.
-fn rebuild(
-    logs: &Logs,
-    id: JournalId,
-    journal: &Recovered,
-) -> Result<(EventLogWriter, Preparer, State, Numbers), BootError> {
-    let end = journal.tip.sequence;
-    let recovered = recover_derived(&logs.events, id, end, &mut |_| ())?;
-    if recovered.first > Sequence(1) {
-        let (dir, first) = (logs.events.dir().to_owned(), recovered.first);
-        return Err(BootError::EventLogIncomplete { dir, first });
-    }
-    let log = logs.events.clone();
-    let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, logs.segments_ahead);
-    if recovered.is_empty() {
-        prepare(&log, &mut preparer)?;
-    }
-    let mut events = EventLogWriter::new(log, id, APPLICATION_VERSION, &recovered, prepared)?;
-    let mut rebuilt = EventLogBuilder::new(id, Tip::START);
-    let (mut state, mut numbers) = (State::new(), Numbers::default());
-    let mut outbox = Outbox::default();
-    let unread = |source| {
-        let path = logs.commands.dir().to_owned();
-        RecoveryError::Io { action: "look for quarantines", path, source }
-    };
-    state.set_aside = SetAside::find(&logs.commands, end).map_err(unread)?;
-    poison::check(&logs.commands, end, &state.set_aside)?;
-    let trial = Trial::begin(&logs.commands);
-    let mut reader = Reader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
-    while let Some(batch) = reader.next_batch(end)? {
-        let (first, epoch) = (batch.first(), Epoch(batch.header().epoch.get()));
-        rebuilt.begin_batch(first, epoch);
-        for record in batch.records() {
-            trial.of(record.sequence(), &state.set_aside);
-            state.apply(&record, &mut outbox)?;
-            outbox.events().iter().for_each(|event| numbers.note(event));
-            rebuilt.push(record.time(), outbox.events());
-        }
-        rebuilt.end_batch(batch.last());
-        if batch.last() == recovered.tip.sequence && *rebuilt.chain_hash() != recovered.tip.hash {
-            return Err(BootError::Diverged { sequence: recovered.tip.sequence });
-        }
-        if batch.last() > recovered.tip.sequence {
-            write(&mut events, rebuilt.sealed(), &mut preparer, &logs.events)?;
-        }
-        rebuilt.clear();
-    }
-    trial.passed()?;
-    events.go_on_from(rebuilt);
-    assert_eq!(events.written(), end, "the event log is as long as the journal");
-    Ok((events, preparer, state, numbers))
-}
-
-/// Writes a rebuilt batch, preparing segments as they are needed.
-fn write(
-    events: &mut EventLogWriter,
-    sealed: &[u8],
-    preparer: &mut Preparer,
-    log: &LogDir,
-) -> Result<(), BootError> {
-    let mut written = 0;
-    while events.append(sealed, &mut written)? == Appended::NotReady {
-        prepare(log, preparer)?;
-    }
-    while events.take_sync().is_some() {}
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The node: the only place that introduces stages to each other; it starts and stops them.
 
 pub mod boot;
+mod folding;
 pub mod layout;
 pub mod poison;
+mod rebuild;
 pub mod replay;
 pub mod space;
 pub mod stages;
@@ -17,7 +19,6 @@ use crate::gateway::listener::{Entrance, Listener, dealt};
 use crate::gateway::restraint::Rate;
 use crate::gateway::verify::Worker;
 use crate::genesis::GenesisItem;
-use crate::journal::Progress;
 use crate::ops::{View, http};
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
@@ -36,7 +37,8 @@ use crate::sys::storage::Storage;
 use crate::sys::thread;
 use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
-use boot::{BootError, Booted, Genesis, Logs, boot};
+use boot::{BootError, Booted, Genesis, Logs, Progress, boot};
+use folding::Folding;
 use layout::{Plan, Stage, ThreadPlan, plan};
 use space::Marks;
 use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
@@ -117,6 +119,8 @@ pub struct Node {
     stats: Arc<Stats>,
     /// Ends with the node.
     _http: Option<http::Server>,
+    /// Ends with the node, before another process may have the data directory.
+    folding: Option<Folding>,
     _lock: DirLock,
     /// What the start found and chose.
     pub report: Report,
@@ -131,7 +135,9 @@ pub struct Report {
     pub http: Option<SocketAddr>,
     /// The last sequence at the start.
     pub sequence: Sequence,
-    /// Records replayed.
+    /// Sequence of the snapshot that the state began with; 0 for none.
+    pub snapshot: Sequence,
+    /// Records replayed behind it.
     pub replayed: u64,
     /// Bytes of an unfinished end that were cut.
     pub cut_bytes: u64,
@@ -172,20 +178,14 @@ impl Node {
         let storage: Arc<dyn Storage> = Arc::new(Disk);
         let logs = logs(config, &storage, data_dir);
         let clock = MachineClock::new();
-        let mut seed = [0; 16];
-        SystemRandom.fill(&mut seed);
-        let (items, commands) = config::genesis_items(config, seed)?;
-        let configured = items.clone();
-        let time = TimeNs(clock.wall_ns());
-        let mut booted = boot(&logs, || Genesis { items, commands, time }, progress)?;
-        let in_force: Vec<GenesisItem> = booted.state.exchange.definitions().collect();
-        let differences = config::genesis_differences(&in_force, &configured);
+        let (mut booted, differences) = booted(config, &logs, &clock, progress)?;
         let plan = plan(config, thread::cores());
         let mut parkers = parkers(&plan)?;
         let report = |native, http, booted: &Booted| Report {
             native,
             http,
             sequence: booted.state.order.last,
+            snapshot: booted.snapshot,
             replayed: booted.replayed,
             cut_bytes: booted.cut_bytes,
             recovery: started.elapsed(),
@@ -209,10 +209,7 @@ impl Node {
             sizes: sizes(config),
             rules: rules(config),
             thresholds: thresholds(config),
-            space: Marks {
-                low_bytes: config.disk.low_bytes,
-                critical_bytes: config.disk.critical_bytes,
-            },
+            space: marks(config),
             limits: limits(config),
             policy: policy(config),
             sync_interval_ns: config.journal.sync_interval_ms * 1_000_000,
@@ -225,22 +222,36 @@ impl Node {
         let unparkers = parkers.values().map(Parker::unparker).collect();
         let threads = start_threads(&plan, agents, &mut parkers, &stats, &stop)?;
         let core = plan.verify_core;
-        let http = admin
-            .map(|admin| {
-                let view = View {
-                    node: config.node.name.clone(),
-                    policy: config.ack.policy.to_string(),
-                    stats: stats.clone(),
-                    cursors: cursors.clone(),
-                    stop: stop.clone(),
-                    clock,
-                };
-                admin.listening.serve(view, core)
-            })
-            .transpose()
-            .map_err(|source| StartError::Thread { thread: "http".into(), source })?;
+        let view = View {
+            node: config.node.name.clone(),
+            policy: config.ack.policy.to_string(),
+            stats: stats.clone(),
+            cursors: cursors.clone(),
+            stop: stop.clone(),
+            clock,
+        };
+        let refused = |thread: &str| {
+            let thread = thread.to_owned();
+            |source| StartError::Thread { thread, source }
+        };
+        let serve = |admin: AdminListener| admin.listening.serve(view, core);
+        let _http = admin.map(serve).transpose().map_err(refused("http"))?;
+        stats.snapshots.sequence.set(report.snapshot.0);
+        let folding = folding::Plan::new(config, logs, core, stats.clone());
+        let folding = Folding::start(folding).map_err(refused("snapshots"))?;
         let _lock = lock;
-        Ok(Node { threads, unparkers, stop, cursors, remains, stats, _http: http, _lock, report })
+        Ok(Node {
+            threads,
+            unparkers,
+            stop,
+            cursors,
+            remains,
+            stats,
+            _http,
+            folding,
+            _lock,
+            report,
+        })
     }
 
     /// Cursors that tell how far the node is.
@@ -260,13 +271,14 @@ impl Node {
     /// # Panics
     /// Where a thread does not end although it was told to: it is stuck, and its state is unknown.
     #[must_use]
-    pub fn stop(self, timeout: Duration) -> Ended {
+    pub fn stop(mut self, timeout: Duration) -> Ended {
         self.stop.ask();
         let deadline = Instant::now() + timeout;
         while !self.is_finished() && Instant::now() < deadline {
             self.wake_all();
             std::thread::park_timeout(Duration::from_millis(1));
         }
+        drop(self.folding.take());
         self.stop.end();
         let deadline = Instant::now() + timeout.max(THREADS_END);
         for (name, thread) in &self.threads {
@@ -319,6 +331,28 @@ pub fn logs(config: &Config, storage: &Arc<dyn Storage>, data_dir: &Path) -> Log
     let journal = &config.journal;
     let ahead = journal.segments_ahead as usize;
     Logs::new(storage, data_dir, journal.append, journal.segment_size_bytes, ahead)
+}
+
+/// What the data directory holds, and how the configured venue differs from that.
+fn booted(
+    config: &Config,
+    logs: &Logs,
+    clock: &MachineClock,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Booted, Vec<String>), StartError> {
+    let mut seed = [0; 16];
+    SystemRandom.fill(&mut seed);
+    let (items, commands) = config::genesis_items(config, seed)?;
+    let configured = items.clone();
+    let time = TimeNs(clock.wall_ns());
+    let booted = boot(logs, || Genesis { items, commands, time }, progress)?;
+    let in_force: Vec<GenesisItem> = booted.state.exchange.definitions().collect();
+    Ok((booted, config::genesis_differences(&in_force, &configured)))
+}
+
+fn marks(config: &Config) -> Marks {
+    let disk = &config.disk;
+    Marks { low_bytes: disk.low_bytes, critical_bytes: disk.critical_bytes }
 }
 
 fn policy(config: &Config) -> AckPolicy {

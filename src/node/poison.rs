@@ -102,12 +102,14 @@ fn remove(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Refuses a journal with a record that has ended recovery too often and is not set aside.
+/// Refuses a journal with a record behind `from` that has ended recovery too often and is not set
+/// aside.
 ///
 /// # Errors
 /// [`BootError::Poison`], or what the storage tells.
 pub(super) fn check(
     journal: &LogDir,
+    from: Sequence,
     end: Sequence,
     set_aside: &SetAside,
 ) -> Result<(), BootError> {
@@ -117,7 +119,7 @@ pub(super) fn check(
         return Ok(());
     };
     let sequence = Sequence(sequence);
-    let is_there = sequence <= end && set_aside.of(sequence).is_none();
+    let is_there = sequence > from && sequence <= end && set_aside.of(sequence).is_none();
     if is_there && attempts >= ATTEMPTS_MAX {
         return Err(Poison { sequence, attempts, marker }.into());
     }

@@ -152,7 +152,7 @@ pub fn replay(
         emptied.send(Chunk::default()).expect("the channel has room for all buffers");
     }
     let mut applier = Applier::new(until);
-    applier.state.set_aside = SetAside::find(commands, limit)?;
+    applier.state.set_aside = SetAside::find(commands, 0, limit)?;
     let (torn_tail_bytes, follower) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read(commands, until, limit, &buffers, filled));
         let follower = scope.spawn(|| follow(events, &to_compare, emptied));

@@ -201,6 +201,7 @@ impl Page {
             "0 enough space, 1 below disk.low_bytes, 2 orders are refused.",
             number(self.0.cursors.space.get().0),
         )?;
+        self.snapshots(page)?;
         page.gauge("outcry_sequence", "Last sequence given.", number(health.sequence))?;
         let written = number(health.written);
         page.gauge("outcry_written_sequence", "Last sequence the journal's file has.", written)?;
@@ -211,6 +212,21 @@ impl Page {
             "outcry_batches",
             "Batches that the sequencer has ended.",
             self.0.stats.sequencing.batches.get(),
+        )
+    }
+
+    fn snapshots(&self, page: &mut Writer<'_>) -> fmt::Result {
+        let told = &self.0.stats.snapshots;
+        let sequence = number(told.sequence.get());
+        page.gauge("outcry_snapshot_sequence", "Of the newest one; 0 for none.", sequence)?;
+        let bytes = number(told.bytes.get());
+        page.gauge("outcry_snapshot_bytes", "Of the newest one of this process.", bytes)?;
+        let lasted = seconds(told.duration_ns.get());
+        page.gauge("outcry_snapshot_duration_seconds", "How long that one took.", lasted)?;
+        page.counter(
+            "outcry_snapshot_failures",
+            "Snapshots that could not be made.",
+            told.failures.get(),
         )
     }
 

@@ -12,6 +12,7 @@ use crate::genesis::{GenesisItem, Settings};
 use crate::journal::event_log::EventLogBuilder;
 use crate::journal::format::JournalId;
 use crate::journal::info::{LogInfo, info};
+use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{BatchPlace, ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::view::{Batch, Verify};
@@ -157,7 +158,7 @@ pub fn fold(
         None if synced_to == Sequence::NONE && !known.is_empty() => return Err(FoldError::Empty),
         None => synced_to,
     };
-    fold_known(journal, &known, store, end, keep, progress)
+    fold_known(journal, &known, store, Range::new(upto, end), keep, progress)
 }
 
 /// Folds a journal that no node writes up to its last whole batch, or to the last one that ends at or
@@ -180,24 +181,43 @@ pub fn fold_stopped(
         Some(asked) => asked,
         None => known.last,
     };
-    fold_known(journal, &known, store, end, keep, progress)
+    fold_known(journal, &known, store, Range::new(upto, end), keep, progress)
+}
+
+/// What is folded.
+#[derive(Clone, Copy)]
+struct Range {
+    /// The newest snapshot that may be begun with. One that is there was known to be durable, even
+    /// where the journal does not say so yet.
+    newest: Sequence,
+    /// Where the fold ends.
+    end: Sequence,
+}
+
+impl Range {
+    fn new(upto: Option<Sequence>, end: Sequence) -> Range {
+        Range { newest: upto.unwrap_or(Sequence(u64::MAX)), end }
+    }
 }
 
 fn fold_known(
     journal: &LogDir,
     known: &LogInfo,
     store: &Store,
-    end: Sequence,
+    Range { newest, end }: Range,
     keep: usize,
     progress: &mut dyn FnMut(At) -> ControlFlow<()>,
 ) -> Result<Folded, FoldError> {
     let started = Instant::now();
     TooNew::check(known)?;
-    let id = journal_id(journal, known)?;
-    check_memory(journal, known, store.newest_size(end)?)?;
-    let found = store.load(journal, id, end)?;
+    let id = known.id.ok_or(FoldError::Empty)?;
+    check_memory(journal, known, store.newest_size(newest)?)?;
+    let found = store.load(journal, id, newest)?;
     let last = found.snapshot.as_ref().map(|(_, path, bytes)| (path.clone(), *bytes));
-    let start = found.snapshot.map_or_else(|| Snapshot::start(id), |(snapshot, ..)| snapshot);
+    let start = match found.snapshot {
+        Some((snapshot, ..)) => snapshot,
+        None => first(journal, id)?,
+    };
     let from = start.sequence();
     let mut folder = Folder::new(start, journal);
     folder.run_known(known, end, progress)?;
@@ -223,11 +243,11 @@ fn fold_known(
     Ok(Folded { sequence, path, bytes, known, from, records, skipped, removed, elapsed })
 }
 
-/// The id of a journal that holds something.
-fn journal_id(journal: &LogDir, known: &LogInfo) -> Result<JournalId, FoldError> {
-    let mut reader = Reader::new(journal.clone(), known.first, Verify::Structure);
-    let batch = reader.next_batch(Sequence(u64::MAX))?;
-    batch.map(|batch| batch.id()).ok_or(FoldError::Empty)
+/// The state before the first record, which knows what the journal sets aside.
+fn first(journal: &LogDir, id: JournalId) -> io::Result<Snapshot> {
+    let mut start = Snapshot::start(id);
+    start.state.set_aside = SetAside::find(journal, 0, Sequence(u64::MAX))?;
+    Ok(start)
 }
 
 /// Refuses where a second instance of the state may not fit: it would be the node that is killed.

@@ -7,6 +7,7 @@
 
 use super::{Head, Snapshot, Unsound};
 use crate::journal::format::JournalId;
+use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::view::Verify;
@@ -47,6 +48,9 @@ pub enum Fault {
     /// It is of another journal.
     #[error("it is of journal {0}")]
     Foreign(JournalId),
+    /// The journal sets a command aside that it holds as applied.
+    #[error("it holds command {0} as applied, which was set aside later")]
+    SetAside(Sequence),
     /// The journal does not go on from it, or cannot be read there.
     #[error("the journal does not go on from it: {0}")]
     Journal(ReadError),
@@ -160,8 +164,19 @@ impl Store {
         }))
     }
 
-    /// Loads the newest sound snapshot at or before `limit` from which a journal goes on, and tells of
-    /// newer ones that are of no use.
+    /// The last record that a snapshot of this journal ends with, by their headers; 0 where there is
+    /// none. It was durable when that was written.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the directory cannot be listed.
+    pub fn reached(&self, id: JournalId) -> Result<Sequence, StoreError> {
+        let heads = self.list()?.into_iter().rev();
+        let mut heads = heads.filter_map(|(sequence, path)| self.head(sequence, &path).ok());
+        Ok(heads.find(|head| head.id == id).map_or(Sequence::NONE, |head| head.sequence))
+    }
+
+    /// Loads the newest sound snapshot at or before `limit` from which a journal goes on, with what the
+    /// journal sets aside behind it, and tells of newer ones that are of no use.
     ///
     /// # Errors
     /// [`StoreError`] where the directory cannot be listed: what is wrong with a file is told in
@@ -177,8 +192,10 @@ impl Store {
             if sequence > limit {
                 continue;
             }
-            let read = self.read(sequence, &path).and_then(|(snapshot, bytes)| {
-                belongs(&snapshot, journal, id).map(|()| (snapshot, bytes))
+            let read = self.read(sequence, &path).and_then(|(mut snapshot, bytes)| {
+                belongs(&snapshot, journal, id)?;
+                set_aside(&mut snapshot, journal)?;
+                Ok((snapshot, bytes))
             });
             match read {
                 Ok((snapshot, bytes)) => {
@@ -295,6 +312,16 @@ fn belongs(snapshot: &Snapshot, journal: &LogDir, id: JournalId) -> Result<(), F
     }
     let (tip, place) = (snapshot.journal, snapshot.place);
     Reader::behind(journal.clone(), tip, place, Verify::Structure).start().map_err(Fault::Journal)
+}
+
+/// Lets a snapshot know what its journal sets aside behind it.
+fn set_aside(snapshot: &mut Snapshot, journal: &LogDir) -> Result<(), Fault> {
+    let aside = SetAside::find(journal, snapshot.place.segment, Sequence(u64::MAX))?;
+    if let Some(target) = aside.behind(snapshot.sequence()) {
+        return Err(Fault::SetAside(target));
+    }
+    snapshot.state.set_aside = aside;
+    Ok(())
 }
 
 /// The sequence in a snapshot's name.

@@ -51,6 +51,8 @@ pub struct Stats {
     pub reject_log: CachePadded<RejectLog>,
     /// Written by who watches the disk.
     pub space: CachePadded<Space>,
+    /// Written by who folds the journal.
+    pub snapshots: CachePadded<Snapshots>,
     /// Written by the threads, each its own.
     pub threads: Vec<(String, Arc<CachePadded<Load>>)>,
 }
@@ -194,6 +196,19 @@ pub struct RejectLog {
     pub written: Count,
 }
 
+/// What the thread tells that makes snapshots.
+#[derive(Default)]
+pub struct Snapshots {
+    /// Sequence of the newest; 0 before the first one of this process.
+    pub sequence: Count,
+    /// Bytes of it.
+    pub bytes: Count,
+    /// How long it took.
+    pub duration_ns: Count,
+    /// Snapshots that could not be made.
+    pub failures: Count,
+}
+
 /// What the watch over the disk tells.
 #[derive(Default)]
 pub struct Space {
@@ -215,6 +230,7 @@ impl Stats {
             gateways: (0..gateways).map(|_| CachePadded::default()).collect(),
             reject_log: CachePadded::default(),
             space: CachePadded::default(),
+            snapshots: CachePadded::default(),
             threads: threads.iter().map(load).collect(),
         }
     }

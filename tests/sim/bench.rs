@@ -13,6 +13,7 @@ use openoutcry::event::RejectReason;
 use openoutcry::journal::format::LogKind;
 use openoutcry::journal::segment::LogDir;
 use openoutcry::node::boot::{Logs, boot};
+use openoutcry::snapshot::store::Store;
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{
     AccountId, ClientOrderId, InstrumentId, KeyId, OrderType, Price, Priority, Quantity, Side,
@@ -69,6 +70,7 @@ impl Bench {
             commands: log(LogKind::Commands, 64),
             events: log(LogKind::Events, 128),
             rejects: log(LogKind::Rejects, 128),
+            snapshots: Store::new(disk.shared(), Path::new("data")),
             segments_ahead: 1,
         };
         let rules = Rules { seed: 1, dedupe_count_max: 10_000, orders_max: 10_000 };

@@ -436,7 +436,8 @@ impl Client {
             }
             return;
         }
-        match self.complete(number, around.in_order) {
+        // What finds no room is refused at once; what found the last room may still wait there.
+        match self.complete(number, around.in_order && reason != RejectReason::Busy) {
             What::Command { index, .. } => {
                 around.ledger.refused(index, reason);
                 let again = matches!(

@@ -14,6 +14,8 @@ use openoutcry::journal::recovery::RecoveryError;
 use openoutcry::journal::segment::LogDir;
 use openoutcry::node::boot::{BootError, Logs, boot};
 use openoutcry::publish::gate::AckPolicy;
+use openoutcry::snapshot::fold::{At, FoldError, Folded, fold, fold_stopped};
+use openoutcry::snapshot::store::Store;
 use openoutcry::sys::clock::Clock;
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{KeyId, Sequence, TimeNs};
@@ -21,12 +23,22 @@ use openoutcry::wire::frame::{Frame, frame_length};
 use openoutcry::wire::message::ServerMessage;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Events that a failing seed shows.
 const HISTORY: usize = 200;
 /// Where the wall clock starts.
 const START_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Makes a snapshot, beside a node or without one.
+type Run = fn(
+    &LogDir,
+    &Store,
+    Option<Sequence>,
+    usize,
+    &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Folded, FoldError>;
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +57,9 @@ pub(crate) struct Tally {
     pub(crate) lives: u64,
     pub(crate) faults: u64,
     pub(crate) segments: u64,
+    /// Snapshots written, and starts that began with one.
+    pub(crate) snapshots: u64,
+    pub(crate) from_snapshots: u64,
 }
 
 impl Tally {
@@ -54,6 +69,8 @@ impl Tally {
         self.lives += other.lives;
         self.faults += other.faults;
         self.segments += other.segments;
+        self.snapshots += other.snapshots;
+        self.from_snapshots += other.from_snapshots;
     }
 }
 
@@ -114,6 +131,7 @@ impl World {
             commands: log(LogKind::Commands, [28, 40, 96]),
             events: log(LogKind::Events, [128, 256, 256]),
             rejects: log(LogKind::Rejects, [200, 200, 300]),
+            snapshots: Store::new(disk.shared(), Path::new("data")),
             segments_ahead: 1,
         };
         let logs = Logs { segments_ahead: 1 + random.below(2) as usize, ..logs };
@@ -200,12 +218,16 @@ impl World {
         self.tally.lives += 1;
         loop {
             if self.random.percent(15) {
+                self.fold(fold_stopped);
+            }
+            if self.random.percent(15) {
                 self.arm(60);
             }
             let (rules, time) = (self.rules, TimeNs(self.clock.wall_ns()));
             match boot(&self.logs, || rules.genesis(time), &mut |_| ()) {
                 Ok(booted) => {
                     let tip = booted.state.order.last;
+                    self.tally.from_snapshots += u64::from(booted.snapshot > Sequence::NONE);
                     let hash = booted.state.hash();
                     self.note(|| format!("booted at {tip}, {} bytes cut", booted.cut_bytes));
                     booted.state.exchange.check();
@@ -305,7 +327,8 @@ impl World {
                     }
                     self.inspect();
                 }
-                550..995 => self.outside(),
+                550..994 => self.outside(),
+                994 if self.random.percent(15) && !self.fold(fold) => return false,
                 995 => {
                     let pause_ms = 1 + self.random.below(900);
                     self.clock.advance(pause_ms * 1_000_000);
@@ -336,6 +359,42 @@ impl World {
             }
         }
         true
+    }
+
+    /// Folds the journal into a snapshot, which may be spoilt later. False where that would have stopped
+    /// the node.
+    fn fold(&mut self, run: Run) -> bool {
+        let keep = 1 + self.random.below(3) as usize;
+        let Logs { commands, snapshots, .. } = &self.logs;
+        match run(commands, snapshots, None, keep, &mut |_| ControlFlow::Continue(())) {
+            Ok(folded) => {
+                self.note(|| format!("{folded:?}"));
+                self.tally.snapshots += u64::from(!folded.known);
+                if self.random.percent(25) {
+                    self.spoil(&folded.path, folded.bytes);
+                }
+            }
+            Err(FoldError::Empty | FoldError::NoBatch { .. }) => {}
+            Err(error) => {
+                self.note(|| format!("no snapshot: {error}"));
+                assert!(self.armed || self.full, "nothing hindered the fold: {error}");
+                self.tally.faults += u64::from(self.armed);
+                return !self.armed;
+            }
+        }
+        true
+    }
+
+    /// Changes a byte of a snapshot.
+    fn spoil(&mut self, path: &Path, bytes: u64) {
+        let offset = self.random.below(bytes);
+        let file = self.disk.shared().open(path, Append::Write).expect("it was written");
+        let mut byte = [0];
+        file.read_at(&mut byte, offset).expect("it is there");
+        byte[0] ^= 1 << self.random.below(8);
+        if file.write_at(&byte, offset).is_ok() {
+            self.note(|| format!("byte {offset} of {} is spoilt", path.display()));
+        }
     }
 
     fn fill_up(&mut self) {
@@ -564,6 +623,7 @@ impl World {
             commands: log(&self.logs.commands, LogKind::Commands),
             events: log(&self.logs.events, LogKind::Events),
             rejects: log(&self.logs.rejects, LogKind::Rejects),
+            snapshots: Store::new(other.shared(), Path::new("data")),
             segments_ahead: 1,
         };
         let rebuilt = boot(&logs, || unreachable!("there is a journal"), &mut |_| ())

@@ -6,7 +6,8 @@ mod export;
 mod repair;
 mod rows;
 
-use super::offline::{Meter, Offline};
+use super::meter::Meter;
+use super::offline::Offline;
 use super::output::{Align, Style, Table, time};
 use super::{Failure, Global, Outcome};
 use crate::event::RejectReason;
@@ -132,6 +133,7 @@ fn show_info(offline: &Offline, global: &Global) -> Outcome {
     if journal.is_empty() {
         return Err(offline.empty());
     }
+    let id = journal.id.map(|id| id.to_string()).unwrap_or_default();
     let mut logs = Vec::new();
     for kind in LogKind::ALL {
         logs.push(log_row(*kind, &offline.info(*kind)?));
@@ -140,12 +142,12 @@ fn show_info(offline: &Offline, global: &Global) -> Outcome {
     let output = global.output();
     let node_running = offline.running;
     if output.is_json() {
-        let journal_id = journal.journal_id;
+        let journal_id = id;
         output.object(&InfoResult { data_dir, journal_id, node_running, logs });
         return Ok(());
     }
     let state = if node_running { "a node is running" } else { "no node is running" };
-    output.line(format_args!("journal {} in {data_dir}; {state}", journal.journal_id));
+    output.line(format_args!("journal {} in {data_dir}; {state}", id));
     let mut table = Table::new(&[
         ("LOG", Align::Left),
         ("SEGMENTS", Align::Right),

@@ -1,6 +1,7 @@
 //! `outcry journal repair`: takes what is damaged from a copy of the same journal.
 
-use crate::cli::offline::{Meter, Offline};
+use crate::cli::meter::Meter;
+use crate::cli::offline::Offline;
 use crate::cli::output::Style;
 use crate::cli::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;

@@ -206,9 +206,11 @@ impl Work {
             self.look_after();
             let due = self.due.peek().map(|Reverse((at, ..))| *at);
             let open = (!self.to_open.is_empty()).then_some(self.open_at);
-            let next = due.into_iter().chain(open).min().map_or(LOOK, |at| {
-                at.saturating_duration_since(Instant::now()).min(LOOK)
-            });
+            let next = due
+                .into_iter()
+                .chain(open)
+                .min()
+                .map_or(LOOK, |at| at.saturating_duration_since(Instant::now()).min(LOOK));
             match self.poll.poll(&mut events, Some(next)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     self.give_up(&error.to_string());

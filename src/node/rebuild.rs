@@ -1,0 +1,194 @@
+//! The state again: the newest snapshot that is of use, and the journal behind it; the event log is
+//! compared with what the records give, and completed.
+//!
+//! Invariant: a snapshot is of use where journal and event log go on from the very batches that it
+//! ends with. Where it is not, the one before is taken, and said so; without one the journal's first
+//! record is where the state begins.
+
+use super::boot::{BootError, Logs, Progress, prepare};
+use super::poison::{self, Trial};
+use super::state::State;
+use crate::exchange::Outbox;
+use crate::genesis::APPLICATION_VERSION;
+use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
+use crate::journal::format::{JournalId, Tip};
+use crate::journal::quarantine::SetAside;
+use crate::journal::reader::{BatchPlace, Reader};
+use crate::journal::recovery::{Recovered, RecoveryError, recover_derived_behind};
+use crate::journal::segment::{LogDir, Preparer};
+use crate::journal::view::Verify;
+use crate::journal::writer::Appended;
+use crate::publish::rest::Numbers;
+use crate::snapshot::Snapshot;
+use crate::types::{Epoch, Sequence};
+
+/// What the journal has built.
+pub(super) struct Rebuilt {
+    pub(super) event_log: EventLogWriter,
+    pub(super) event_preparer: Preparer,
+    pub(super) state: State,
+    pub(super) numbers: Numbers,
+    /// Sequence of the snapshot that it began with; 0 for none.
+    pub(super) snapshot: Sequence,
+    /// Records applied.
+    pub(super) replayed: u64,
+}
+
+/// The newest snapshot at or before `limit` from which the journal goes on; newer ones that are of no
+/// use are told.
+pub(super) fn newest(
+    logs: &Logs,
+    id: Option<JournalId>,
+    limit: Sequence,
+) -> Result<Option<Snapshot>, BootError> {
+    let Some(id) = id else { return Ok(None) };
+    let found = logs.snapshots.load(&logs.commands, id, limit)?;
+    let taken = match &found.snapshot {
+        Some((snapshot, ..)) => format!("the one of sequence {} is taken", snapshot.sequence()),
+        None => "all of the journal is replayed".to_owned(),
+    };
+    for skipped in &found.skipped {
+        tracing::warn!("{skipped}; {taken}");
+    }
+    Ok(found.snapshot.map(|(snapshot, ..)| snapshot))
+}
+
+/// Replays the journal up to `end`, where it was recovered, behind `base` or an older snapshot.
+pub(super) fn rebuild(
+    logs: &Logs,
+    id: JournalId,
+    end: Sequence,
+    base: Option<Snapshot>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Rebuilt, BootError> {
+    let Ground { base, recovered, verify } = ground(logs, id, end, base)?;
+    let log = logs.events.clone();
+    let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, logs.segments_ahead);
+    if recovered.is_empty() {
+        prepare(&log, &mut preparer)?;
+    }
+    let mut events = EventLogWriter::new(log, id, APPLICATION_VERSION, &recovered, prepared)?;
+    let Start { mut state, mut numbers, mut rebuilt, mut reader } = start(logs, id, base, verify);
+    let from = state.order.last;
+    state.set_aside = set_aside(&logs.commands, from, end)?;
+    poison::check(&logs.commands, from, end, &state.set_aside)?;
+    let trial = Trial::begin(&logs.commands);
+    let mut outbox = Outbox::default();
+    while let Some(batch) = reader.next_batch(end)? {
+        rebuilt.begin_batch(batch.first(), Epoch(batch.header().epoch.get()));
+        for record in batch.records() {
+            trial.of(record.sequence(), &state.set_aside);
+            state.apply(&record, &mut outbox)?;
+            outbox.events().iter().for_each(|event| numbers.note(event));
+            rebuilt.push(record.time(), outbox.events());
+        }
+        rebuilt.end_batch(batch.last());
+        if batch.last() == recovered.tip.sequence && *rebuilt.chain_hash() != recovered.tip.hash {
+            return Err(BootError::Diverged { sequence: recovered.tip.sequence });
+        }
+        if batch.last() > recovered.tip.sequence {
+            write(&mut events, rebuilt.sealed(), &mut preparer, &logs.events)?;
+        }
+        rebuilt.clear();
+        progress(&Progress::Replaying { done: batch.last().0 - from.0, of: end.0 - from.0 });
+    }
+    trial.passed()?;
+    events.go_on_from(rebuilt);
+    assert_eq!(events.written(), end, "the event log is as long as the journal");
+    let (event_log, event_preparer, replayed) = (events, preparer, end.0 - from.0);
+    Ok(Rebuilt { event_log, event_preparer, state, numbers, snapshot: from, replayed })
+}
+
+/// What a rebuild goes on from.
+struct Ground {
+    base: Option<Snapshot>,
+    /// The event log.
+    recovered: Recovered,
+    /// How much of the journal is still to be checked.
+    verify: Verify,
+}
+
+/// Recovers the event log, and takes an older snapshot where it does not go on from this one.
+fn ground(
+    logs: &Logs,
+    id: JournalId,
+    end: Sequence,
+    mut base: Option<Snapshot>,
+) -> Result<Ground, BootError> {
+    // Recovery of the journal has checked all of it from that snapshot on.
+    let mut verify = Verify::Structure;
+    loop {
+        let from = base.as_ref().map_or(Sequence::NONE, Snapshot::sequence);
+        let recovered = recover_derived_behind(&logs.events, id, from, end, &mut |_| ())?;
+        match &base {
+            None if recovered.first > Sequence(1) => {
+                let (dir, first) = (logs.events.dir().to_owned(), recovered.first);
+                return Err(BootError::EventLogIncomplete { dir, first });
+            }
+            Some(snapshot) if !goes_on(&logs.events, &recovered, snapshot) => {}
+            _ => return Ok(Ground { base, recovered, verify }),
+        }
+        tracing::warn!(
+            "the event log does not go on from the snapshot of sequence {from}: an older one is taken"
+        );
+        base = newest(logs, Some(id), Sequence(from.0 - 1))?;
+        verify = Verify::Chain;
+    }
+}
+
+/// Whether the event log holds the batch that a snapshot ends with.
+fn goes_on(events: &LogDir, recovered: &Recovered, snapshot: &Snapshot) -> bool {
+    let tip = snapshot.events;
+    let place = BatchPlace::default();
+    recovered.tip.sequence >= tip.sequence
+        && Reader::behind(events.clone(), tip, place, Verify::Structure).start().is_ok()
+}
+
+/// Where a replay begins.
+struct Start {
+    state: State,
+    numbers: Numbers,
+    /// Makes the event log's bytes.
+    rebuilt: EventLogBuilder,
+    reader: Reader,
+}
+
+fn start(logs: &Logs, id: JournalId, base: Option<Snapshot>, verify: Verify) -> Start {
+    let journal = logs.commands.clone();
+    let Some(base) = base else {
+        return Start {
+            state: State::new(),
+            numbers: Numbers::default(),
+            rebuilt: EventLogBuilder::new(id, Tip::START),
+            reader: Reader::new(journal, Sequence(1), verify),
+        };
+    };
+    let rebuilt = base.event_log();
+    let Snapshot { state, numbers, journal: tip, place, .. } = base;
+    Start { state, numbers, rebuilt, reader: Reader::behind(journal, tip, place, verify) }
+}
+
+/// What the journal sets aside behind `from`.
+fn set_aside(journal: &LogDir, from: Sequence, end: Sequence) -> Result<SetAside, BootError> {
+    let failed = |source| {
+        let path = journal.dir().to_owned();
+        RecoveryError::Io { action: "look for quarantines", path, source }
+    };
+    let segment = journal.segment_of(from).map_err(failed)?;
+    Ok(SetAside::find(journal, segment, end).map_err(failed)?)
+}
+
+/// Writes a rebuilt batch, preparing segments as they are needed.
+fn write(
+    events: &mut EventLogWriter,
+    sealed: &[u8],
+    preparer: &mut Preparer,
+    log: &LogDir,
+) -> Result<(), BootError> {
+    let mut written = 0;
+    while events.append(sealed, &mut written)? == Appended::NotReady {
+        prepare(log, preparer)?;
+    }
+    while events.take_sync().is_some() {}
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! A node starts with its newest snapshot and the journal behind it, and makes snapshots by itself.
+
+use crate::cli_replay::{segment, trade};
+use crate::support::{Served, copy, dir, good, json, wait_for};
+use serde_json::Value;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A venue with three snapshots and orders behind each, stopped; the snapshots and the last line of
+/// the node.
+fn history(dir: &Path) -> (Vec<(u64, PathBuf)>, Value) {
+    let node = Served::start(dir, &[]);
+    assert_eq!(node.ready["recovery"]["snapshot_sequence"], Value::Null);
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        trade(dir);
+        let row = good(dir, &["snapshot", "take"]);
+        let sequence = row["sequence"].as_u64().expect("a number");
+        taken.push((sequence, dir.join(row["file"].as_str().expect("a path"))));
+    }
+    trade(dir);
+    (taken, node.stop())
+}
+
+fn damage(path: &Path) {
+    let file = std::fs::File::options().read(true).write(true).open(path).expect("a snapshot");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 300).expect("it is as long");
+    file.write_all_at(&[byte[0] ^ 1], 300).expect("a writable file");
+}
+
+/// Starts a node on what is there, which begins with the snapshot `with`, and ends in the state that
+/// the node before ended in; what it said.
+fn starts(dir: &Path, with: Option<u64>, before: &Value) -> String {
+    let node = Served::start(dir, &[]);
+    let recovery = node.ready["recovery"].clone();
+    assert_eq!(recovery["snapshot_sequence"], with.map_or(Value::Null, Value::from));
+    let last = before["sequence"].as_u64().expect("a number");
+    assert_eq!(recovery["replayed"], last - with.unwrap_or(0), "{recovery}");
+    let ended = node.stop();
+    // A reign of its own is all that it adds.
+    let hash = good(dir, &["replay", "--to", &last.to_string()])["state_hash"].clone();
+    assert_eq!(hash, before["state_hash"]);
+    assert_eq!(good(dir, &["replay"])["state_hash"], ended["state_hash"]);
+    std::fs::read_to_string(dir.join("serve.log")).expect("it was written")
+}
+
+#[test]
+fn a_start_begins_with_the_newest_snapshot_that_is_sound_and_says_which_are_not() {
+    let dir = dir();
+    let (taken, before) = history(dir.path());
+    let kept = dir.path().join("kept");
+    copy(&dir.path().join("journal"), &kept);
+    let again = || {
+        std::fs::remove_dir_all(dir.path().join("journal")).expect("ours");
+        copy(&kept, &dir.path().join("journal"));
+    };
+    let said = starts(dir.path(), Some(taken[2].0), &before);
+    assert!(!said.contains("cannot be used"), "{said}");
+    again();
+    damage(&taken[2].1);
+    let said = starts(dir.path(), Some(taken[1].0), &before);
+    let name = taken[2].1.file_name().and_then(|name| name.to_str()).expect("a name");
+    assert!(said.contains(name), "{said}");
+    let taken_instead = format!("the one of sequence {} is taken", taken[1].0);
+    assert!(said.contains("cannot be used") && said.contains(&taken_instead), "{said}");
+    again();
+    taken.iter().for_each(|(_, path)| damage(path));
+    let said = starts(dir.path(), None, &before);
+    assert!(said.contains("all of the journal is replayed"), "{said}");
+}
+
+#[test]
+fn a_lost_event_log_is_made_again_from_the_first_record() {
+    let dir = dir();
+    let (_, before) = history(dir.path());
+    let events = dir.path().join("journal/events");
+    let first = segment(dir.path(), "events");
+    let known = std::fs::read(&first).expect("the event log's first segment");
+    std::fs::remove_dir_all(&events).expect("ours");
+    starts(dir.path(), None, &before);
+    let made = std::fs::read(&first).expect("it is there again");
+    let used = known.iter().rposition(|byte| *byte != 0).expect("it was written") + 1;
+    assert!(known[..used] == made[..used], "the event log is made again byte by byte");
+}
+
+#[test]
+fn a_journal_that_ends_before_a_snapshot_has_lost_durable_records_and_is_refused() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    node.stop();
+    let commands = dir.path().join("journal/commands");
+    let old = dir.path().join("old");
+    copy(&commands, &old);
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    node.stop();
+    let taken = good(dir.path(), &["snapshot", "take"]);
+    std::fs::remove_dir_all(&commands).expect("ours");
+    copy(&old, &commands);
+    let (status, said) = Served::refused(dir.path(), &[], &[]);
+    assert_eq!(status, 12, "{said}");
+    assert!(said.contains("damage in segment") && said.contains("journal repair"), "{said}");
+    // Whoever wants to begin with what is left takes the snapshot away.
+    std::fs::remove_file(dir.path().join(taken["file"].as_str().expect("a path"))).expect("ours");
+    Served::start(dir.path(), &[]).stop();
+}
+
+#[test]
+fn a_running_node_makes_snapshots_and_keeps_the_newest() {
+    let dir = dir();
+    let args = ["--set", "snapshots.interval_s=1", "--set", "snapshots.keep=2"];
+    let node = Served::start(dir.path(), &args);
+    let listed = || {
+        let rows = json(dir.path(), &["snapshot", "list"], 0);
+        rows.iter().filter_map(|row| row["sequence"].as_u64()).collect::<Vec<_>>()
+    };
+    let mut newest = 0;
+    for _ in 0..3 {
+        trade(dir.path());
+        wait_for("a newer snapshot", || listed().last().is_some_and(|last| *last > newest));
+        newest = *listed().last().expect("there is one");
+    }
+    wait_for("the oldest to go", || listed().len() == 2);
+    let before = node.stop();
+    let rows = json(dir.path(), &["snapshot", "verify", "--replay"], 0);
+    assert_eq!(rows.last().expect("the result")["ok"], true);
+    let newest = *listed().last().expect("there is one");
+    starts(dir.path(), Some(newest), &before);
+}
