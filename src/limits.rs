@@ -60,7 +60,7 @@ pub const ORDERS_MAX: u32 = 1 << 26;
 /// Sessions that there can ever be: (key, name) pairs that once logged on.
 pub const SESSIONS_MAX: usize = 1 << 16;
 /// Accounts that genesis may define.
-pub const ACCOUNTS_MAX: usize = 1 << 16;
+pub const ACCOUNTS_MAX: usize = 1 << 20;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Critical messages that a key may be entitled to send in a second.

@@ -77,11 +77,21 @@ impl Offline {
         ))
     }
 
-    /// The venue as the journal's first batch defines it; as much of it as can be read.
+    /// The venue as the journal's first batch defines it, or where that was retired a snapshot; as
+    /// much of it as can be read.
     pub(super) fn venue(&self) -> Venue {
         let mut venue = Venue::default();
-        genesis(&self.logs.commands).unwrap_or_default().into_iter().for_each(|i| venue.define(i));
+        let items = genesis(&self.logs.commands).or_else(|| self.kept_genesis());
+        items.unwrap_or_default().into_iter().for_each(|item| venue.define(item));
         venue
+    }
+
+    /// Genesis in the newest snapshot that is sound.
+    fn kept_genesis(&self) -> Option<Vec<GenesisItem>> {
+        let store = &self.logs.snapshots;
+        let all = store.list().ok()?;
+        let (snapshot, _) = all.iter().rev().find_map(|(at, path)| store.read(*at, path).ok())?;
+        Some(snapshot.state.genesis)
     }
 }
 
