@@ -34,6 +34,7 @@ mod native_golden;
 mod poison;
 mod regressions;
 mod restraint;
+mod replay_range;
 mod resuming;
 mod rings;
 mod schema;

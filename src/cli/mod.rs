@@ -26,6 +26,7 @@ mod lanes;
 mod lanes_set;
 mod load;
 mod man;
+mod new_file;
 mod offline;
 mod order;
 pub mod output;
