@@ -82,7 +82,8 @@ impl Begin {
         limit: Sequence,
     ) -> Result<Begin, ReplayError> {
         let first = known.first;
-        let empty = || ReplayError::Beyond { asked: first.to_string(), last: limit };
+        let last = known.last.min(limit);
+        let empty = || ReplayError::Beyond { asked: first.to_string(), last };
         let id = Asked::find(journal, known, Since::Sequence(first), limit)?.ok_or_else(empty)?.id;
         let store = store(journal);
         let mut skipped = Vec::new();
