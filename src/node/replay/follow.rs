@@ -3,7 +3,7 @@
 
 use super::{Chunk, ReplayError};
 use crate::event::Event;
-use crate::journal::event_log::EventLogBuilder;
+use crate::journal::event_log::{EventLogBuilder, last_anywhere};
 use crate::journal::format::{LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip};
 use crate::journal::info::info;
 use crate::journal::reader::{BatchPlace, Reader};
@@ -179,8 +179,10 @@ impl Comparison {
     /// Finds the batch that follows `begin`, or the first one there is; none where the files end before.
     fn new(log: &LogDir, begin: Tip) -> Result<Option<Comparison>, ReplayError> {
         let known = info(log)?;
+        // What stands behind a damaged header is there, and what is damaged is no end.
+        let last = last_anywhere(log, &known)?;
         let next = begin.sequence.next();
-        if known.last < next {
+        if last < next {
             return Ok(None);
         }
         let failed = |error: &dyn std::fmt::Display| ReplayError::OtherEvents {
@@ -191,17 +193,17 @@ impl Comparison {
             let (log, place) = (log.clone(), BatchPlace::default());
             let mut reader = Reader::behind(log, begin, place, Verify::Structure);
             reader.start().map_err(|error| failed(&error))?;
-            return Ok(Some(Comparison { reader, first: next, last: known.last }));
+            return Ok(Some(Comparison { reader, first: next, last }));
         }
         let mut reader = Reader::new(log.clone(), known.first, Verify::Structure);
         // The parts of a batch whose first ones are gone are not compared.
         let mut is_open = begins_inside(log)?;
         while is_open {
-            let part = reader.next_batch(known.last).map_err(|error| failed(&error))?;
+            let part = reader.next_batch(last).map_err(|error| failed(&error))?;
             is_open = part.is_some_and(|batch| batch.header().is_partial());
         }
         let first = reader.next_sequence();
-        Ok((first <= known.last).then_some(Comparison { reader, first, last: known.last }))
+        Ok((first <= last).then_some(Comparison { reader, first, last }))
     }
 
     /// Compares what was made for the batch that begins with `first`; true where the files hold it.
