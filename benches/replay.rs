@@ -12,7 +12,7 @@ use openoutcry::journal::format::RecordKind;
 use openoutcry::journal::payload::SessionLogon;
 use openoutcry::journal::writer::Appended;
 use openoutcry::node::boot::{Booted, Genesis, Logs, boot};
-use openoutcry::node::replay::{Until, replay};
+use openoutcry::node::replay::{Asked, Until, replay};
 use openoutcry::sys::disk::Disk;
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{
@@ -118,9 +118,8 @@ fn main() {
     report(dir.path(), &format!("{count} commands, {cores} cores"));
     for _ in 0..3 {
         let before = cpu_s();
-        let replayed =
-            replay(&logs.commands, &logs.events, Until::End, &mut |_, _| {}, &mut |_| {})
-                .expect("a sound journal");
+        let replayed = replay(&logs.commands, &logs.events, Asked::until(Until::End), &mut |_| {})
+            .expect("a sound journal");
         assert_eq!(replayed.events, replayed.events_compared, "the event log is whole");
         let seconds = replayed.elapsed.as_secs_f64();
         let per_s = replayed.commands as f64 / seconds;

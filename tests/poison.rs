@@ -88,6 +88,12 @@ fn a_command_that_ends_recovery_twice_is_named_and_can_be_set_aside() {
     let stopped = node.stop();
     let replayed = good(dir, &["replay"]);
     assert_eq!(replayed["state_hash"], stopped["state_hash"], "{replayed}");
+    // A snapshot before the command knows nothing of the record behind it that sets it aside.
+    let before = (poison - 1).to_string();
+    let taken = good(dir, &["snapshot", "take", "--to", &before]);
+    let behind = good(dir, &["replay", "--from", &number]);
+    assert_eq!(behind["snapshot_sequence"], taken["sequence"], "{behind}");
+    assert_eq!(behind["state_hash"], stopped["state_hash"], "{behind}");
     let range = ["journal", "dump", "--log", "events", "--from", &number, "--to", &number];
     let events = json(dir, &range, 0);
     assert_eq!(events[0]["reject_reason"], "Quarantined", "{events:?}");

@@ -33,6 +33,7 @@ mod native_document;
 mod native_golden;
 mod poison;
 mod regressions;
+mod replay_range;
 mod restraint;
 mod resuming;
 mod rings;

@@ -27,6 +27,7 @@ mod lanes_set;
 mod load;
 mod man;
 mod meter;
+mod new_file;
 mod offline;
 mod order;
 pub mod output;

@@ -9,7 +9,7 @@ use crate::journal::recovery::recover;
 use crate::journal::view::Verify;
 use crate::keys::KeyPair;
 use crate::node::poison::{Marker, quarantine};
-use crate::node::replay::{Until, replay};
+use crate::node::replay::{Asked, Until, replay};
 use crate::sys::clock::{Clock, MachineClock};
 use crate::sys::lock::DirLock;
 use crate::types::{KeyId, Sequence, TimeNs};
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, offline: &Offline, global: &Global) -> Outcome {
 fn operator(offline: &Offline, target: Sequence, pair: &KeyPair) -> Result<KeyId, Failure> {
     let until = Until::Sequence(Sequence(target.0 - 1));
     let logs = &offline.logs;
-    let replayed = replay(&logs.commands, &logs.events, until, &mut |_, _| (), &mut |_| ())
+    let replayed = replay(&logs.commands, &logs.events, Asked::until(until), &mut |_| ())
         .map_err(Failure::bad)?;
     let permissions = replayed.state.exchange.permissions();
     let key = permissions.find(&pair.public()).filter(|key| permissions.may_administer(*key));

@@ -1,43 +1,41 @@
-//! `outcry replay`: builds the state from the journal once more and compares the events.
+//! `outcry replay`: builds the state from the journal once more, from anywhere, and compares the events.
 
 use super::meter::Meter;
+use super::new_file::NewFile;
 use super::offline::{Offline, Point, parse_point};
 use super::output::{Style, time};
-use super::venue::Venue;
+use super::snapshot::SkippedRow;
 use super::{Failure, Global, Outcome};
-use crate::event::Event;
-use crate::journal::format::{LogKind, RecordKind};
-use crate::journal::view::Record;
-use crate::node::replay::{ReplayError, Replayed, Until, replay};
-use crate::types::{Sequence, TimeNs};
+use crate::journal::format::LogKind;
+use crate::journal::info::LogInfo;
+use crate::node::replay::{Asked, Out, ReplayError, Replayed, Since, Until, replay};
 use serde::Serialize;
-use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// Bytes of events that are written at once.
-const EVENTS_BUFFER_BYTES: usize = 1 << 20;
 
 /// Rebuilds the state from the journal, offline, and compares the events
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry replay\n  outcry replay --to 2026-03-01T12:00:00Z --json\n  \
-                   outcry replay --from 1000 --to 2000 --events events.jsonl",
-    after_help = "Nothing is written to the data directory. Every CRC and the hash chain are checked, \
-                  the state is built from the first record on (--from only says which commands and \
-                  events are counted and shown), and the events are compared byte by byte with the \
-                  event log. Beside a running node the journal is read as far as it says itself that \
-                  it is durable. The state hash is that of all machines which are at this sequence."
+                   outcry replay --from 1000 --to 2000 --events range.events",
+    after_help = "Nothing is written to the data directory. Every CRC and the hash chain of what is read \
+                  are checked, and the events are compared byte by byte with the event log, where it \
+                  has them. Without --from the whole journal is replayed, from its first record; where \
+                  that was retired, from the oldest snapshot from which the journal goes on. With --from \
+                  the replay begins with the newest sound snapshot before it; what lies between the two is \
+                  applied and not counted. FILE gets the event log's batches of the range, whole, as they \
+                  stand in its segments (journal/FORMAT.md); `outcry journal export --log events` writes \
+                  them as JSON lines. Beside a running node the journal is read as far as it says itself \
+                  that it is durable. The state hash is that of all machines which are at this sequence."
 )]
 pub(super) struct Args {
-    /// First command that is counted and shown [default: the first]
+    /// First record that counts: a sequence, or the first one at this time or later [default: the first]
     #[arg(long, value_name = "SEQ|TIME", value_parser = parse_point)]
     from: Option<Point>,
-    /// Last command that is applied [default: the last]
+    /// Last record that is applied: a sequence, or the last one at this time or before [default: the last]
     #[arg(long, value_name = "SEQ|TIME", value_parser = parse_point)]
     to: Option<Point>,
-    /// Writes every event as a line of JSON
+    /// Writes the event log's bytes of the range to a new file
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
 }
@@ -52,72 +50,149 @@ struct Shown {
     sequence: u64,
     time: String,
     state_hash: String,
+    /// The first record that counts.
+    first_sequence: u64,
+    /// Sequence of the snapshot that the replay began with; 0 for none.
+    snapshot_sequence: u64,
+    /// Snapshots that it was to begin with and that cannot be used.
+    skipped: Vec<SkippedRow>,
     /// Records of all kinds that were applied.
     records: u64,
     events_compared: u64,
+    /// What `--events` wrote.
+    events_file: Option<EventsFile>,
     torn_tail_bytes: u64,
     /// A node was writing the journal meanwhile.
     node_running: bool,
 }
 
+/// A part of an event log in a file, as a script reads it.
+#[derive(Debug, Serialize)]
+struct EventsFile {
+    file: String,
+    bytes: u64,
+    batches: u64,
+    /// First sequence of its first batch.
+    first_sequence: u64,
+    /// Last sequence of its last batch.
+    last_sequence: u64,
+}
+
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let offline = Offline::open(global)?;
-    if let (Some(Point::Sequence(from)), Some(Point::Sequence(to))) = (args.from, args.to)
-        && from > to
-    {
-        return Err(Failure::usage(format_args!("--from {from} is behind --to {to}")));
-    }
-    let until = match args.to {
-        Some(Point::Sequence(to)) => Until::Sequence(to),
-        Some(Point::Time(to)) => Until::Time(to),
-        None if offline.running => Until::Synced,
-        None => Until::End,
-    };
-    let segments = offline.info(LogKind::Commands)?.segments as u64;
-    let mut range = Range::new(args, offline.venue())?;
+    let (since, until) = (since(args.from), until(args.to, offline.running));
+    check(args)?;
+    let known = offline.info(LogKind::Commands)?;
+    let mut file = args.events.as_deref().map(NewFile::create).transpose()?;
     let mut meter = Meter::new("replay");
     let replayed = replay(
         &offline.logs.commands,
         &offline.logs.events,
-        until,
-        &mut |record, events| range.take(record, events),
-        &mut |at| meter.show(at.segment, segments, at.sequence),
+        Asked { since, until, events: file.as_mut().map(|file| file as Out<'_>) },
+        &mut |at| meter.show(at.segment, known.segments as u64, at.sequence),
     );
     meter.finish();
-    let replayed = replayed.map_err(|error| match error {
-        ReplayError::Empty => offline.empty(),
-        other => Failure::bad(other),
-    })?;
-    range.finish()?;
-    let last = replayed.state.order.last;
-    if let Some(Point::Sequence(to)) = args.to.filter(|_| last < asked(args)) {
-        return Err(Failure::bad(format_args!("the journal ends at sequence {last}, before {to}")));
+    let replayed = replayed.map_err(|error| failure(error, args, &offline, until))?;
+    if let Some(file) = file {
+        let path = file.path().to_owned();
+        file.finish().map_err(|error| unwritten(&path, error))?;
     }
-    show(&replayed, &range, offline.running, global);
+    warn(&replayed, &known);
+    show(&replayed, args, offline.running, global);
     Ok(())
 }
 
-/// The sequence that was asked for as the last one, if one was.
-fn asked(args: &Args) -> Sequence {
-    match args.to {
-        Some(Point::Sequence(to)) => to,
-        _ => Sequence::NONE,
+fn since(from: Option<Point>) -> Since {
+    match from {
+        None => Since::First,
+        Some(Point::Sequence(from)) => Since::Sequence(from),
+        Some(Point::Time(from)) => Since::Time(from),
     }
 }
 
-fn show(replayed: &Replayed, range: &Range, node_running: bool, global: &Global) {
+fn until(to: Option<Point>, running: bool) -> Until {
+    match to {
+        Some(Point::Sequence(to)) => Until::Sequence(to),
+        Some(Point::Time(to)) => Until::Time(to),
+        None if running => Until::Synced,
+        None => Until::End,
+    }
+}
+
+/// Refuses a range of which its two ends alone tell that it is none.
+fn check(args: &Args) -> Outcome {
+    let is_backwards = match (args.from, args.to) {
+        (Some(Point::Sequence(from)), Some(Point::Sequence(to))) => from > to,
+        (Some(Point::Time(from)), Some(Point::Time(to))) => from > to,
+        _ => false,
+    };
+    if is_backwards {
+        let (from, to) = (since(args.from), until(args.to, false));
+        return Err(Failure::usage(ReplayError::Backwards { from, to }));
+    }
+    Ok(())
+}
+
+fn failure(error: ReplayError, args: &Args, offline: &Offline, until: Until) -> Failure {
+    match error {
+        ReplayError::Empty => offline.empty(),
+        ReplayError::Backwards { .. } => Failure::usage(error),
+        ReplayError::Beyond { .. } if until == Until::Synced => Failure::bad(format_args!(
+            "{error}; a node is running: commands that are not known to be durable were left out"
+        )),
+        ReplayError::Write(error) => {
+            unwritten(args.events.as_deref().unwrap_or(Path::new("the file")), error)
+        }
+        other => Failure::bad(other),
+    }
+}
+
+fn unwritten(path: &Path, error: std::io::Error) -> Failure {
+    Failure::bad(format_args!("cannot write {}: {error}", path.display()))
+}
+
+/// Says on stderr what is not as one would think.
+fn warn(replayed: &Replayed, known: &LogInfo) {
+    let mut stderr = std::io::stderr();
+    for skipped in &replayed.skipped {
+        // A warning that nobody can read changes nothing about the result.
+        let _ = writeln!(stderr, "outcry: warning: {skipped}");
+    }
+    if known.first.0 > 1 {
+        let _ = writeln!(
+            stderr,
+            "outcry: warning: the journal begins at sequence {}: what is before is taken from the \
+             snapshot of sequence {}, and was not proved anew",
+            known.first, replayed.snapshot
+        );
+    }
+}
+
+fn show(replayed: &Replayed, args: &Args, node_running: bool, global: &Global) {
     let output = global.output();
     let seconds = replayed.elapsed.as_secs_f64();
+    let written = &replayed.written;
+    let skipped = replayed.skipped.iter().map(SkippedRow::new).collect();
     let shown = Shown {
-        commands: range.commands,
-        events: range.events,
-        commands_per_s: (replayed.commands as f64 / seconds.max(1e-9)).round(),
+        commands: replayed.commands,
+        events: replayed.events,
+        commands_per_s: (replayed.applied as f64 / seconds.max(1e-9)).round(),
         seconds,
         sequence: replayed.state.order.last.0,
         time: time(replayed.state.order.time),
         state_hash: replayed.state.hash(),
+        first_sequence: replayed.first.0,
+        snapshot_sequence: replayed.snapshot.0,
+        skipped,
         records: replayed.records,
         events_compared: replayed.events_compared,
+        events_file: args.events.as_deref().map(|path| EventsFile {
+            file: path.display().to_string(),
+            bytes: written.bytes,
+            batches: written.batches,
+            first_sequence: written.first.0,
+            last_sequence: written.last.0,
+        }),
         torn_tail_bytes: replayed.torn_tail_bytes,
         node_running,
     };
@@ -131,14 +206,25 @@ fn show(replayed: &Replayed, range: &Range, node_running: bool, global: &Global)
         shown.sequence,
         shown.state_hash
     ));
+    let begin = match shown.snapshot_sequence {
+        0 => "the journal's first record".to_owned(),
+        snapshot => format!("the snapshot of sequence {snapshot}"),
+    };
+    output.line(format_args!("{} records applied from {begin}", shown.records));
     output.line(format_args!(
-        "{} commands, {} events; {} events found again in the event log, byte by byte",
-        shown.commands, shown.events, shown.events_compared
+        "{} commands, {} events from sequence {} on; {} events found again in the event log, byte by byte",
+        shown.commands, shown.events, shown.first_sequence, shown.events_compared
     ));
     output.line(format_args!(
         "{} commands in {:.3} s: {:.0} a second",
-        replayed.commands, shown.seconds, shown.commands_per_s
+        replayed.applied, shown.seconds, shown.commands_per_s
     ));
+    if let Some(file) = &shown.events_file {
+        output.line(format_args!(
+            "{}: {} bytes, {} batches of the event log, sequences {} to {}",
+            file.file, file.bytes, file.batches, file.first_sequence, file.last_sequence
+        ));
+    }
     if shown.torn_tail_bytes > 0 {
         output.line(format_args!(
             "{} bytes behind it are an unfinished end; a start of the node cuts and archives them",
@@ -147,79 +233,5 @@ fn show(replayed: &Replayed, range: &Range, node_running: bool, global: &Global)
     }
     if node_running {
         output.line("a node is running: commands that are not known to be durable were left out");
-    }
-}
-
-/// The part of the journal that is counted and shown.
-struct Range {
-    from_sequence: Sequence,
-    from_time: TimeNs,
-    venue: Venue,
-    file: Option<EventFile>,
-    commands: u64,
-    events: u64,
-}
-
-struct EventFile {
-    path: PathBuf,
-    writer: BufWriter<File>,
-    /// The first error; nothing is written after it.
-    error: Option<io::Error>,
-}
-
-impl EventFile {
-    fn create(path: &Path) -> Result<EventFile, Failure> {
-        let file = File::create(path).map_err(|error| {
-            Failure::usage(format_args!("cannot create {}: {error}", path.display()))
-        })?;
-        let writer = BufWriter::with_capacity(EVENTS_BUFFER_BYTES, file);
-        Ok(EventFile { path: path.to_owned(), writer, error: None })
-    }
-
-    fn write(&mut self, event: &Map<String, Value>) {
-        if self.error.is_none() {
-            let written = serde_json::to_writer(&mut self.writer, event).map_err(io::Error::from);
-            self.error = written.and_then(|()| writeln!(self.writer)).err();
-        }
-    }
-}
-
-impl Range {
-    fn new(args: &Args, venue: Venue) -> Result<Range, Failure> {
-        let (from_sequence, from_time) = match args.from {
-            None => (Sequence::NONE, TimeNs(0)),
-            Some(Point::Sequence(from)) => (from, TimeNs(0)),
-            Some(Point::Time(from)) => (Sequence::NONE, from),
-        };
-        let file = args.events.as_deref().map(EventFile::create).transpose()?;
-        Ok(Range { from_sequence, from_time, venue, file, commands: 0, events: 0 })
-    }
-
-    #[inline]
-    fn take(&mut self, record: &Record<'_>, events: &[Event]) {
-        if record.sequence() < self.from_sequence || record.time() < self.from_time {
-            return;
-        }
-        self.commands += u64::from(record.kind() == RecordKind::Command);
-        self.events += events.len() as u64;
-        if self.file.is_some() {
-            self.write(record, events);
-        }
-    }
-
-    fn write(&mut self, record: &Record<'_>, events: &[Event]) {
-        let Some(file) = &mut self.file else { return };
-        let instrument = self.venue.instrument_of_record(record);
-        for event in events {
-            file.write(&self.venue.event(event, instrument));
-        }
-    }
-
-    fn finish(&mut self) -> Outcome {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let error = file.error.take().or_else(|| file.writer.flush().err());
-        error.map_or(Ok(()), |error| {
-            Err(Failure::bad(format_args!("cannot write {}: {error}", file.path.display())))
-        })
     }
 }

@@ -8,7 +8,7 @@ use crate::journal::format::LogKind;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::view::Verify;
 use crate::snapshot::fold::{At, FoldError, Folded, Folder, fold, fold_stopped};
-use crate::snapshot::store::{Fault, Store, StoreError};
+use crate::snapshot::store::{Fault, Skipped, Store, StoreError};
 use crate::snapshot::{Head, Snapshot};
 use crate::sys::disk::Disk;
 use crate::types::Sequence;
@@ -182,10 +182,20 @@ fn list(store: &Store, global: &Global) -> Outcome {
 
 /// A snapshot that was passed over, as a script reads it.
 #[derive(Debug, Serialize)]
-struct SkippedRow {
+pub(super) struct SkippedRow {
     sequence: u64,
     file: String,
     fault: String,
+}
+
+impl SkippedRow {
+    pub(super) fn new(skipped: &Skipped) -> SkippedRow {
+        SkippedRow {
+            sequence: skipped.sequence.0,
+            file: skipped.path.display().to_string(),
+            fault: skipped.fault.to_string(),
+        }
+    }
 }
 
 /// The result of `take`, as a script reads it.
@@ -232,11 +242,6 @@ fn take(args: &TakeArgs, offline: &Offline, store: &Store, global: &Global) -> O
 
 fn show_taken(folded: &Folded, head: &Head, node_running: bool, global: &Global) {
     let output = global.output();
-    let skipped = folded.skipped.iter().map(|skipped| SkippedRow {
-        sequence: skipped.sequence.0,
-        file: skipped.path.display().to_string(),
-        fault: skipped.fault.to_string(),
-    });
     let taken = Taken {
         sequence: folded.sequence.0,
         file: folded.path.display().to_string(),
@@ -247,7 +252,7 @@ fn show_taken(folded: &Folded, head: &Head, node_running: bool, global: &Global)
         removed: folded.removed,
         seconds: folded.elapsed.as_secs_f64(),
         state_hash: hex(&head.state_hash),
-        skipped: skipped.collect(),
+        skipped: folded.skipped.iter().map(SkippedRow::new).collect(),
         node_running,
     };
     if output.is_json() {

@@ -3,13 +3,10 @@
 //! Invariants: text is converted exactly or refused with the name of the field and the rule it broke;
 //! every place that shows a price, a quantity or an amount shows it as decimal text.
 
-use crate::command::Command;
 use crate::decimal::{Decimal, DecimalError, format, parse, parse_steps};
 use crate::event::Event;
 use crate::genesis::{Asset, GenesisItem, Instrument};
 use crate::journal::dump::event_json;
-use crate::journal::format::RecordKind;
-use crate::journal::view::Record;
 use crate::types::{Amount, AssetId, InstrumentId, Price, Quantity};
 use serde_json::{Map, Value};
 
@@ -57,15 +54,6 @@ impl Venue {
     /// The asset with this number.
     pub(super) fn asset_of(&self, id: AssetId) -> Option<&Asset> {
         self.assets.get((id.0 as usize).checked_sub(1)?)
-    }
-
-    /// The instrument that a record's command is for, if it is for one.
-    pub(super) fn instrument_of_record(&self, record: &Record<'_>) -> Option<&Instrument> {
-        if record.kind() != RecordKind::Command {
-            return None;
-        }
-        let command = Command::decode(record.envelope().schema.get(), record.command()).ok()?;
-        self.instrument_of(command.instrument()?)
     }
 
     /// An event with names and decimal text; `instrument` is that of the command it came from.

@@ -36,7 +36,7 @@ struct Cell {
 }
 
 /// All accounts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Accounts {
     ids: Vec<u64>,
     index: Index,

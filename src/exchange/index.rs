@@ -68,7 +68,7 @@ impl Hasher {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
     slots: Vec<u64>,
     mask: usize,

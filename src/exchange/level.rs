@@ -124,7 +124,7 @@ const _: () = assert!(size_of::<Fork>() == 16);
 const _: () = assert!(size_of::<Children>() == 64);
 
 /// The slabs of levels and forks that all books share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Levels {
     levels: Vec<Level>,
     levels_free: u32,

@@ -104,7 +104,7 @@ impl Context {
 }
 
 /// The state of the exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exchange {
     settings: Option<Settings>,
     assets: Vec<Asset>,

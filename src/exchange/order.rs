@@ -118,7 +118,7 @@ struct OpenList {
 }
 
 /// The live orders.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Orders {
     hot: Vec<Hot>,
     cold: Vec<Cold>,

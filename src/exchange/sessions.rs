@@ -28,7 +28,7 @@ pub struct Session {
 }
 
 /// All sessions there ever were.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
     sessions: Vec<Session>,
     by_name: BTreeMap<(KeyId, SessionName), SessionId>,

@@ -7,17 +7,20 @@
 
 use super::batch::{BatchBuilder, RecordFields};
 use super::format::{
-    BATCH_HEADER_SIZE, ENVELOPE_SIZE, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind, Tip,
-    aligned,
+    BATCH_HEADER_SIZE, ENVELOPE_SIZE, Hash, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind,
+    SEGMENT_HEADER_SIZE, Tip, aligned,
 };
+use super::info::LogInfo;
 use super::reader::{Marks, ReadError, Reader};
 use super::recovery::Recovered;
+use super::scan::headers;
 use super::segment::{LogDir, PreparedSegments};
 use super::view::{Batch, Record, Verify};
 use super::writer::{Appended, Fault, SyncJob, Writer};
 use crate::event::{EVENT_SIZE, Event};
 use crate::limits::{BATCH_MAX_BYTES, EVENT_BLOCK_MAX_BYTES};
 use crate::types::{Epoch, Sequence, TimeNs};
+use std::io;
 
 /// Bytes of events in a full block.
 const BLOCK_BYTES: usize = EVENT_BLOCK_MAX_BYTES / EVENT_SIZE * EVENT_SIZE;
@@ -252,6 +255,27 @@ fn append_all(writer: &mut Writer, sealed: &[u8], written: &mut usize) -> Result
         *written = end;
     }
     Ok(Appended::Written)
+}
+
+/// The last sequence that a sound header of an event log covers, wherever it stands: behind
+/// [`LogInfo::last`] where a header before it is damaged.
+///
+/// # Errors
+/// As the storage tells.
+pub fn last_anywhere(log: &LogDir, known: &LogInfo) -> io::Result<Sequence> {
+    let mut last = known.last;
+    for (_, path) in log.segments()?.into_iter().skip(known.segments.saturating_sub(1)) {
+        let file = log.open(&path)?;
+        let map = file.map(file.len()?)?;
+        for header in headers(map.bytes().get(SEGMENT_HEADER_SIZE..).unwrap_or_default()) {
+            let covered = Sequence(header.last_sequence.get());
+            let is_own = || Some(JournalId(header.journal_id)) == known.id;
+            if covered > last && !header.is_partial() && is_own() {
+                last = covered;
+            }
+        }
+    }
+    Ok(last)
 }
 
 /// The events packed in a block.

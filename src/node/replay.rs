@@ -5,26 +5,36 @@
 //! sequencer's half of the state, makes the event log's bytes anew, and compares them with what
 //! stands in the event log's files.
 //!
-//! Invariants: nothing is written; nothing is applied whose checksums and place in the hash chain
-//! were not found right; what ends a journal is told apart from what damages it exactly as recovery
-//! and `verify` do.
+//! Invariants: nothing is written in the data directory; nothing is applied whose checksums and place
+//! in the hash chain were not found right; what ends a journal is told apart from what damages it
+//! exactly as recovery and `verify` do; wherever a replay begins, its state and its events are those of
+//! a replay from the first record.
 
-use super::state::{State, TooNew, enact, note};
+mod begin;
+mod follow;
+
+pub use follow::{Out, Written};
+
+use super::state::{State, TooNew, enact};
 use crate::event::Event;
 use crate::exchange::Outbox;
-use crate::journal::event_log::EventLogBuilder;
-use crate::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip, is_zero};
+use crate::journal::format::{RecordKind, SEGMENT_HEADER_SIZE, Tip, is_zero};
 use crate::journal::info::info;
 use crate::journal::quarantine::SetAside;
-use crate::journal::reader::{ReadError, Reader};
+use crate::journal::reader::{BatchPlace, ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, verify};
-use crate::journal::view::{Batch, Record, Verify};
+use crate::journal::view::{Batch, Verify};
 use crate::lanes::apply::CannotApply;
 use crate::sequencer::Order;
+use crate::snapshot::store::{Skipped, StoreError};
 use crate::sys::storage::Mapping;
-use crate::types::{Epoch, Sequence, TimeNs};
+use crate::timestamp::Rfc3339;
+use crate::types::{Sequence, TimeNs};
+use begin::Begin;
 use crossbeam::channel::{Receiver, Sender, bounded};
+use follow::Follower;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +45,27 @@ use thiserror::Error;
 const CHUNK_BYTES: usize = 128 * 1024;
 /// Buffers that go round.
 const CHUNKS: usize = 8;
+
+/// The first record that a replay is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// The first one there is; the replay is one of the whole journal.
+    First,
+    /// That of this sequence.
+    Sequence(Sequence),
+    /// The first one of this time or a later one.
+    Time(TimeNs),
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Since::First => f.write_str("the first record"),
+            Since::Sequence(sequence) => sequence.fmt(f),
+            Since::Time(time) => Rfc3339(*time).fmt(f),
+        }
+    }
+}
 
 /// Where a replay ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +78,37 @@ pub enum Until {
     Sequence(Sequence),
     /// Before the first record that is later.
     Time(TimeNs),
+}
+
+impl Until {
+    /// True where it lies before a record.
+    fn is_before(self, sequence: Sequence, time: TimeNs) -> bool {
+        match self {
+            Until::Sequence(to) => sequence > to,
+            Until::Time(to) => time > to,
+            Until::End | Until::Synced => false,
+        }
+    }
+
+    /// True where nothing that is asked for stands behind a record of the journal that was read.
+    fn is_reached(self, tip: &Tip) -> bool {
+        match self {
+            Until::Sequence(to) => tip.sequence >= to,
+            Until::Time(to) => tip.time > to,
+            Until::End | Until::Synced => false,
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Until::End => f.write_str("the end"),
+            Until::Synced => f.write_str("the end of what is durable"),
+            Until::Sequence(sequence) => sequence.fmt(f),
+            Until::Time(time) => Rfc3339(*time).fmt(f),
+        }
+    }
 }
 
 /// Why a replay did not reach its end.
@@ -80,6 +142,66 @@ pub enum ReplayError {
         /// What is wrong.
         what: String,
     },
+    /// The event log has another history than the snapshot that the replay began with.
+    #[error(
+        "the event log is damaged, or is not the one of the snapshot at sequence {sequence}: {what}; a \
+         start of the node makes it again from the journal"
+    )]
+    OtherEvents {
+        /// Sequence of the snapshot.
+        sequence: Sequence,
+        /// What is wrong.
+        what: String,
+    },
+    /// What is asked for is not there yet.
+    #[error("the journal ends at sequence {last}, before {asked}")]
+    Beyond {
+        /// The place that was asked for.
+        asked: String,
+        /// The last sequence there is.
+        last: Sequence,
+    },
+    /// The range ends before it begins.
+    #[error("--from {from} is behind --to {to}")]
+    Backwards {
+        /// Where it was to begin.
+        from: Since,
+        /// Where it was to end.
+        to: Until,
+    },
+    /// The journal's first records are gone, and so are the snapshots that a replay could begin with.
+    #[error(
+        "the journal begins at sequence {first}, and there is no sound snapshot before {asked} from which \
+         it goes on{}",
+        list(.skipped)
+    )]
+    NoSnapshot {
+        /// The journal's first sequence.
+        first: Sequence,
+        /// The first record that is asked for.
+        asked: Sequence,
+        /// Snapshots that are there and of no use.
+        skipped: Vec<Skipped>,
+    },
+    /// The journal's first records are gone, and the end that was asked for with them.
+    #[error(
+        "the journal begins at sequence {first}, and the oldest snapshot from which it goes on is of \
+         sequence {oldest}, behind {to}"
+    )]
+    Gone {
+        /// The journal's first sequence.
+        first: Sequence,
+        /// Sequence of the snapshot.
+        oldest: Sequence,
+        /// Where the replay was to end.
+        to: Until,
+    },
+    /// The directory of snapshots cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The events that were asked for cannot be written.
+    #[error("the events cannot be written: {0}")]
+    Write(io::Error),
     /// A newer release wrote the journal.
     #[error(transparent)]
     TooNew(#[from] TooNew),
@@ -96,18 +218,52 @@ pub enum ReplayError {
     },
 }
 
+/// Snapshots that were passed over, at the end of a sentence.
+fn list(skipped: &[Skipped]) -> String {
+    skipped.iter().map(|skipped| format!("; {skipped}")).collect()
+}
+
+/// What is asked of a replay.
+pub struct Asked<'a> {
+    /// The first record that counts. A replay of any but the first begins with the newest snapshot
+    /// before it.
+    pub since: Since,
+    /// Where it ends.
+    pub until: Until,
+    /// Takes the batches of the event log that belong to the journal's batches with a record that counts.
+    pub events: Option<Out<'a>>,
+}
+
+impl Asked<'_> {
+    /// A replay from the first record there is.
+    #[must_use]
+    pub const fn until(until: Until) -> Asked<'static> {
+        Asked { since: Since::First, until, events: None }
+    }
+}
+
 /// What a replay gave.
 pub struct Replayed {
     /// The state at the last sequence.
     pub state: State,
+    /// The first record that counts.
+    pub first: Sequence,
+    /// Sequence of the snapshot that it began with; 0 for none.
+    pub snapshot: Sequence,
+    /// Snapshots that it was to begin with and that cannot be used.
+    pub skipped: Vec<Skipped>,
     /// Records applied.
     pub records: u64,
     /// Client commands among them.
+    pub applied: u64,
+    /// Client commands that count.
     pub commands: u64,
     /// Events they gave.
     pub events: u64,
-    /// Events that were found in the event log, byte by byte.
+    /// Events of those that were found in the event log, byte by byte.
     pub events_compared: u64,
+    /// What was written of the event log.
+    pub written: Written,
     /// Bytes of an unfinished end, which a recovery would cut.
     pub torn_tail_bytes: u64,
     /// From the first byte read to the last record applied.
@@ -123,17 +279,16 @@ pub struct At {
     pub segment: u64,
 }
 
-/// Replays a journal from its first record.
+/// Replays a journal, from its first record or from a snapshot.
 ///
-/// `each` is called with every record and its events, `progress` now and then.
+/// `progress` is called now and then.
 ///
 /// # Errors
 /// [`ReplayError`].
 pub fn replay(
     commands: &LogDir,
     events: &LogDir,
-    until: Until,
-    each: &mut dyn FnMut(&Record<'_>, &[Event]),
+    asked: Asked<'_>,
     progress: &mut dyn FnMut(At),
 ) -> Result<Replayed, ReplayError> {
     let started = Instant::now();
@@ -144,19 +299,26 @@ pub fn replay(
         return Err(ReplayError::Empty);
     }
     TooNew::check(&known)?;
+    let Asked { since, until, events: out } = asked;
     let limit = if until == Until::Synced { known.synced_to } else { Sequence(u64::MAX) };
+    let begin = Begin::find(commands, &known, (since, until), limit)?;
+    let Begin { asked: first, mut state, journal, place, events: made, skipped } = begin;
+    state.set_aside = SetAside::find(commands, place.segment, limit)?;
     let (filled, to_apply) = bounded(CHUNKS);
     let (applied, to_compare) = bounded(CHUNKS);
     let (emptied, buffers) = bounded(CHUNKS);
     for _ in 0..CHUNKS {
         emptied.send(Chunk::default()).expect("the channel has room for all buffers");
     }
-    let mut applier = Applier::new(until);
-    applier.state.set_aside = SetAside::find(commands, 0, limit)?;
+    let order = std::mem::replace(&mut state.order, Order::none());
+    let writes = out.is_some();
+    let follower = Follower::new(events.clone(), order, made, first, out);
+    let mut applier = Applier::new(state, first, until, writes);
     let (torn_tail_bytes, follower) = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read(commands, until, limit, &buffers, filled));
-        let follower = scope.spawn(|| follow(events, &to_compare, emptied));
-        let ran = applier.run(&to_apply, applied, each, progress);
+        let from = (journal, place);
+        let reader = scope.spawn(move || read(commands, from, until, limit, &buffers, filled));
+        let follower = scope.spawn(move || follower.run(&to_compare, emptied));
+        let ran = applier.run(&to_apply, applied, progress);
         // A reader that still has something to hand over finds nobody, and ends.
         drop(to_apply);
         let read = reader.join().expect("a panic is not survived");
@@ -164,11 +326,33 @@ pub fn replay(
         ran?;
         followed.and_then(|follower| Ok((read?, follower)))
     })?;
-    let Applier { mut state, records, commands, events, .. } = applier;
-    state.order = follower.order;
-    let events_compared = follower.comparison.map_or(0, |comparison| comparison.compared);
+    let Applier { mut state, records, applied, commands, events, .. } = applier;
+    let Follower { order, compared: events_compared, written, .. } = follower;
+    let last = order.last;
+    if since != Since::First && last < first {
+        return Err(ReplayError::Beyond { asked: since.to_string(), last });
+    }
+    if let Until::Sequence(to) = until
+        && last < to
+    {
+        return Err(ReplayError::Beyond { asked: to.to_string(), last });
+    }
+    state.order = order;
     let elapsed = started.elapsed();
-    Ok(Replayed { state, records, commands, events, events_compared, torn_tail_bytes, elapsed })
+    Ok(Replayed {
+        state,
+        first,
+        snapshot: journal.sequence,
+        skipped,
+        records,
+        applied,
+        commands,
+        events,
+        events_compared,
+        written,
+        torn_tail_bytes,
+        elapsed,
+    })
 }
 
 /// A buffer on its way.
@@ -180,6 +364,9 @@ struct Chunk {
     events: Vec<Event>,
     /// How many events each of them gave.
     counts: Vec<u32>,
+    /// How many of them, the last ones, are behind the place where the replay ends: of them only the
+    /// events are wanted.
+    ahead: usize,
 }
 
 /// Batches that follow one another in a segment.
@@ -239,12 +426,13 @@ impl Chunk {
 /// Reads and checks batches and hands them over; the bytes of a torn tail.
 fn read(
     log: &LogDir,
+    (tip, place): (Tip, BatchPlace),
     until: Until,
     limit: Sequence,
     buffers: &Receiver<Chunk>,
     filled: Sender<Chunk>,
 ) -> Result<u64, ReplayError> {
-    let mut reader = Reader::new(log.clone(), Sequence(1), Verify::Chain);
+    let mut reader = Reader::behind(log.clone(), tip, place, Verify::Chain);
     let (mut last, mut mapped) = (false, None);
     while !last {
         // Nobody hands buffers back, or takes them, where one of the other threads has ended early.
@@ -263,11 +451,7 @@ fn read(
                     last = true;
                 }
             }
-            last |= match until {
-                Until::Sequence(to) => reader.tip().sequence >= to,
-                Until::Time(to) => reader.tip().time > to,
-                Until::End | Until::Synced => false,
-            };
+            last |= until.is_reached(reader.tip());
         }
         if filled.send(chunk).is_err() {
             return Ok(0);
@@ -314,26 +498,30 @@ fn judge(log: &LogDir) -> Result<u64, ReplayError> {
 
 /// The applying thread: the exchange's half of the state.
 struct Applier {
+    asked: Sequence,
     until: Until,
+    /// Whole batches of the event log are wanted, the last one too.
+    writes: bool,
     state: State,
     outbox: Outbox,
     records: u64,
+    applied: u64,
     commands: u64,
     events: u64,
-    /// The record was applied that is the last one asked for.
-    over: bool,
 }
 
 impl Applier {
-    fn new(until: Until) -> Applier {
+    fn new(state: State, asked: Sequence, until: Until, writes: bool) -> Applier {
         Applier {
+            asked,
             until,
-            state: State::new(),
+            writes,
+            state,
             outbox: Outbox::default(),
             records: 0,
+            applied: 0,
             commands: 0,
             events: 0,
-            over: false,
         }
     }
 
@@ -341,34 +529,20 @@ impl Applier {
         &mut self,
         chunks: &Receiver<Chunk>,
         applied: Sender<Chunk>,
-        each: &mut dyn FnMut(&Record<'_>, &[Event]),
         progress: &mut dyn FnMut(At),
     ) -> Result<(), CannotApply> {
         for mut chunk in chunks {
-            let (mut events, mut counts) =
-                (std::mem::take(&mut chunk.events), std::mem::take(&mut chunk.counts));
-            events.clear();
-            counts.clear();
-            let mut sequence = Sequence::NONE;
-            for record in chunk.batches().flat_map(|batch| batch.records()) {
-                if self.is_over(&record) {
-                    break;
-                }
-                let State { exchange, genesis, set_aside, .. } = &mut self.state;
-                let aside = set_aside.of(record.sequence());
-                enact(exchange, genesis, aside, &record, &mut self.outbox)?;
-                let given = self.outbox.events();
-                self.records += 1;
-                self.commands += u64::from(record.kind() == RecordKind::Command);
-                self.events += given.len() as u64;
-                each(&record, given);
-                events.extend_from_slice(given);
-                counts.push(given.len() as u32);
-                sequence = record.sequence();
-            }
+            let mut made = Made {
+                events: std::mem::take(&mut chunk.events),
+                counts: std::mem::take(&mut chunk.counts),
+            };
+            made.events.clear();
+            made.counts.clear();
+            let (sequence, ahead) = self.chunk(&chunk, &mut made)?;
             let segment = chunk.places.last().map_or(0, |place| place.segment);
             progress(At { sequence, segment });
-            let chunk = Chunk { events, counts, ..chunk };
+            let Made { events, counts } = made;
+            let chunk = Chunk { events, counts, ahead, ..chunk };
             if applied.send(chunk).is_err() {
                 // The comparison has failed.
                 break;
@@ -377,142 +551,65 @@ impl Applier {
         Ok(())
     }
 
-    fn is_over(&mut self, record: &Record<'_>) -> bool {
-        self.over |= match self.until {
-            Until::Sequence(to) => record.sequence() > to,
-            Until::Time(to) => record.time() > to,
-            Until::End | Until::Synced => false,
-        };
-        self.over
-    }
-}
-
-/// What the following thread has made: the sequencer's half of the state, and what was compared.
-struct Follower {
-    order: Order,
-    comparison: Option<Comparison>,
-}
-
-fn follow(
-    log: &LogDir,
-    chunks: &Receiver<Chunk>,
-    emptied: Sender<Chunk>,
-) -> Result<Follower, ReplayError> {
-    let mut follower = Follower { order: State::new().order, comparison: None };
-    for chunk in chunks {
-        let (mut events, mut counts) = (chunk.events.as_slice(), chunk.counts.iter());
+    /// Applies the records of a chunk; the last one, and for how many behind it events were made.
+    fn chunk(&mut self, chunk: &Chunk, made: &mut Made) -> Result<(Sequence, usize), CannotApply> {
+        let mut sequence = Sequence::NONE;
         for batch in chunk.batches() {
-            if follower.comparison.is_none() {
-                follower.comparison = Some(Comparison::new(log, batch.id())?);
+            for record in batch.records() {
+                if self.until.is_before(record.sequence(), record.time()) {
+                    // No batch follows that has a record before the end.
+                    let cut = self.writes && record.sequence() > batch.first();
+                    let ahead = if cut { self.ahead(&batch, record.sequence(), made)? } else { 0 };
+                    return Ok((sequence, ahead));
+                }
+                let State { exchange, genesis, set_aside, .. } = &mut self.state;
+                let aside = set_aside.of(record.sequence());
+                enact(exchange, genesis, aside, &record, &mut self.outbox)?;
+                let given = self.outbox.events();
+                let command = u64::from(record.kind() == RecordKind::Command);
+                self.records += 1;
+                self.applied += command;
+                if record.sequence() >= self.asked {
+                    self.commands += command;
+                    self.events += given.len() as u64;
+                }
+                made.push(given);
+                sequence = record.sequence();
             }
-            follower.batch(&batch, &mut events, &mut counts)?;
         }
-        // The reading thread may have ended.
-        let _ = emptied.send(chunk);
+        Ok((sequence, 0))
     }
-    Ok(follower)
-}
 
-impl Follower {
-    fn batch(
+    /// Makes the events of a batch's records from `from` on, behind the place where the replay ends: its
+    /// batch of the event log holds them too. How many records there are.
+    fn ahead(
         &mut self,
         batch: &Batch<'_>,
-        events: &mut &[Event],
-        counts: &mut std::slice::Iter<'_, u32>,
-    ) -> Result<(), ReplayError> {
-        let comparison = self.comparison.as_mut().expect("it is made for the first batch");
-        comparison.begin(batch);
-        for record in batch.records() {
-            // What the rest of the batch would have given is not known: nothing to compare.
-            let Some(count) = counts.next() else { return Ok(()) };
-            note(&mut self.order, &record);
-            let (given, rest) = events.split_at(*count as usize);
-            comparison.push(record.time(), given);
-            *events = rest;
+        from: Sequence,
+        made: &mut Made,
+    ) -> Result<usize, CannotApply> {
+        // The state is to be that of the end.
+        let (mut exchange, mut genesis) = (self.state.exchange.clone(), Vec::new());
+        let mut count = 0;
+        for record in batch.records().filter(|record| record.sequence() >= from) {
+            let aside = self.state.set_aside.of(record.sequence());
+            enact(&mut exchange, &mut genesis, aside, &record, &mut self.outbox)?;
+            made.push(self.outbox.events());
+            count += 1;
         }
-        comparison.end(batch.last())
+        Ok(count)
     }
 }
 
-/// Makes the event log's bytes anew and compares them with the files.
-struct Comparison {
-    builder: EventLogBuilder,
-    reader: Reader,
-    /// Last sequence that the files cover.
-    last: Sequence,
-    /// Events of the batch being made.
-    open: u64,
-    compared: u64,
+/// What the records of a chunk gave.
+struct Made {
+    events: Vec<Event>,
+    counts: Vec<u32>,
 }
 
-impl Comparison {
-    fn new(log: &LogDir, id: JournalId) -> Result<Comparison, ReplayError> {
-        let known = info(log)?;
-        Ok(Comparison {
-            builder: EventLogBuilder::new(id, Tip::START),
-            reader: Reader::new(log.clone(), Sequence(1), Verify::Structure),
-            last: known.last,
-            open: 0,
-            compared: 0,
-        })
+impl Made {
+    fn push(&mut self, given: &[Event]) {
+        self.events.extend_from_slice(given);
+        self.counts.push(given.len() as u32);
     }
-
-    /// True where the files hold this batch of the journal.
-    fn is_on(&self) -> bool {
-        self.builder.complete() < self.last
-    }
-
-    fn begin(&mut self, batch: &Batch<'_>) {
-        if self.is_on() {
-            self.builder.begin_batch(batch.first(), Epoch(batch.header().epoch.get()));
-            self.open = 0;
-        }
-    }
-
-    fn push(&mut self, time: TimeNs, events: &[Event]) {
-        if self.is_on() {
-            self.builder.push(time, events);
-            self.open += events.len() as u64;
-        }
-    }
-
-    fn end(&mut self, last: Sequence) -> Result<(), ReplayError> {
-        if !self.is_on() {
-            return Ok(());
-        }
-        self.builder.end_batch(last);
-        let mut rest = self.builder.sealed();
-        while !rest.is_empty() {
-            let made = Batch::parse(rest).expect("the builder has just sealed it");
-            if !matches(&mut self.reader, &made, &mut self.last)? {
-                self.open = 0;
-                break;
-            }
-            rest = &rest[made.length()..];
-        }
-        self.builder.clear();
-        self.compared += self.open;
-        Ok(())
-    }
-}
-
-/// Compares a batch with the next one of the event log's files. False where their unfinished end
-/// begins, which is then taken for their end.
-fn matches(reader: &mut Reader, made: &Batch<'_>, end: &mut Sequence) -> Result<bool, ReplayError> {
-    let (first, last) = (made.first(), made.last());
-    let flawed = match reader.next_batch(*end) {
-        Ok(Some(found)) if found.bytes() == made.bytes() => return Ok(true),
-        Ok(Some(found)) => match found.check(LogKind::Events, Verify::Chain, TimeNs(0)) {
-            Ok(_) => return Err(ReplayError::Diverged { first, last }),
-            Err(flawed) => flawed.to_string(),
-        },
-        Ok(None) => return Err(ReplayError::Diverged { first, last }),
-        Err(error) => error.to_string(),
-    };
-    if last >= *end {
-        // The last batch of all, torn by a crash or being written while it was read.
-        *end = Sequence::NONE;
-        return Ok(false);
-    }
-    Err(ReplayError::EventLog { first, last, what: flawed })
 }
