@@ -92,12 +92,12 @@ pub(crate) fn batches(files: &Files) -> Vec<Written> {
 
 /// What must come of damaged files.
 #[derive(Debug, PartialEq, Eq)]
-enum Expected {
+pub(crate) enum Expected {
     Damage,
     Prefix(u64),
 }
 
-fn expected(original: &Files, damaged: &Files, batches: &[Written]) -> Expected {
+pub(crate) fn expected(original: &Files, damaged: &Files, batches: &[Written]) -> Expected {
     let same = |file: usize, from: usize, to: usize| {
         damaged[file].1.get(from..to) == original[file].1.get(from..to)
     };

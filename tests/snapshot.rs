@@ -45,13 +45,13 @@ fn go_on(_: At) -> ControlFlow<()> {
 
 /// A journal of random commands, logons, admin commands and reigns, and what a replay of all of it
 /// gives after each batch.
-struct History {
-    disk: SimDisk,
+pub(crate) struct History {
+    pub(crate) disk: SimDisk,
     log: LogDir,
     store: Store,
     id: JournalId,
     /// After each batch: where it ends, the state hash, and the event log's bytes of it.
-    batches: Vec<(Sequence, String, Vec<u8>)>,
+    pub(crate) batches: Vec<(Sequence, String, Vec<u8>)>,
 }
 
 /// What the history is written with.
@@ -202,7 +202,7 @@ impl Pen {
 }
 
 impl History {
-    fn new(seed: u64, batches: usize) -> History {
+    pub(crate) fn new(seed: u64, batches: usize) -> History {
         let mut random = Random::new(seed);
         let rules = Rules::choose(&mut random);
         let disk = SimDisk::new();
@@ -266,7 +266,7 @@ impl History {
     }
 
     /// A snapshot folded from the first record.
-    fn snapshot(&self, at: Sequence) -> Snapshot {
+    pub(crate) fn snapshot(&self, at: Sequence) -> Snapshot {
         let mut folder = Folder::new(Snapshot::start(self.id), &self.log);
         folder.run(at, &mut go_on).expect("it is sound");
         folder.end()

@@ -20,6 +20,7 @@ use openoutcry::types::{
     TimeInForce, TimeNs,
 };
 use openoutcry::wire::admin::encode_admin;
+use openoutcry::wire::answer::Answer;
 use openoutcry::wire::frame::{Frame, FrameHead, FrameWriter, frame_length};
 use openoutcry::wire::header::{BitMode, Flags};
 use openoutcry::wire::message::{Challenge, LogonAccepted, Logout, ServerMessage, send};
@@ -108,6 +109,11 @@ impl Bench {
 
     /// Brings everything to the server's sockets and lets these agents work, once each.
     pub(crate) fn turn(&mut self, agents: impl IntoIterator<Item = usize>) {
+        assert!(self.try_turn(agents), "the node stopped itself");
+    }
+
+    /// The same; false where the node stopped itself.
+    pub(crate) fn try_turn(&mut self, agents: impl IntoIterator<Item = usize>) -> bool {
         self.clock.advance(1_000_000);
         for wire in &self.wires {
             while wire.carry(&mut self.random, 1_000_000) > 0 {}
@@ -119,7 +125,24 @@ impl Bench {
             self.node.run(agent, false);
             self.node.run(agent, true);
         }
-        assert!(self.node.recorder.take().is_none(), "the node stopped itself");
+        self.node.recorder.take().is_none()
+    }
+
+    /// Answers that a peer was sent since it asked last; whatever else came is thrown away.
+    pub(crate) fn answers(&mut self, peer: usize) -> Vec<Answer> {
+        let (inbound, mut used, mut answers) = (&mut self.inbound[peer], 0, Vec::new());
+        self.wires[peer].receive(usize::MAX, inbound);
+        while let Some(size) = frame_length(&inbound[used..], OPEN.frame_max).expect("sound frames")
+            && used + size <= inbound.len()
+        {
+            let frame = Frame::open(&inbound[used..used + size], &OPEN).expect("a sound frame");
+            if let Ok(ServerMessage::Answer(view)) = ServerMessage::decode(&frame) {
+                answers.push(view.answer);
+            }
+            used += size;
+        }
+        inbound.drain(..used);
+        answers
     }
 
     /// Lets everybody work until surely nothing is left to do.

@@ -5,6 +5,7 @@
 //! survive once their directory is synced; of the later ones, the first few. A killed process loses
 //! nothing. A failed sync leaves its pages looking clean: the next sync says done, the disk never gets
 //! them (fsyncgate). After a crash or kill every open file of the life before refuses to work.
+//! A power cut may also be ordered at the nth call and its outcomes gone through one by one.
 
 use super::random::Random;
 use openoutcry::sys::storage::{Append, File, Mapping, Storage};
@@ -75,6 +76,45 @@ impl Inode {
         self.current = self.durable.clone();
         self.writes.clear();
     }
+
+    /// Bytes of a sector as they are, and as they are on the disk for sure.
+    fn sector(&self, sector: usize) -> (&[u8], &[u8]) {
+        let part = |bytes: &'_ [u8]| {
+            let start = (sector * SECTOR).min(bytes.len());
+            start..(start + SECTOR).min(bytes.len())
+        };
+        (&self.current[part(&self.current)], &self.durable[part(&self.durable)])
+    }
+
+    /// Sectors whose loss would be noticed.
+    fn unsynced(&self) -> impl Iterator<Item = usize> {
+        self.dirty.iter().copied().filter(|sector| {
+            let (current, durable) = self.sector(*sector);
+            let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+            current != durable && !(durable.is_empty() && zero(current))
+        })
+    }
+}
+
+/// What a power cut may take: sectors that were not synced, in the order of their files, and changes
+/// of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsynced {
+    pub(crate) sectors: Vec<(u64, usize)>,
+    pub(crate) names: usize,
+}
+
+/// What it leaves of that.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    /// The sectors that reached the disk, by their place in [`Unsynced::sectors`].
+    pub(crate) sectors: Vec<usize>,
+    /// One of which only the first half did.
+    pub(crate) torn: Option<usize>,
+    /// The first changes of names.
+    pub(crate) names: usize,
+    /// Files are as long as they were made.
+    pub(crate) lengths: bool,
 }
 
 #[derive(Clone)]
@@ -83,7 +123,7 @@ enum NameOp {
     Remove(PathBuf),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
@@ -96,6 +136,10 @@ struct State {
     /// Writes, syncs, allocations, renames and removals until one fails.
     fail_in: Option<(u64, io::ErrorKind)>,
     syncs: u64,
+    /// Calls so far of those that can fail.
+    steps: u64,
+    /// The call at which the power goes: it is on its way to the disk, and none behind it is.
+    cut_at: Option<u64>,
 }
 
 impl State {
@@ -105,6 +149,10 @@ impl State {
 
     /// Counts down to the failure that was asked for.
     fn step(&mut self) -> io::Result<()> {
+        self.steps += 1;
+        if self.is_cut() {
+            return Err(io::Error::other("the power is gone"));
+        }
         match self.fail_in.as_mut() {
             Some((0, kind)) => {
                 let kind = *kind;
@@ -119,6 +167,17 @@ impl State {
         }
     }
 
+    fn is_cut(&self) -> bool {
+        self.cut_at.is_some_and(|cut_at| self.steps >= cut_at)
+    }
+
+    /// Counts a call that may reach the disk although the power goes meanwhile: the second is what it
+    /// returns. Nothing may happen where the first says so.
+    fn step_on_its_way(&mut self) -> (bool, io::Result<()>) {
+        let result = self.step();
+        (result.is_ok() || self.cut_at == Some(self.steps), result)
+    }
+
     fn rename_op(&mut self, op: NameOp) {
         apply(&mut self.names, &op);
         self.pending.push(op);
@@ -126,7 +185,7 @@ impl State {
 
     fn begin_life(&mut self) {
         self.generation += 1;
-        self.fail_in = None;
+        (self.fail_in, self.cut_at) = (None, None);
         let used: BTreeSet<u64> =
             self.names.values().chain(self.durable_names.values()).copied().collect();
         self.inodes.retain(|inode, _| used.contains(inode));
@@ -202,6 +261,67 @@ impl SimDisk {
         state.begin_life();
     }
 
+    /// The power goes at the `count`th call of those that can fail, from now on.
+    pub(crate) fn cut_in(&self, count: u64) {
+        let mut state = self.lock();
+        state.cut_at = Some(state.steps + count);
+    }
+
+    /// True where the power went.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.lock().is_cut()
+    }
+
+    /// Calls so far of those that can fail.
+    pub(crate) fn steps(&self) -> u64 {
+        self.lock().steps
+    }
+
+    /// Another disk with the same content.
+    pub(crate) fn fork(&self) -> SimDisk {
+        SimDisk { state: Arc::new(Mutex::new(self.lock().clone())) }
+    }
+
+    /// What a power cut may take now.
+    pub(crate) fn unsynced(&self) -> Unsynced {
+        let state = self.lock();
+        let sectors = state.inodes.iter().flat_map(|(inode, content)| {
+            content.unsynced().map(|sector| (*inode, sector)).collect::<Vec<_>>()
+        });
+        Unsynced { sectors: sectors.collect(), names: state.pending.len() }
+    }
+
+    /// The machine stops and starts again with exactly this left of what was not synced.
+    pub(crate) fn lose_power_to(&self, unsynced: &Unsynced, left: &Left) {
+        let mut state = self.lock();
+        if left.lengths {
+            for inode in state.inodes.values_mut() {
+                inode.durable.resize(inode.current.len(), 0);
+            }
+        }
+        for place in &left.sectors {
+            let (inode, sector) = unsynced.sectors[*place];
+            let inode = state.inode(inode);
+            let start = sector * SECTOR;
+            let end = if left.torn == Some(*place) { start + SECTOR / 2 } else { start + SECTOR };
+            let end = end.min(inode.current.len()).min(inode.durable.len());
+            if start < end {
+                inode.durable[start..end].copy_from_slice(&inode.current[start..end]);
+            }
+        }
+        for inode in state.inodes.values_mut() {
+            inode.dirty.clear();
+            inode.writes.clear();
+            inode.current = inode.durable.clone();
+        }
+        let pending = std::mem::take(&mut state.pending);
+        for op in &pending[..left.names] {
+            apply(&mut state.durable_names, op);
+        }
+        state.names = state.durable_names.clone();
+        state.begin_life();
+    }
+
     /// The write, allocation, sync, rename or removal after `count` more of them fails; a write then has happened in
     /// part, a sync not at all.
     pub(crate) fn fail_in(&self, count: u64, kind: io::ErrorKind) {
@@ -240,6 +360,9 @@ impl Storage for SimDisk {
 
     fn create(&self, path: &Path, _append: Append) -> io::Result<Arc<dyn File>> {
         let mut state = self.lock();
+        if state.is_cut() {
+            return Err(io::Error::other("the power is gone"));
+        }
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -262,21 +385,25 @@ impl Storage for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        state.step()?;
-        let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
-        state.rename_op(NameOp::Set(to.to_owned(), inode));
-        state.rename_op(NameOp::Remove(from.to_owned()));
-        Ok(())
+        let (happens, result) = state.step_on_its_way();
+        if happens {
+            let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+            state.rename_op(NameOp::Set(to.to_owned(), inode));
+            state.rename_op(NameOp::Remove(from.to_owned()));
+        }
+        result
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        state.step()?;
-        if !state.names.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
+        let (happens, result) = state.step_on_its_way();
+        if happens {
+            if !state.names.contains_key(path) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            state.rename_op(NameOp::Remove(path.to_owned()));
         }
-        state.rename_op(NameOp::Remove(path.to_owned()));
-        Ok(())
+        result
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -328,7 +455,10 @@ impl File for SimFile {
 
     fn allocate(&self, offset: u64, size: u64) -> io::Result<()> {
         let mut state = self.lock()?;
-        state.step()?;
+        let (happens, result) = state.step_on_its_way();
+        if !happens {
+            return result;
+        }
         let (start, end) = (offset as usize, (offset + size) as usize);
         let grown = end.saturating_sub(state.inode(self.inode).current.len()) as u64;
         if state.capacity.is_some_and(|capacity| used(&state) + grown > capacity) {
@@ -339,23 +469,22 @@ impl File for SimFile {
         inode.current.resize(end.max(end_before), 0);
         inode.current[start..end].fill(0);
         inode.touch(start, end - start);
-        Ok(())
+        result
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.lock()?;
-        let failed = state.step();
+        let (happens, failed) = state.step_on_its_way();
+        let cut = state.is_cut();
         let inode = state.inode(self.inode);
         let offset = offset as usize;
         assert!(offset + bytes.len() <= inode.current.len(), "a write within what is allocated");
-        match failed {
-            Ok(()) => inode.write(bytes, offset),
-            Err(error) => {
-                inode.write(&bytes[..bytes.len() / 2], offset);
-                return Err(error);
-            }
+        match happens {
+            true => inode.write(bytes, offset),
+            false if cut => {}
+            false => inode.write(&bytes[..bytes.len() / 2], offset),
         }
-        Ok(())
+        failed
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -370,9 +499,11 @@ impl File for SimFile {
         let mut state = self.lock()?;
         state.syncs += 1;
         let failed = state.step();
+        let cut = state.is_cut();
         let inode = state.inode(self.inode);
         match failed {
             Ok(()) => inode.sync(),
+            Err(error) if cut => return Err(error),
             Err(error) => {
                 // The pages look clean from now on, and the disk does not have them.
                 inode.dirty.clear();
@@ -384,6 +515,9 @@ impl File for SimFile {
 
     fn truncate(&self, size: u64) -> io::Result<()> {
         let mut state = self.lock()?;
+        if state.is_cut() {
+            return Err(io::Error::other("the power is gone"));
+        }
         state.inode(self.inode).current.truncate(size as usize);
         Ok(())
     }

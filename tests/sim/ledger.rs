@@ -323,6 +323,12 @@ impl Truth {
         }
     }
 
+    /// Where the journal has each command of the ledger.
+    pub(crate) fn places(&self) -> BTreeMap<usize, u64> {
+        let records = (1..).zip(&self.records);
+        records.filter_map(|(sequence, record)| Some((record.index?, sequence))).collect()
+    }
+
     /// What the followers must have counted.
     pub(crate) fn counts(&self) -> (Activity, Kinds) {
         let (mut activity, mut kinds) = (Activity::default(), Kinds::new());

@@ -7,7 +7,7 @@
 pub(crate) mod bench;
 mod clients;
 pub(crate) mod disk;
-mod ledger;
+pub(crate) mod ledger;
 mod net;
 pub(crate) mod node;
 pub(crate) mod random;
