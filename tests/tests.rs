@@ -35,6 +35,8 @@ mod poison;
 mod regressions;
 mod restraint;
 mod resuming;
+mod retention;
+mod retention_node;
 mod rings;
 mod schema;
 mod schema_frames;

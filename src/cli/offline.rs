@@ -11,6 +11,7 @@ use crate::journal::reader::Reader;
 use crate::journal::segment::LogDir;
 use crate::journal::view::Verify;
 use crate::node::boot::Logs;
+use crate::snapshot::store::Store;
 use crate::sys::disk::Disk;
 use crate::sys::lock::is_held;
 use crate::timestamp;
@@ -85,7 +86,7 @@ impl Offline {
         ))
     }
 
-    /// The venue as the journal's first batch defines it; as much of it as can be read.
+    /// The venue as genesis defines it; as much of it as can be read.
     pub(super) fn venue(&self) -> Venue {
         let mut venue = Venue::default();
         genesis(&self.logs.commands).unwrap_or_default().into_iter().for_each(|i| venue.define(i));
@@ -93,9 +94,13 @@ impl Offline {
     }
 }
 
-/// The items of genesis in a journal's first batch; none where that cannot be read, as in an empty
-/// journal.
+/// The items of genesis in a journal's first batch or, where that was retired, in the newest snapshot;
+/// none where they cannot be read, as in an empty journal.
 pub(super) fn genesis(journal: &LogDir) -> Option<Vec<GenesisItem>> {
+    if journal.retired().ok()?.is_some() {
+        let store = Store::new(journal.storage().clone(), journal.data_dir());
+        return store.genesis().ok()?;
+    }
     let mut reader = Reader::new(journal.clone(), Sequence(1), Verify::Crc);
     let batch = reader.next_batch(Sequence(u64::MAX)).ok()??;
     let items = batch.records().filter(|record| record.kind() == RecordKind::Genesis);

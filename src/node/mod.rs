@@ -4,6 +4,7 @@ pub mod boot;
 pub mod layout;
 pub mod poison;
 pub mod replay;
+pub mod retention;
 pub mod space;
 pub mod stages;
 pub mod state;
@@ -38,6 +39,7 @@ use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
 use boot::{BootError, Booted, Genesis, Logs, boot};
 use layout::{Plan, Stage, ThreadPlan, plan};
+use retention::{RetentionInputs, Retiring};
 use space::Marks;
 use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
 use state::State;
@@ -115,8 +117,8 @@ pub struct Node {
     cursors: Cursors,
     remains: Remains,
     stats: Arc<Stats>,
-    /// Ends with the node.
-    _http: Option<http::Server>,
+    /// Threads that end with the node.
+    _beside: (Option<Retiring>, Option<http::Server>),
     _lock: DirLock,
     /// What the start found and chose.
     pub report: Report,
@@ -225,6 +227,7 @@ impl Node {
         let unparkers = parkers.values().map(Parker::unparker).collect();
         let threads = start_threads(&plan, agents, &mut parkers, &stats, &stop)?;
         let core = plan.verify_core;
+        let retiring = retiring(config, &logs, &cursors, clock, core)?;
         let http = admin
             .map(|admin| {
                 let view = View {
@@ -239,8 +242,8 @@ impl Node {
             })
             .transpose()
             .map_err(|source| StartError::Thread { thread: "http".into(), source })?;
-        let _lock = lock;
-        Ok(Node { threads, unparkers, stop, cursors, remains, stats, _http: http, _lock, report })
+        let (_beside, _lock) = ((retiring, http), lock);
+        Ok(Node { threads, unparkers, stop, cursors, remains, stats, _beside, _lock, report })
     }
 
     /// Cursors that tell how far the node is.
@@ -294,6 +297,20 @@ impl Node {
     fn wake_all(&self) {
         self.unparkers.iter().for_each(Unparker::wake);
     }
+}
+
+/// The thread that retires segments of the logs, where a limit is set.
+fn retiring(
+    config: &Config,
+    logs: &Logs,
+    cursors: &Cursors,
+    clock: MachineClock,
+    core: Option<usize>,
+) -> Result<Option<Retiring>, StartError> {
+    let (live, now) = (Some(cursors.clone()), TimeNs(clock.wall_ns()));
+    let inputs = RetentionInputs { live, ..RetentionInputs::new(&config.retention, logs, now) };
+    Retiring::start(inputs, Box::new(clock), Arc::new(ExitProcess), core)
+        .map_err(|source| StartError::Thread { thread: "retention".into(), source })
 }
 
 /// The admin listener's address is taken before anything runs, and served when everything does.
