@@ -35,6 +35,8 @@ use thiserror::Error;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Segments of a log that a running node retires at a look, so that it can stop soon.
 const AT_ONCE: usize = 4;
+/// Looks that are left out after one that failed, at most: each more than before.
+const PAUSE_MAX: u64 = 11;
 /// Time between two warnings that nothing can be retired.
 const WARN_EVERY_LOOKS: u64 = 60;
 
@@ -126,8 +128,25 @@ pub struct Plans {
     pub commands: LogPlan,
     /// Of the event log.
     pub events: LogPlan,
+    /// What was found out of snapshots; nothing where no limit is passed.
+    pub snapshots: Option<Checked>,
+}
+
+impl Plans {
     /// The oldest sound snapshot; not looked for where no limit is passed.
-    pub snapshot: Option<Sequence>,
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Sequence> {
+        let oldest = self.snapshots.as_ref()?.oldest?;
+        Some(oldest.head.sequence)
+    }
+}
+
+/// The oldest sound one of some snapshots.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// All of them.
+    listed: Vec<Sequence>,
+    oldest: Option<Oldest>,
 }
 
 /// What was retired.
@@ -146,6 +165,14 @@ pub struct Done {
 /// # Errors
 /// [`RetentionError`].
 pub fn decide(inputs: &RetentionInputs) -> Result<Plans, RetentionError> {
+    decide_knowing(inputs, None)
+}
+
+/// The same, where these snapshots were checked already: if they are still the same ones.
+fn decide_knowing(
+    inputs: &RetentionInputs,
+    known: Option<&Checked>,
+) -> Result<Plans, RetentionError> {
     let RetentionInputs { logs, now, .. } = inputs;
     let at_once = if inputs.live.is_some() { AT_ONCE } else { 0 };
     let limits = Limits { at_once, ..inputs.limits };
@@ -155,7 +182,7 @@ pub fn decide(inputs: &RetentionInputs) -> Result<Plans, RetentionError> {
         unbound.count > 0 || unbound.held.is_some()
     });
     // Snapshots are read whole to be checked: not where nothing is to go.
-    let bounds = if is_wished { Some(Bounds::look(inputs)?) } else { None };
+    let bounds = if is_wished { Some(Bounds::look(inputs, known)?) } else { None };
     let log_plan = |kind, segments: Vec<Used>, bounds: &[Bound]| {
         let plan = plan(&segments, limits, bounds, *now);
         LogPlan { kind, segments, plan }
@@ -166,8 +193,8 @@ pub fn decide(inputs: &RetentionInputs) -> Result<Plans, RetentionError> {
     let begin = commands.first_kept();
     let of_events = bounds.as_ref().map_or(Vec::new(), |bounds| bounds.of_events(begin));
     let events = log_plan(LogKind::Events, events, &of_events);
-    let snapshot = bounds.and_then(|bounds| Some(bounds.oldest?.head.sequence));
-    Ok(Plans { commands, events, snapshot })
+    let snapshots = bounds.map(|bounds| bounds.snapshots);
+    Ok(Plans { commands, events, snapshots })
 }
 
 /// Decides what may go, and retires it.
@@ -179,7 +206,7 @@ pub fn retire(inputs: &RetentionInputs) -> Result<Done, RetentionError> {
     let plans = decide(inputs)?;
     let storage = logs.commands.storage();
     let shelf = archive.as_ref().map(|dir| Shelf::new(storage.clone(), dir));
-    if let (Some(snapshot), 1..) = (plans.snapshot, plans.commands.plan.count) {
+    if let (Some(snapshot), 1..) = (plans.snapshot(), plans.commands.plan.count) {
         let from = plans.commands.segments[0].first;
         sync_between(&logs.events, &plans.events.segments, from, snapshot)?;
     }
@@ -195,7 +222,7 @@ pub fn retire(inputs: &RetentionInputs) -> Result<Done, RetentionError> {
 /// Everything that holds a part of a log.
 struct Bounds<'a> {
     inputs: &'a RetentionInputs,
-    oldest: Option<Oldest>,
+    snapshots: Checked,
     readers: Vec<readers::Reader>,
     journal: LogInfo,
     events: LogInfo,
@@ -207,7 +234,10 @@ fn before(sequence: Sequence) -> Sequence {
 }
 
 impl<'a> Bounds<'a> {
-    fn look(inputs: &'a RetentionInputs) -> Result<Bounds<'a>, RetentionError> {
+    fn look(
+        inputs: &'a RetentionInputs,
+        known: Option<&Checked>,
+    ) -> Result<Bounds<'a>, RetentionError> {
         let logs = &inputs.logs;
         let log = &logs.commands;
         let storage = log.storage();
@@ -218,18 +248,26 @@ impl<'a> Bounds<'a> {
         };
         let journal = info(log).map_err(unseen(log.dir()))?;
         let events = info(&logs.events).map_err(unseen(logs.events.dir()))?;
-        let mut reader = Reader::new(log.clone(), journal.first, Verify::Structure);
-        // A journal that cannot be read has no snapshot that it goes on from.
-        let id = reader.next_batch(Sequence(u64::MAX)).ok().flatten().map(|batch| batch.id());
         let store = Store::new(storage.clone(), log.data_dir());
-        let oldest = id.map(|id| store.oldest(log, id)).transpose()?.flatten();
-        Ok(Bounds { inputs, oldest, readers, journal, events })
+        let listed: Vec<Sequence> = store.list()?.iter().map(|(sequence, _)| *sequence).collect();
+        let oldest = match known.filter(|known| known.listed == listed) {
+            Some(known) => known.oldest,
+            None => {
+                let mut reader = Reader::new(log.clone(), journal.first, Verify::Structure);
+                // A journal that cannot be read has no snapshot that it goes on from.
+                let batch = reader.next_batch(Sequence(u64::MAX)).ok().flatten();
+                let id = batch.map(|batch| batch.id());
+                id.map(|id| store.oldest(log, id)).transpose()?.flatten()
+            }
+        };
+        let snapshots = Checked { listed, oldest };
+        Ok(Bounds { inputs, snapshots, readers, journal, events })
     }
 
     fn of_commands(&self) -> Vec<Bound> {
         let mut bounds = self.of_readers(LogKind::Commands);
         bounds.push(Bound { keeper: Keeper::Sync, upto: self.journal.synced_to });
-        match &self.oldest {
+        match &self.snapshots.oldest {
             // A reader goes on behind the snapshot's own batch, which is therefore kept as well.
             Some(Oldest { head, .. }) => {
                 let (keeper, upto) = (Keeper::Snapshot(head.sequence), before(head.sequence));
@@ -253,7 +291,7 @@ impl<'a> Bounds<'a> {
     fn of_events(&self, begin: Sequence) -> Vec<Bound> {
         let mut bounds = self.of_readers(LogKind::Events);
         bounds.push(Bound { keeper: Keeper::Journal(begin), upto: before(begin) });
-        let known = self.oldest.and_then(|oldest| oldest.oldest_known);
+        let known = self.snapshots.oldest.and_then(|oldest| oldest.oldest_known);
         bounds.extend(known.map(|known| {
             let keeper = Keeper::Duplicates(known);
             Bound { keeper, upto: before(known) }
@@ -301,7 +339,8 @@ impl Retiring {
             if let Some(core) = core {
                 crate::sys::thread::pin("retention", core);
             }
-            let mut looks = Looks { inputs, looks: 0, warned: None };
+            let mut looks =
+                Looks { inputs, looks: 0, pause: 0, next: 0, known: None, warned: None };
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK_EVERY) {
                 looks.inputs.now = TimeNs(clock.wall_ns());
                 if let Err(error) = looks.look()
@@ -330,6 +369,12 @@ impl Drop for Retiring {
 struct Looks {
     inputs: RetentionInputs,
     looks: u64,
+    /// Looks that are left out after the last one that failed.
+    pause: u64,
+    /// The look that does something again.
+    next: u64,
+    /// Snapshots that were checked: not again at every look, but before anything goes.
+    known: Option<Checked>,
     /// What was warned of, and at which look.
     warned: Option<(String, u64)>,
 }
@@ -337,17 +382,35 @@ struct Looks {
 impl Looks {
     fn look(&mut self) -> Result<(), RetentionError> {
         self.looks += 1;
-        match retire(&self.inputs) {
-            Ok(done) => {
-                self.warned = None;
-                tell(&done);
+        if self.looks < self.next {
+            return Ok(());
+        }
+        match self.retire() {
+            Ok(()) => {
+                (self.pause, self.warned) = (0, None);
                 Ok(())
             }
             Err(error) => {
+                self.pause = (2 * self.pause + 1).min(PAUSE_MAX);
+                self.next = self.looks + 1 + self.pause;
                 self.warn(&error);
                 Err(error)
             }
         }
+    }
+
+    fn retire(&mut self) -> Result<(), RetentionError> {
+        if let Some(known) = &self.known {
+            let plans = decide_knowing(&self.inputs, Some(known))?;
+            if plans.commands.plan.count == 0 && plans.events.plan.count == 0 {
+                self.known = plans.snapshots.or(self.known.take());
+                return Ok(());
+            }
+        }
+        let done = retire(&self.inputs)?;
+        tell(&done);
+        self.known = done.plans.snapshots;
+        Ok(())
     }
 
     fn warn(&mut self, error: &RetentionError) {

@@ -175,7 +175,7 @@ fn show(plans: &Plans, args: &Args, inputs: &RetentionInputs, global: &Global) {
     let logs = [row(&plans.commands), row(&plans.events)];
     let archive = inputs.archive.as_deref();
     if output.is_json() {
-        let snapshot_sequence = plans.snapshot.map(|sequence| sequence.0);
+        let snapshot_sequence = plans.snapshot().map(|sequence| sequence.0);
         output.object(&Shown { dry_run: args.dry_run, snapshot_sequence, archive, logs });
         return;
     }
