@@ -81,7 +81,9 @@ struct SetArgs {
 
 /// Forgets a reader: nothing is kept for it any more
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Examples:\n  outcry journal readers remove audit")]
+#[command(
+    before_help = "Examples:\n  outcry journal readers remove audit\n  outcry journal readers remove drop-copy --json"
+)]
 struct RemoveArgs {
     /// Its name
     name: String,
