@@ -4,13 +4,15 @@ use crate::sim::disk::SimDisk;
 use crate::sim::node::Recorder;
 use crossbeam::channel::bounded;
 use openoutcry::agent::Agent;
-use openoutcry::event::{Event, EventBody, MakerFill};
+use openoutcry::event::{Event, EventBody, MakerFill, RejectReason};
 use openoutcry::journal::event_log::EventLogWriter;
 use openoutcry::journal::format::{JournalId, LogKind};
 use openoutcry::journal::recovery::recover_derived;
+use openoutcry::journal::retention::{Bound, Keeper, Limits, plan, retire, used};
 use openoutcry::journal::segment::{LogDir, Preparer};
+use openoutcry::journal::writer::{Appended, Syncer};
 use openoutcry::message::Origin;
-use openoutcry::publish::outbound::{RestWanted, Wanted};
+use openoutcry::publish::outbound::{AnswerWanted, RestWanted, Wanted};
 use openoutcry::publish::replay::Replay;
 use openoutcry::publish::rest::Numbers;
 use openoutcry::ring::Cursor;
@@ -18,6 +20,8 @@ use openoutcry::sys::storage::Append;
 use openoutcry::types::{
     ClientOrderId, Epoch, InstrumentId, OrderId, Price, Quantity, Sequence, SessionId, TimeNs,
 };
+use openoutcry::wire::message::{Notice, ServerMessage};
+use openoutcry::wire::{Frame, OpenLimits, frame_length};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -85,11 +89,11 @@ fn whoever_is_far_behind_goes_behind_the_others_and_everybody_gets_his_rest() {
     let (wanted, to_replay) = bounded(256);
     let (again, found) = bounded(256);
     let (numbers, written) = (Arc::new(Mutex::new(numbers)), Cursor::new(writer.written()));
-    let stop = Arc::new(Recorder::default());
+    let (stop, last) = (Arc::new(Recorder::default()), written.get());
     let mut replay = Replay::new(to_replay, vec![again], log, numbers, written, stop.clone());
     let ask = |session: u32| {
         let to = Origin { gateway: 0, connection: session, generation: 1 };
-        let wish = RestWanted { to, session: SessionId(session), after: 1, upto: 2 };
+        let wish = RestWanted { to, session: SessionId(session), after: 1, upto: 2, by: last };
         wanted.try_send(Wanted::Rest(wish)).expect("there is room");
     };
     // The near one asks behind one who is far, and before as many as wait for their turn.
@@ -113,4 +117,130 @@ fn whoever_is_far_behind_goes_behind_the_others_and_everybody_gets_his_rest() {
     let far = &got[1..];
     assert_eq!(far.len(), FAR as usize, "nobody begins anew for ever");
     assert!(far.is_sorted(), "those who asked first have theirs first: {far:?}");
+}
+
+/// A log of several segments: session 1 has numbers 1 to 40, the last of them at the end; in between all is
+/// session 2's, but for number 21 in the middle.
+fn long_log(disk: &SimDisk) -> (LogDir, Numbers, Sequence) {
+    let size = 8 * 1024 * 1024;
+    let log = LogDir::new(disk.shared(), Path::new("data"), LogKind::Events, Append::Write, size);
+    let id = JournalId([7; 16]);
+    let recovered = recover_derived(&log, id, Sequence::NONE, &mut |_| ()).expect("the disk works");
+    let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
+    let mut writer = EventLogWriter::new(log.clone(), id, 1, &recovered, prepared).expect("opens");
+    let (mut numbers, mut sequence) = (Numbers::default(), 0);
+    let mut tell = |session: u32, outbound: u64| {
+        sequence += 1;
+        let event = told(session, outbound, sequence);
+        writer.builder().begin_batch(event.sequence, Epoch(1));
+        numbers.note(&event);
+        writer.builder().push(TimeNs(sequence), std::slice::from_ref(&event));
+        writer.builder().end_batch(event.sequence);
+        while writer.flush().expect("the disk works") == Appended::NotReady {
+            preparer.run().expect("the disk works");
+        }
+    };
+    (1..=20).for_each(|number| tell(1, number));
+    (1..=60_000).for_each(|number| tell(2, number));
+    tell(1, 21);
+    (60_001..=120_000).for_each(|number| tell(2, number));
+    (22..=40).for_each(|number| tell(1, number));
+    while let Some(job) = writer.take_sync() {
+        Syncer::default().sync(&job).expect("the disk works");
+    }
+    (log, numbers, Sequence(sequence))
+}
+
+/// Lets go of all segments that end at or before a sequence.
+fn retire_upto(log: &LogDir, upto: u64) {
+    let segments = used(log).expect("a sound log");
+    let bound = Bound { keeper: Keeper::NoSnapshot, upto: Sequence(upto) };
+    let limits = Limits { bytes: 1, ..Limits::default() };
+    let plan = plan(&segments, limits, &[bound], TimeNs(0));
+    assert!(plan.count > 0, "{segments:?}");
+    retire(log, &segments, &plan, None).expect("the disk works");
+}
+
+/// Numbers of the fills in frames; a notice that numbers are gone is its text.
+fn told_in(mut frames: &[u8]) -> (Vec<u64>, Vec<String>) {
+    let (mut numbers, mut notices) = (Vec::new(), Vec::new());
+    let limits = OpenLimits { frame_max: 65_536, strict_reserved: true };
+    while !frames.is_empty() {
+        let length = frame_length(frames, limits.frame_max).expect("a frame").expect("a whole one");
+        let frame = Frame::open(&frames[..length], &limits).expect("a sound frame");
+        match ServerMessage::decode(&frame).expect("a message") {
+            ServerMessage::Fill(fill) => numbers.push(fill.outbound),
+            ServerMessage::Notice(notice) => {
+                assert_eq!((notice.kind, numbers.len()), (Notice::GONE, 0), "it comes first");
+                notices.push(notice.text.to_owned());
+            }
+            other => panic!("{other:?}"),
+        }
+        frames = &frames[length..];
+    }
+    (numbers, notices)
+}
+
+#[test]
+fn numbers_that_are_not_kept_any_more_are_told_in_their_place() {
+    let disk = SimDisk::new();
+    let (log, numbers, last) = long_log(&disk);
+    let (wanted, to_replay) = bounded(256);
+    let (again, found) = bounded(256);
+    let numbers = Arc::new(Mutex::new(numbers));
+    let stop = Arc::new(Recorder::default());
+    let written = Cursor::new(last);
+    let mut replay =
+        Replay::new(to_replay, vec![again], log.clone(), numbers, written, stop.clone());
+    let mut connection = 0;
+    let mut ask = |session: u32, after: u64, upto: u64| {
+        connection += 1;
+        let to = Origin { gateway: 0, connection, generation: 1 };
+        let (mut reached, mut frames) = (after, Vec::new());
+        while reached < upto {
+            let after = reached;
+            let wish = RestWanted { to, session: SessionId(session), after, upto, by: last };
+            wanted.try_send(Wanted::Rest(wish)).expect("there is room");
+            let piece = (0..10_000).find_map(|_| {
+                replay.do_work();
+                found.try_recv().ok()
+            });
+            let piece =
+                piece.unwrap_or_else(|| panic!("nothing behind {after}: {:?}", stop.take()));
+            reached = piece.reached.expect("it is a piece");
+            frames.extend_from_slice(&piece.frames);
+        }
+        told_in(&frames)
+    };
+    let range = |from: u64, to: u64| (from..=to).collect::<Vec<u64>>();
+    let gone =
+        |from: u64, to: u64| vec![format!("outbound numbers {from} to {to} are not kept any more")];
+    assert_eq!(ask(1, 1, 40), (range(2, 40), vec![]));
+    // The first twenty go.
+    retire_upto(&log, 60_000);
+    assert_eq!(ask(1, 1, 40), (range(21, 40), gone(2, 20)));
+    assert_eq!(ask(1, 20, 40), (range(21, 40), vec![]));
+    assert_eq!(ask(1, 4, 19), (vec![], gone(5, 19)));
+    assert_eq!(ask(1, 38, 40), (range(39, 40), vec![]));
+    // Number 21 goes as well; what is asked for may all be gone.
+    retire_upto(&log, 100_000);
+    assert_eq!(ask(1, 1, 40), (range(22, 40), gone(2, 21)));
+    assert_eq!(ask(1, 20, 21), (vec![], gone(21, 21)));
+    // Nothing at all is kept for a session that was sent nothing since.
+    retire_upto(&log, 119_000);
+    assert_eq!(ask(3, 5, 9), (vec![], gone(6, 9)));
+    assert_eq!(ask(1, 39, 40), (vec![40], vec![]));
+    // The original answer of a message that the window still knows.
+    let to = Origin { gateway: 0, connection: 99, generation: 1 };
+    let original = Sequence(3);
+    let wish = AnswerWanted { to, client_sequence: 77, original };
+    wanted.try_send(Wanted::Answer(wish)).expect("there is room");
+    replay.do_work();
+    let answer = found.try_recv().expect("it is answered");
+    let limits = OpenLimits { frame_max: 65_536, strict_reserved: true };
+    let frame = Frame::open(&answer.frames, &limits).expect("a sound frame");
+    let message = ServerMessage::decode(&frame).expect("a message");
+    let ServerMessage::Reject(reject) = message else { panic!("{message:?}") };
+    assert_eq!(reject.reason, RejectReason::TooOldToCheck.into());
+    assert!(stop.take().is_none());
 }

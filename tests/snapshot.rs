@@ -1,6 +1,8 @@
 //! Snapshots: from any of them a replay gives what a replay from the first record gives, and one that
 //! is not exactly as it was written is refused.
 
+mod retained;
+
 use crate::sim::disk::SimDisk;
 use crate::sim::random::{Random, seeds};
 use crate::sim::venue::{Known, Rules, command};

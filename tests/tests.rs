@@ -42,6 +42,8 @@ mod reliability;
 mod replay_range;
 mod restraint;
 mod resuming;
+mod retention;
+mod retention_node;
 mod rings;
 mod schema;
 mod schema_frames;

@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Ended {
     if journal.is_empty() {
         return Err(offline.empty());
     }
-    let from = args.from.unwrap_or(From::Sequence(Sequence(1)));
+    let from = args.from.unwrap_or(From::Sequence(journal.first));
     let to = args.to.map(|point| match point {
         Point::Sequence(sequence) => To::Sequence(sequence),
         Point::Time(time) => To::Time(time),

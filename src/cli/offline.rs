@@ -11,6 +11,7 @@ use crate::journal::reader::Reader;
 use crate::journal::segment::LogDir;
 use crate::journal::view::Verify;
 use crate::node::boot::Logs;
+use crate::snapshot::store::Store;
 use crate::sys::disk::Disk;
 use crate::sys::lock::is_held;
 use crate::timestamp;
@@ -77,27 +78,21 @@ impl Offline {
         ))
     }
 
-    /// The venue as the journal's first batch defines it, or where that was retired a snapshot; as
-    /// much of it as can be read.
+    /// The venue as genesis defines it; as much of it as can be read.
     pub(super) fn venue(&self) -> Venue {
         let mut venue = Venue::default();
-        let items = genesis(&self.logs.commands).or_else(|| self.kept_genesis());
-        items.unwrap_or_default().into_iter().for_each(|item| venue.define(item));
+        genesis(&self.logs.commands).unwrap_or_default().into_iter().for_each(|i| venue.define(i));
         venue
-    }
-
-    /// Genesis in the newest snapshot that is sound.
-    fn kept_genesis(&self) -> Option<Vec<GenesisItem>> {
-        let store = &self.logs.snapshots;
-        let all = store.list().ok()?;
-        let (snapshot, _) = all.iter().rev().find_map(|(at, path)| store.read(*at, path).ok())?;
-        Some(snapshot.state.genesis)
     }
 }
 
-/// The items of genesis in a journal's first batch; none where that cannot be read, as in an empty
-/// journal.
+/// The items of genesis in a journal's first batch or, where that was retired, in the newest snapshot;
+/// none where they cannot be read, as in an empty journal.
 pub(super) fn genesis(journal: &LogDir) -> Option<Vec<GenesisItem>> {
+    if journal.retired().ok()?.is_some() {
+        let store = Store::new(journal.storage().clone(), journal.data_dir());
+        return store.genesis().ok()?;
+    }
     let mut reader = Reader::new(journal.clone(), Sequence(1), Verify::Crc);
     let batch = reader.next_batch(Sequence(u64::MAX)).ok()??;
     let items = batch.records().filter(|record| record.kind() == RecordKind::Genesis);

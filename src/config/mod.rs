@@ -287,6 +287,19 @@ section! {
 }
 
 section! {
+    /// `[retention]`: how much of the journal and of the event log is kept; 0 for no limit. What a
+    /// snapshot, a registered reader, the duplicate window or a lane still needs stays all the same.
+    Retention, "retention" {
+        /// Bytes of each log's segments.
+        bytes: u64 = 0, integer(0, 1024 * 1024 * GIB);
+        /// Age of a segment's newest record.
+        age_s: u64 = 0, integer(0, 100 * 366 * 86_400);
+        /// Directory that retired segments are copied to first, or "off".
+        archive: String = "off".into(), Rule::Path;
+    }
+}
+
+section! {
     /// `[lanes]`: the owning thread applies it.
     Lanes, "lanes" {} {
         /// Books, balances, sessions.
@@ -545,6 +558,8 @@ pub struct Config {
     pub disk: Disk,
     /// Snapshots.
     pub snapshots: Snapshots,
+    /// What is kept.
+    pub retention: Retention,
     /// Lanes.
     pub lanes: Lanes,
     /// Acknowledgement.
@@ -578,6 +593,7 @@ const SECTIONS: &[&[Key]] = &[
     Journal::KEYS,
     Disk::KEYS,
     Snapshots::KEYS,
+    Retention::KEYS,
     Lanes::KEYS,
     LaneCritical::KEYS,
     LaneNormal::KEYS,

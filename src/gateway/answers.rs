@@ -227,8 +227,8 @@ impl<D: Door> Gateway<D> {
             let (session, pending) = (connection.session, connection.pending());
             let Some(resume) = &mut connection.resume else { return false };
             if !resume.asked && !resume.cut && pending < PIECE_BYTES {
-                let (after, upto) = (resume.reached, resume.upto);
-                let wish = RestWanted { to: *to, session, after, upto };
+                let (after, upto, by) = (resume.reached, resume.upto, resume.by);
+                let wish = RestWanted { to: *to, session, after, upto, by };
                 resume.asked = wanted.try_send(Wanted::Rest(wish)).is_ok();
                 count += usize::from(resume.asked);
             }
@@ -305,19 +305,20 @@ fn completes(body: &Body) -> bool {
 /// the event log, and is read from there in its turn.
 fn is_read_back<S>(connection: &mut Connection<S>, body: &Body) -> bool {
     let Some(resume) = &mut connection.resume else { return false };
-    let last = match body {
+    let (sequence, last) = match body {
         Body::Event(event) | Body::Inherited(event) => match &event.body {
             EventBody::Result(result) => {
                 let further = result.fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
-                result.outbound + u64::from(further)
+                (event.sequence, result.outbound + u64::from(further))
             }
-            EventBody::MakerFill(fill) => fill.outbound,
-            _ => 0,
+            EventBody::MakerFill(fill) => (event.sequence, fill.outbound),
+            _ => (event.sequence, 0),
         },
-        Body::Trade { .. } => 0,
+        Body::Trade { event, .. } => (event.sequence, 0),
         _ => return false,
     };
     resume.upto = resume.upto.max(last);
+    resume.by = resume.by.max(sequence);
     true
 }
 
@@ -355,8 +356,8 @@ fn write_slot<S: Read + Write>(
             connection.session = *session;
             connection.state = State::Live;
             if (1..*outbound).contains(last_received) {
-                let (reached, upto) = (*last_received, *outbound);
-                connection.resume = Some(Resume { reached, upto, asked: false, cut: false });
+                let (reached, upto, by) = (*last_received, *outbound, slot.gate);
+                connection.resume = Some(Resume { reached, upto, by, asked: false, cut: false });
             }
             let message = LogonAccepted {
                 session: *session,

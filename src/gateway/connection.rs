@@ -95,6 +95,8 @@ pub struct Resume {
     pub reached: u64,
     /// The last one that was released for it: up to there the event log is read.
     pub upto: u64,
+    /// The sequence at or before which that stands.
+    pub by: Sequence,
     /// A piece is on its way.
     pub asked: bool,
     /// The connection ends before it has got the rest: nothing numbered is sent any more.

@@ -87,13 +87,13 @@ pub fn info(log: &LogDir) -> io::Result<LogInfo> {
     Ok(info)
 }
 
-/// The first sequence of the last segment that began at or before `time`; 1 where none did. Records
-/// of that time or later stand there or behind.
+/// The first sequence of the last segment that began at or before `time`, or of the log where none did;
+/// 1 where the log is empty. Records of that time or later stand there or behind.
 ///
 /// # Errors
 /// As the storage tells.
 pub fn first_at(log: &LogDir, time: TimeNs) -> io::Result<Sequence> {
-    let mut first = Sequence(1);
+    let mut first = Sequence(log.retired()?.map_or(1, |retired| retired.sequence.0));
     for (_, path) in log.segments()? {
         let mut page = vec![0; SEGMENT_HEADER_SIZE];
         let read = log.open(&path)?.read_at(&mut page, 0)?;

@@ -2,7 +2,7 @@
 //!
 //! `format` and `payload` are the bytes, `batch` writes them, `view` reads them in place. `segment`
 //! prepares files, `writer` fills them, `reader` follows them; `scan` and `recovery` decide at start
-//! what is there; `repair` takes what is damaged from a copy. No clock, no thread, no randomness: storage comes in through
+//! what is there; `repair` takes what is damaged from a copy; `retention` lets go of what is oldest. No clock, no thread, no randomness: storage comes in through
 //! [`crate::sys::storage`].
 
 pub mod agent;
@@ -20,6 +20,7 @@ pub mod reader;
 pub mod recovery;
 pub mod reject_log;
 pub mod repair;
+pub mod retention;
 mod scan;
 pub mod segment;
 pub mod verify;

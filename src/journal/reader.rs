@@ -7,6 +7,7 @@
 use super::format::{
     BATCH_HEADER_SIZE, LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip, is_zero,
 };
+use super::retention::marker::Retired;
 use super::segment::LogDir;
 use super::view::{Batch, Flaw, Flawed, Record, Verify};
 use crate::sys::storage::Mapping;
@@ -358,9 +359,21 @@ impl Reader {
             }
             Ok(_) => Ok(false),
             Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                self.not_retired(index)?;
                 Ok(false)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Fails where a segment that is not there was retired while its forerunner was read.
+    fn not_retired(&self, segment: u64) -> Result<(), ReadError> {
+        let retired = self.log.retired().map_err(|source| ReadError::Io { segment, source })?;
+        match retired.filter(|retired| retired.segment > segment) {
+            Some(Retired { sequence: first, .. }) => {
+                Err(ReadError::Retired { asked: self.tip.sequence.next(), first })
+            }
+            None => Ok(()),
         }
     }
 
@@ -376,7 +389,13 @@ impl Reader {
 
     /// Maps the segment that holds `from`, at its first batch.
     fn begin(&mut self) -> Result<(), ReadError> {
-        let place = locate(&self.log, self.from)?;
+        let place = match locate(&self.log, self.from) {
+            // It was retired between the look at the directory and that at the file.
+            Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                locate(&self.log, self.from)?
+            }
+            other => other?,
+        };
         let header = place.header;
         self.tip = Tip {
             sequence: Sequence(header.first_sequence.get() - 1),

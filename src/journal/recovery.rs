@@ -37,6 +37,21 @@ pub enum RecoveryError {
         /// What is wrong.
         flaw: Flaw,
     },
+    /// The log begins later, because older segments were retired, than it is needed from.
+    #[error(
+        "the journal begins at sequence {first}, because older segments were retired, and is needed from \
+         {needed} on: no sound snapshot leads to its first record; nothing was changed; put snapshots \
+         of a copy into DIR/snapshots, or the older segments back into {} and remove {} there",
+        dir.display(), super::retention::marker::NAME
+    )]
+    Retired {
+        /// The first sequence that is needed.
+        needed: Sequence,
+        /// The first one that is there.
+        first: Sequence,
+        /// Directory of the log.
+        dir: PathBuf,
+    },
     /// The disk failed.
     #[error("recovery cannot {action} {}: {source}", path.display())]
     Io {
@@ -169,8 +184,9 @@ pub fn recover_behind(
         return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
     }
     if scan.first > needed {
-        let (segment, flaw) = (scan.files[0].index, Flaw::MissingSegment);
-        return Err(RecoveryError::Damage { segment, offset: 0, sequence: needed, flaw });
+        // A journal that has lost its oldest segments is damaged, as the scan has said.
+        let dir = log.dir().to_owned();
+        return Err(RecoveryError::Retired { needed, first: scan.first, dir });
     }
     if scan.tip.sequence < durable {
         let place =
@@ -219,6 +235,12 @@ pub fn recover_derived_behind(
     let mut scan = look(from)?;
     if from > 0 && (scan.end.is_none() || scan.tip.sequence < known) {
         scan = look(0)?;
+    }
+    let retired = log.retired().map_err(failed("read", log.dir()))?;
+    if let (Some(retired), None) = (retired, scan.end) {
+        // It cannot begin again at its first record, which is retired.
+        let (segment, sequence, flaw) = (retired.segment, retired.sequence, Flaw::MissingSegment);
+        return Err(RecoveryError::Damage { segment, offset: 0, sequence, flaw });
     }
     repair(log, scan, false)
 }

@@ -316,6 +316,11 @@ impl<'a> Work<'a> {
         if self.segment == 0 {
             return Some(Sequence(1));
         }
+        if let Ok(Some(retired)) = self.log.retired()
+            && retired.segment == self.segment
+        {
+            return Some(retired.sequence);
+        }
         self.own_header().map(|header| Sequence(header.first_sequence.get()))
     }
 

@@ -11,7 +11,12 @@
 //! sound checksums and content that does not continue what stands before   damage
 //! sound checksums and a kind or version that is not known here            damage
 //! zeros are missing, and the next segment continues at n                  damage
+//! the oldest segment is not the one the log begins with                   damage
 //! ```
+//!
+//! A log begins with segment 0, or with what its marker names where older ones were retired
+//! (`retention::marker`); the first batch must then chain from the marker's hash. The reject log drops
+//! its oldest files without a marker.
 //!
 //! A header counts as sound where its CRC matches and it carries the journal's id, which clients
 //! do not know: bytes that a client sent cannot pass for one. Derived logs (events, rejects) carry no
@@ -26,6 +31,7 @@ use super::format::{
     ALIGN, BATCH_HEADER_SIZE, BatchHeader, JournalId, LogKind, SEGMENT_HEADER_SIZE, SegmentHeader,
     Tip, is_zero, used_length,
 };
+use super::retention::marker::Retired;
 use super::segment::LogDir;
 use super::view::{Batch, Flaw, Flawed, Verify};
 use crate::types::{Epoch, Sequence, TimeNs};
@@ -136,6 +142,7 @@ pub(crate) fn scan(
     options: ScanOptions,
     progress: &mut dyn FnMut(&Progress),
 ) -> io::Result<Scan> {
+    let retired = log.retired()?;
     let files = log
         .segments()?
         .into_iter()
@@ -148,6 +155,7 @@ pub(crate) fn scan(
     let mut walk = Walk {
         log,
         options,
+        retired,
         run: Run::default(),
         ahead: None,
         scan: Scan {
@@ -413,6 +421,7 @@ impl Run {
 struct Walk<'a> {
     log: &'a LogDir,
     options: ScanOptions,
+    retired: Option<Retired>,
     /// What was taken so far.
     run: Run,
     /// What other threads find in each segment.
@@ -422,6 +431,12 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn run(&mut self, progress: &mut dyn FnMut(&Progress)) -> io::Result<()> {
+        let wrong_start = self.wrong_start()?;
+        if self.log.kind() == LogKind::Commands && wrong_start.is_some() {
+            // Nothing stands before the damage.
+            self.scan.found = wrong_start;
+            return Ok(());
+        }
         let segments = self.scan.files.len();
         let mut ended = Ended::Segment;
         for file in 0..segments {
@@ -465,7 +480,45 @@ impl Walk<'_> {
                 damage,
             });
         }
+        // A derived log is judged by whoever builds it again; here it is only told.
+        self.scan.found = wrong_start.or(self.scan.found);
         Ok(())
+    }
+
+    /// What is wrong with where the log begins: a segment 0 that is not there, or another one than that
+    /// which was the oldest one kept when others were retired.
+    fn wrong_start(&self) -> io::Result<Option<Found>> {
+        if self.log.kind() == LogKind::Rejects {
+            return Ok(None);
+        }
+        let (segment, sequence) =
+            self.retired.map_or((0, Sequence(1)), |retired| (retired.segment, retired.sequence));
+        let found = |flaw| Found { segment, offset: 0, sequence, flaw, damage: true };
+        let all = self.log.segments()?;
+        if all.first().map(|(index, _)| *index) != self.scan.files.first().map(|file| file.index) {
+            // It is not asked for.
+            return Ok(None);
+        }
+        let (Some(first), retired) = (self.scan.files.first(), self.retired) else {
+            return Ok(self.retired.map(|_| found(Flaw::MissingSegment)));
+        };
+        if first.index != segment {
+            return Ok(Some(found(Flaw::MissingSegment)));
+        }
+        let Some(retired) = retired else { return Ok(None) };
+        let map = self.map(0)?;
+        // Where there is no sound header, the walk says so.
+        let Some(header) = SegmentHeader::parse(map.bytes()) else { return Ok(None) };
+        let (expected, begins) = (retired.sequence.0, header.first_sequence.get());
+        Ok(if header.id() != retired.id {
+            Some(found(Flaw::ForeignSegment))
+        } else if begins != expected {
+            Some(found(Flaw::Gap { expected, found: begins }))
+        } else if header.previous_hash != retired.hash {
+            Some(found(Flaw::Chain))
+        } else {
+            None
+        })
     }
 
     /// Puts what was taken into the result.

@@ -7,6 +7,7 @@
 
 use super::format::{LogKind, SEGMENT_HEADER_SIZE, SegmentHeader};
 use super::recovery::Recovered;
+use super::retention::marker::{self, Retired};
 use crate::sys::storage::{Append, File, Storage};
 use crate::types::Sequence;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -107,11 +108,33 @@ impl LogDir {
         self.dir.join(format!("{index:010}.seg"))
     }
 
-    /// Every segment's index and file, by index. Files with other names are not ours.
+    /// Where the log begins, if older segments of it were retired.
     ///
     /// # Errors
-    /// As the storage tells.
+    /// As the storage tells, and where the marker is not as it was written.
+    pub fn retired(&self) -> io::Result<Option<Retired>> {
+        // Of the reject log the oldest files are dropped without a trace.
+        if self.kind == LogKind::Rejects {
+            return Ok(None);
+        }
+        marker::read(&*self.storage, &self.dir, self.kind)
+    }
+
+    /// Every segment's index and file, by index. Files with other names are not ours; nor are segments
+    /// that were retired, where their files are still there.
+    ///
+    /// # Errors
+    /// As the storage tells, and [`LogDir::retired`].
     pub fn segments(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut segments = self.files()?;
+        if let Some(retired) = self.retired()? {
+            segments.retain(|(index, _)| *index >= retired.segment);
+        }
+        Ok(segments)
+    }
+
+    /// The files of all segments, by index, retired ones included.
+    pub(super) fn files(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut segments: Vec<_> = self
             .storage
             .list(&self.dir)?

@@ -88,13 +88,19 @@ pub fn verify_with(
 ) -> io::Result<Report> {
     let limit = Sequence(u64::MAX);
     let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
-    let mut found = scan(log, options, progress)?;
+    let mut looked = scan(log, options, progress);
     for _ in 1..LOOKS {
-        if !found.found.is_some_and(|found| found.damage) {
+        let again = match &looked {
+            Ok(scan) => scan.found.is_some_and(|found| found.damage),
+            // A segment may be retired meanwhile.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if !again {
             break;
         }
-        found = scan(log, options, progress)?;
+        looked = scan(log, options, progress);
     }
+    let found = looked?;
     let damage = found.found.filter(|found| found.damage).map(|found| Damage {
         segment: found.segment,
         offset: found.offset,

@@ -48,6 +48,8 @@ pub struct Bounds {
     pub events_written: Cursor,
     /// Done by this lane.
     pub done: Cursor,
+    /// Events that the lane `normal` has done with.
+    pub events_done: Cursor,
     /// Times turns.
     pub clock: Box<dyn Clock>,
     /// What the lanes tell.
@@ -160,7 +162,12 @@ impl Normal {
         self.bounds.end(stats::NORMAL, count, started_ns, time);
         let limit = limit.min(self.bounds.events_written.get());
         while count < 2 * ROUND_MAX {
-            let Some(event) = self.events.next_event(limit)? else { break };
+            let Some(event) = self.events.next_event(limit)? else {
+                self.bounds.events_done.set(limit);
+                break;
+            };
+            // Further events of its sequence may stand behind it.
+            self.bounds.events_done.set(Sequence(event.sequence.0 - 1));
             if let EventBody::Trade(trade) = &event.body {
                 *self.activity.trades.entry(trade.instrument).or_default() += 1;
             }

@@ -123,7 +123,9 @@ impl BootError {
             | BootError::CannotApply(CannotApply::Kind { .. } | CannotApply::Payload { .. }) => {
                 StopReason::JournalTooNew
             }
-            BootError::Recovery(RecoveryError::Damage { .. }) => StopReason::JournalDamaged,
+            BootError::Recovery(RecoveryError::Damage { .. } | RecoveryError::Retired { .. }) => {
+                StopReason::JournalDamaged
+            }
             BootError::Recovery(RecoveryError::Io { action, .. }) => of_action(action),
             BootError::Read(_) => StopReason::LogRead,
             BootError::Fault(fault) => of_action(fault.action),

@@ -1,11 +1,13 @@
 //! The node: the only place that introduces stages to each other; it starts and stops them.
 
+mod beside;
 pub mod boot;
 mod folding;
 pub mod layout;
 pub mod poison;
 mod rebuild;
 pub mod replay;
+pub mod retention;
 pub mod space;
 pub mod stages;
 pub mod state;
@@ -19,7 +21,7 @@ use crate::gateway::listener::{Entrance, Listener, dealt};
 use crate::gateway::restraint::Rate;
 use crate::gateway::verify::Worker;
 use crate::genesis::GenesisItem;
-use crate::ops::{View, http};
+use crate::ops::View;
 use crate::publish::gate::AckPolicy;
 use crate::ring::{Parker, Unparker};
 use crate::sequencer::clock::{ClockRefused, SequencerClock};
@@ -37,8 +39,8 @@ use crate::sys::storage::Storage;
 use crate::sys::thread;
 use crate::types::{Sequence, TimeNs};
 use crate::wire::OpenLimits;
+use beside::{AdminListener, Beside};
 use boot::{BootError, Booted, Genesis, Logs, Progress, boot};
-use folding::Folding;
 use layout::{Plan, Stage, ThreadPlan, plan};
 use space::Marks;
 use stages::{Agents, Cursors, Outside, Parts, Remains, Sizes, Stages};
@@ -117,10 +119,8 @@ pub struct Node {
     cursors: Cursors,
     remains: Remains,
     stats: Arc<Stats>,
-    /// Ends with the node.
-    _http: Option<http::Server>,
-    /// Ends with the node, before another process may have the data directory.
-    folding: Option<Folding>,
+    /// Threads that end with the node, before another process may have the data directory.
+    beside: Option<Beside>,
     _lock: DirLock,
     /// What the start found and chose.
     pub report: Report,
@@ -221,7 +221,6 @@ impl Node {
         let stop = Arc::new(Stop::default());
         let unparkers = parkers.values().map(Parker::unparker).collect();
         let threads = start_threads(&plan, agents, &mut parkers, &stats, &stop)?;
-        let core = plan.verify_core;
         let view = View {
             node: config.node.name.clone(),
             policy: config.ack.policy.to_string(),
@@ -230,28 +229,10 @@ impl Node {
             stop: stop.clone(),
             clock,
         };
-        let refused = |thread: &str| {
-            let thread = thread.to_owned();
-            |source| StartError::Thread { thread, source }
-        };
-        let serve = |admin: AdminListener| admin.listening.serve(view, core);
-        let _http = admin.map(serve).transpose().map_err(refused("http"))?;
         stats.snapshots.sequence.set(report.snapshot.0);
-        let folding = folding::Plan::new(config, logs, core, stats.clone());
-        let folding = Folding::start(folding).map_err(refused("snapshots"))?;
+        let beside = Some(Beside::start(config, &logs, admin, view, plan.verify_core)?);
         let _lock = lock;
-        Ok(Node {
-            threads,
-            unparkers,
-            stop,
-            cursors,
-            remains,
-            stats,
-            _http,
-            folding,
-            _lock,
-            report,
-        })
+        Ok(Node { threads, unparkers, stop, cursors, remains, stats, beside, _lock, report })
     }
 
     /// Cursors that tell how far the node is.
@@ -278,7 +259,7 @@ impl Node {
             self.wake_all();
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        drop(self.folding.take());
+        drop(self.beside.take());
         self.stop.end();
         let deadline = Instant::now() + timeout.max(THREADS_END);
         for (name, thread) in &self.threads {
@@ -305,23 +286,6 @@ impl Node {
 
     fn wake_all(&self) {
         self.unparkers.iter().for_each(Unparker::wake);
-    }
-}
-
-/// The admin listener's address is taken before anything runs, and served when everything does.
-struct AdminListener {
-    listening: http::Listening,
-    address: SocketAddr,
-}
-
-impl AdminListener {
-    fn bind(config: &Config) -> Result<Option<AdminListener>, StartError> {
-        let Some(address) = config.admin.http.listen.address() else { return Ok(None) };
-        let key = "admin.http.listen";
-        let unheard = |source| StartError::Listen { key, address, source };
-        let listening = http::Listening::bind(address).map_err(unheard)?;
-        let address = listening.address().map_err(unheard)?;
-        Ok(Some(AdminListener { listening, address }))
     }
 }
 

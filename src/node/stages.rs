@@ -17,7 +17,7 @@ use crate::journal::batch::BatchBuilder;
 use crate::journal::event_log::{EventFollower, EventLogWriter};
 use crate::journal::reader::Reader as LogReader;
 use crate::journal::reject_log::RejectLog as RejectFiles;
-use crate::journal::segment::Preparer;
+use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::Verify;
 use crate::journal::writer::Writer as JournalFiles;
 use crate::lanes::batch_size::LaneBatch;
@@ -126,6 +126,8 @@ pub struct Cursors {
     pub events_written: Cursor,
     /// Done by the lane `normal`.
     pub normal: Cursor,
+    /// Events of the event log that the lane `normal` has done with.
+    pub normal_events: Cursor,
     /// Done by the lane `batch`.
     pub batch: Cursor,
     /// For each gateway: not zero when it was asked to stop and owes nobody an answer.
@@ -337,11 +339,19 @@ impl Common {
             applied: self.cursors.applied.clone(),
             events_written: self.cursors.events_written.clone(),
             done: done.clone(),
+            events_done: self.cursors.normal_events.clone(),
             clock: (self.clock)(),
             stats: self.stats.clone(),
         };
-        let commands = || LogReader::new(logs.commands.clone(), Sequence(1), Verify::Structure);
-        let events = EventFollower::new(logs.events.clone(), Sequence(1), Verify::Structure);
+        let first = |log: &LogDir| {
+            // A reader that begins too early says what is wrong.
+            let retired = log.retired().ok().flatten();
+            retired.map_or(Sequence(1), |retired| retired.sequence)
+        };
+        let from = first(&logs.commands);
+        let commands = || LogReader::new(logs.commands.clone(), from, Verify::Structure);
+        let from = first(&logs.events);
+        let events = EventFollower::new(logs.events.clone(), from, Verify::Structure);
         let (for_normal, for_batch) = (bounds(&self.cursors.normal), bounds(&self.cursors.batch));
         let stop = &self.stop;
         (

@@ -186,6 +186,8 @@ pub struct RestWanted {
     pub after: u64,
     /// The last one that it is to get: released.
     pub upto: u64,
+    /// The sequence at or before which that stands.
+    pub by: Sequence,
 }
 
 /// What the reader of the event log is asked for.

@@ -3,7 +3,7 @@
 
 use super::rest::{Numbers, READ_MAX, Rests, Turn};
 use crate::agent::{Agent, FailStop};
-use crate::event::Event;
+use crate::event::{Event, RejectReason};
 use crate::fatal::StopReason;
 use crate::journal::event_log::EventLogReader;
 use crate::journal::reader::ReadError;
@@ -11,6 +11,7 @@ use crate::journal::segment::LogDir;
 use crate::publish::outbound::{AnswerFound, AnswerWanted, RestWanted, Wanted};
 use crate::ring::Cursor;
 use crate::wire::answer::original_answer;
+use crate::wire::message::Reject;
 use crossbeam::channel::{Receiver, Sender};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,13 +79,16 @@ impl Replay {
         let Some(wish) = self.waiting else { return Ok(0) };
         let found = &self.found[usize::from(wish.to.gateway)];
         self.events.clear();
-        if found.is_full()
-            || !self.log.events_of(wish.original, self.written.get(), &mut self.events)?
-        {
+        if found.is_full() {
             return Ok(0);
         }
+        let frames = match self.log.events_of(wish.original, self.written.get(), &mut self.events) {
+            Ok(false) => return Ok(0),
+            Ok(true) => original_answer(&self.events, wish.client_sequence),
+            Err(ReadError::Retired { .. }) => not_kept(wish.client_sequence),
+            Err(error) => return Err(error),
+        };
         self.waiting = None;
-        let frames = original_answer(&self.events, wish.client_sequence);
         // Full is ruled out above, and a gateway that is gone needs no answer.
         let _ = found.try_send(AnswerFound { to: wish.to, frames, reached: None });
         Ok(1)
@@ -123,6 +127,15 @@ impl Replay {
         }
         Ok(done)
     }
+}
+
+/// The answer where the original one was retired; retention keeps what the duplicate window knows, so
+/// that this is for whoever has lost it.
+fn not_kept(client_sequence: u64) -> Vec<u8> {
+    let (reason, text) = (RejectReason::TooOldToCheck, "the original answer is not kept any more");
+    let mut frames = Vec::new();
+    Reject { reason: reason.into(), retry_after_ms: 0, text }.send(client_sequence, &mut frames);
+    frames
 }
 
 impl Agent for Replay {

@@ -5,7 +5,8 @@
 //! behind makes the node hold more than a piece for him, or wait.
 //!
 //! Invariants: numbers are handed out in order, each once, and none above what was asked for, which
-//! is released; a turn looks at a bounded number of events.
+//! is released; numbers whose part of the log was retired are told by a notice in their place, never
+//! left out in silence; a turn looks at a bounded number of events.
 
 use super::outbound::RestWanted;
 use crate::event::{CommandResult, Event, EventBody};
@@ -18,7 +19,7 @@ use crate::message::Origin;
 use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{Quantity, Sequence, SessionId};
 use crate::wire::answer::{Fill, send_answer};
-use crate::wire::message::send;
+use crate::wire::message::{Notice, send};
 use std::collections::VecDeque;
 
 /// Bytes after which a piece ends.
@@ -196,6 +197,8 @@ struct Place {
     filled: i64,
     /// The last number handed out.
     reached: u64,
+    /// A part of the log was retired before it was read: the next numbers may be gone.
+    is_cut: bool,
 }
 
 impl Place {
@@ -210,7 +213,29 @@ impl Place {
             trades: 0,
             filled: 0,
             reached: wish.after,
+            is_cut: false,
         }
+    }
+
+    /// Goes on where the log begins now: it was retired up to there.
+    fn begin_again(&mut self, first: Sequence, log: LogDir) {
+        self.follower = EventFollower::new(log, first, Verify::Crc);
+        self.command.clear();
+        (self.at, self.trades, self.own) = (0, 0, false);
+        self.is_cut = true;
+    }
+
+    /// The next number there is stands before the reader: those before it are gone, where the log was
+    /// cut, and are told.
+    fn meet(&mut self, next: u64, upto: u64, out: &mut Vec<u8>) {
+        let last = upto.min(next - 1);
+        if !std::mem::take(&mut self.is_cut) || last <= self.reached {
+            return;
+        }
+        let first = self.reached + 1;
+        let text = format!("outbound numbers {first} to {last} are not kept any more");
+        Notice { kind: Notice::GONE, text: &text }.send(out);
+        self.reached = last;
     }
 
     /// Goes on until a piece is full, the last number wanted is reached, or the turn is over.
@@ -225,6 +250,10 @@ impl Place {
                 return Ok(Turn::Piece(self.reached));
             }
             let Some(event) = self.follower.next_event(written)? else {
+                if self.is_cut && written >= wish.by {
+                    self.meet(u64::MAX, wish.upto, out);
+                    return Ok(Turn::Piece(self.reached));
+                }
                 return Ok(if out.is_empty() { Turn::Waits } else { Turn::Piece(self.reached) });
             };
             if event.index == 0 {
@@ -266,6 +295,9 @@ impl Place {
                 return true;
             }
             let event = self.command[self.at];
+            if let Some((_, next)) = number_of(&event) {
+                self.meet(next, upto, out);
+            }
             match &event.body {
                 EventBody::Result(result) => {
                     if result.outbound > upto {
@@ -349,7 +381,12 @@ impl Rests {
                 Place::new(wish, from, self.log.clone())
             }
         };
-        let turn = place.go_on(wish, written, out)?;
+        let turn = loop {
+            match place.go_on(wish, written, out) {
+                Err(ReadError::Retired { first, .. }) => place.begin_again(first, self.log.clone()),
+                other => break other?,
+            }
+        };
         // Who has reached what he wanted may want more, but most do not.
         if place.reached < wish.upto {
             place.awaited = !matches!(turn, Turn::Piece(_));

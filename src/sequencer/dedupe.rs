@@ -298,6 +298,20 @@ impl Dedupe {
         }
     }
 
+    /// The sequence of the oldest id in what [`Dedupe::pack`] has packed; none where there is no id.
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    pub fn oldest_packed(mut packed: Unpack<'_>) -> Result<Option<Sequence>, Unfit> {
+        if packed.count(ENTRY_BYTES)? == 0 {
+            return Ok(None);
+        }
+        for _identity_and_content in 0..3 {
+            packed.u64()?;
+        }
+        packed.u64().map(|sequence| Some(Sequence(sequence)))
+    }
+
     /// Takes in what was packed, into a window that is empty; no record behind `last`, which has this
     /// time, is in it. As during a replay nothing can be looked up until [`Dedupe::end_replay`].
     ///

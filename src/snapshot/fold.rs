@@ -253,8 +253,8 @@ fn first(journal: &LogDir, id: JournalId) -> io::Result<Snapshot> {
 /// Refuses where a second instance of the state may not fit: it would be the node that is killed.
 fn check_memory(journal: &LogDir, known: &LogInfo, snapshot: u64) -> Result<(), FoldError> {
     let Some(available) = memory::available_bytes() else { return Ok(()) };
-    // Whatever there is came out of the journal, and fits what genesis allows.
-    let by_journal = known.bytes.saturating_mul(MEMORY_PER_BYTE);
+    // Whatever there is came out of the journal, or out of the snapshot, and fits what genesis allows.
+    let by_journal = known.bytes.saturating_add(snapshot).saturating_mul(MEMORY_PER_BYTE);
     let by_settings = settings(journal).map_or(u64::MAX, |settings| {
         let orders = u64::from(settings.orders_max).saturating_mul(ORDER_MEMORY_BYTES);
         orders.saturating_add(settings.dedupe_count_max.saturating_mul(ID_MEMORY_BYTES))

@@ -22,6 +22,7 @@ use crate::node::state::{self, State};
 use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::publish::rest::Numbers;
 use crate::sequencer::Order;
+use crate::sequencer::dedupe::Dedupe;
 use crate::types::{Epoch, Sequence, TimeNs};
 use format::{
     HEADER_SIZE, MAGIC, SECTION_HEADER_SIZE, Section, SectionHeader, SnapshotHeader, VERSION,
@@ -393,6 +394,44 @@ impl Head {
         let head = Head::read(bytes)?;
         head.body(bytes).map(|_| head)
     }
+}
+
+/// The items of genesis in a snapshot's file whose checksums are right.
+///
+/// # Errors
+/// [`Unsound`].
+pub fn genesis(bytes: &[u8]) -> Result<Vec<GenesisItem>, Unsound> {
+    let mut items = Vec::new();
+    let mut unpack = Unpack::new(content(bytes, Section::Genesis)?);
+    let unpacked = unpack_items(&mut unpack, |item| {
+        items.push(item.clone());
+        Ok(())
+    });
+    unpacked.map_err(|reason| Unsound::Section { section: Section::Genesis, reason })?;
+    Ok(items)
+}
+
+/// The oldest message that the duplicate window of a snapshot's file knows; none where it is empty.
+///
+/// # Errors
+/// [`Unsound`].
+pub fn oldest_known(bytes: &[u8]) -> Result<Option<Sequence>, Unsound> {
+    let unpack = Unpack::new(content(bytes, Section::Duplicates)?);
+    let oldest = Dedupe::oldest_packed(unpack);
+    oldest.map_err(|reason| Unsound::Section { section: Section::Duplicates, reason })
+}
+
+/// What a section of a file holds.
+fn content(bytes: &[u8], wanted: Section) -> Result<&[u8], Unsound> {
+    let mut sections = Head::read(bytes)?.body(bytes)?;
+    for section in Section::ALL {
+        let content = open_section(&mut sections, section);
+        let content = content.map_err(|reason| Unsound::Section { section, reason })?;
+        if section == wanted {
+            return Ok(content);
+        }
+    }
+    unreachable!("every section is in the list of all")
 }
 
 /// Fills in the header of a section whose content stands behind it.

@@ -6,9 +6,10 @@
 //! never used, and never counted as one that is kept.
 
 use super::{Head, Snapshot, Unsound};
-use crate::journal::format::JournalId;
+use crate::genesis::GenesisItem;
+use crate::journal::format::{JournalId, Tip};
 use crate::journal::quarantine::SetAside;
-use crate::journal::reader::{ReadError, Reader};
+use crate::journal::reader::{BatchPlace, ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::view::Verify;
 use crate::sys::random::{Random, SystemRandom};
@@ -77,6 +78,15 @@ pub struct Found {
     pub snapshot: Option<(Snapshot, PathBuf, u64)>,
     /// Newer ones that are not.
     pub skipped: Vec<Skipped>,
+}
+
+/// What [`Store::oldest`] found.
+#[derive(Clone, Copy, Debug)]
+pub struct Oldest {
+    /// Its header.
+    pub head: Head,
+    /// The oldest message that its duplicate window knows.
+    pub oldest_known: Option<Sequence>,
 }
 
 /// The snapshots of a data directory.
@@ -173,6 +183,39 @@ impl Store {
         let heads = self.list()?.into_iter().rev();
         let mut heads = heads.filter_map(|(sequence, path)| self.head(sequence, &path).ok());
         Ok(heads.find(|head| head.id == id).map_or(Sequence::NONE, |head| head.sequence))
+    }
+
+    /// The oldest snapshot of a journal that is sound, and from which the journal goes on: what its
+    /// header says, and the oldest message that its duplicate window knows. All checksums of its file
+    /// are checked, its values are not.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the directory cannot be listed.
+    pub fn oldest(&self, journal: &LogDir, id: JournalId) -> Result<Option<Oldest>, StoreError> {
+        for (sequence, path) in self.list()? {
+            let found = self.map(&path).map_err(Fault::from).and_then(|map| {
+                let head = named(sequence, Head::check(map.bytes())?)?;
+                if head.id != id {
+                    return Err(Fault::Foreign(head.id));
+                }
+                goes_on(journal, &head)?;
+                Ok(Oldest { oldest_known: super::oldest_known(map.bytes())?, head })
+            });
+            if let Ok(found) = found {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The items of genesis, from the newest sound snapshot; none where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the directory cannot be listed.
+    pub fn genesis(&self) -> Result<Option<Vec<GenesisItem>>, StoreError> {
+        let all = self.list()?;
+        let newest = all.iter().rev();
+        Ok(newest.filter_map(|(_, path)| super::genesis(self.map(path).ok()?.bytes()).ok()).next())
     }
 
     /// Loads the newest sound snapshot at or before `limit` from which a journal goes on, with what the
@@ -311,6 +354,16 @@ fn belongs(snapshot: &Snapshot, journal: &LogDir, id: JournalId) -> Result<(), F
         return Err(Fault::Foreign(snapshot.id));
     }
     let (tip, place) = (snapshot.journal, snapshot.place);
+    behind(journal, tip, place)
+}
+
+/// The same for what a snapshot's header says.
+fn goes_on(journal: &LogDir, head: &Head) -> Result<(), Fault> {
+    let Head { sequence, time, epoch, chain_hash: hash, place, .. } = *head;
+    behind(journal, Tip { sequence, time, epoch, hash }, place)
+}
+
+fn behind(journal: &LogDir, tip: Tip, place: BatchPlace) -> Result<(), Fault> {
     Reader::behind(journal.clone(), tip, place, Verify::Structure).start().map_err(Fault::Journal)
 }
 

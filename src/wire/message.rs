@@ -187,7 +187,8 @@ messages! {
     }
     /// Something to know; text follows.
     NoticeHead = 138, "notice" {
-        /// 1 answers wait for a copy, 2 they go on, 3 the node is about to stop.
+        /// 1 answers wait for a copy, 2 they go on, 3 the node is about to stop, 4 it is overloaded, 5 it is
+        /// no longer, 6 numbers that were asked for are not kept any more.
         kind: u8,
         /// Bytes of text.
         text_size: u16,
@@ -339,7 +340,7 @@ pub struct Reject<'a> {
 /// Something to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice<'a> {
-    /// 1 answers wait for a copy, 2 they go on, 3 the node is about to stop.
+    /// One of the kinds below.
     pub kind: u8,
     /// In words.
     pub text: &'a str,
@@ -403,6 +404,8 @@ impl<'a> Notice<'a> {
     pub const OVERLOADED: u8 = 4;
     /// It is no longer.
     pub const NOT_OVERLOADED: u8 = 5;
+    /// Outbound numbers that a resuming session asked for are not kept any more.
+    pub const GONE: u8 = 6;
 
     fn decode(payload: &'a [u8]) -> Result<Notice<'a>, PayloadError> {
         let (head, tail) = NoticeHead::decode_head(payload)?;

@@ -4,6 +4,7 @@ mod diff;
 mod dump;
 mod export;
 mod repair;
+mod retire;
 mod rows;
 
 use super::meter::Meter;
@@ -40,6 +41,8 @@ enum Verb {
     Export(export::Args),
     Diff(diff::Args),
     Repair(repair::Args),
+    Retire(retire::Args),
+    Readers(retire::ReadersArgs),
     Quarantine(super::quarantine::Args),
 }
 
@@ -80,6 +83,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
         Verb::Export(args) => export::run(args, &Offline::open(global)?, global),
         Verb::Diff(args) => diff::run(args, global),
         Verb::Repair(args) => repair::run(args, &Offline::open(global)?, global),
+        Verb::Retire(args) => retire::run(args, &Offline::open(global)?, global),
+        Verb::Readers(args) => retire::run_readers(args, &Offline::open(global)?, global),
         Verb::Quarantine(args) => super::quarantine::run(args, &Offline::open(global)?, global),
     }
 }
