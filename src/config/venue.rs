@@ -380,7 +380,10 @@ mod tests {
                 "genesis.accounts.0.deposits.0.amount",
             ),
             (refusal(|c| c.genesis.accounts[0].id = Some(2)), "genesis.accounts.0"),
-            (refusal(|c| c.genesis.accounts[0].count = Some(65_537)), "genesis.accounts"),
+            (
+                refusal(|c| c.genesis.accounts[0].count = Some(ACCOUNTS_MAX as u64 + 1)),
+                "genesis.accounts",
+            ),
         ] {
             assert!(message.starts_with(&format!("{key}: ")), "{key} is not named by: {message}");
         }
