@@ -384,3 +384,14 @@ fn an_event_log_that_has_lost_what_was_kept_does_not_begin_again() {
     let refused = recover_derived(&log, ID, Sequence(20), &mut |_| ());
     assert!(matches!(refused, Err(RecoveryError::Damage { segment: 2, .. })), "{refused:?}");
 }
+
+#[test]
+fn the_data_directory_is_no_archive_of_itself() {
+    let disk = journal();
+    let before = files(&disk);
+    let itself = Shelf::new(disk.shared(), Path::new("data"));
+    let (segments, plan) = (used(&log(&disk)).expect("readable"), keeping(&disk, 7));
+    let error = retire(&log(&disk), &segments, &plan, Some(&itself)).expect_err("it is the log");
+    assert!(error.to_string().contains("it is the log's own directory"), "{error}");
+    assert!(files(&disk) == before, "nothing was removed");
+}

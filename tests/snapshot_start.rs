@@ -129,3 +129,18 @@ fn a_running_node_makes_snapshots_and_keeps_the_newest() {
     let newest = *listed().last().expect("there is one");
     starts(dir.path(), Some(newest), &before);
 }
+
+#[test]
+fn a_lost_journal_is_not_replaced_by_a_new_venue() {
+    let dir = dir();
+    history(dir.path());
+    let data = dir.path().join("journal");
+    for (lost, left) in [("commands", ".snap"), ("snapshots", "events")] {
+        std::fs::remove_dir_all(data.join(lost)).expect("ours");
+        let (status, said) = Served::refused(dir.path(), &[], &[]);
+        assert_eq!(status, 12, "{said}");
+        assert!(said.contains("put the journal back") && said.contains(left), "{said}");
+    }
+    std::fs::remove_dir_all(data.join("events")).expect("ours");
+    Served::start(dir.path(), &[]).stop();
+}

@@ -92,6 +92,19 @@ pub enum BootError {
         /// Where it begins.
         first: Sequence,
     },
+    /// The journal is empty, and what was made from one is there.
+    #[error(
+        "the journal in {} is empty, and {} was made from one: put the journal back, or begin a new venue \
+         with another --data-dir",
+        dir.display(),
+        remains.display()
+    )]
+    JournalLost {
+        /// The journal's directory.
+        dir: PathBuf,
+        /// What is left of it.
+        remains: PathBuf,
+    },
     /// A newer release wrote the journal.
     #[error(transparent)]
     TooNew(#[from] TooNew),
@@ -135,7 +148,8 @@ impl BootError {
             BootError::NoSpace { .. } => StopReason::DataDirUnusable,
             BootError::Genesis { .. } => StopReason::GenesisRefused,
             BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
-            BootError::CannotApply(CannotApply::Quarantine { .. }) => StopReason::JournalDamaged,
+            BootError::CannotApply(CannotApply::Quarantine { .. })
+            | BootError::JournalLost { .. } => StopReason::JournalDamaged,
             BootError::Poison(_) => StopReason::PoisonRecord,
             BootError::Diverged { .. } => StopReason::ReplayDiverged,
         }
@@ -256,14 +270,16 @@ pub fn boot(
     TooNew::check(&known)?;
     // A snapshot that the event log does not reach would leave a gap in it.
     let base = newest(logs, known.id, look(&logs.events)?.last)?;
+    let segment = base.as_ref().map_or(Ok(0), |base| logs.commands.segment_of(base.sequence()));
     let start = Begin {
-        segment: base.as_ref().map_or(0, |base| base.place.segment),
+        segment: segment.map_err(|source| unseen(&logs.commands, source))?,
         needed: base.as_ref().map_or(Sequence::NONE, Snapshot::sequence).next(),
         durable: known.id.map_or(Ok(Sequence::NONE), |id| logs.snapshots.reached(id))?,
     };
     let checking = &mut |at: &_| progress(&Progress::Checking(*at));
     let mut recovered = recover_behind(&logs.commands, start, checking)?;
     if recovered.is_empty() {
+        refuse_remains(logs)?;
         begin(logs, &recovered, &genesis())?;
         recovered = recover(&logs.commands, Sequence(1), checking)?;
     }
@@ -297,11 +313,24 @@ pub fn boot(
 
 /// What a log's headers tell.
 fn look(log: &LogDir) -> Result<LogInfo, BootError> {
-    let failed = |source| {
-        let path = log.dir().to_owned();
-        RecoveryError::Io { action: "look at", path, source }
+    Ok(info(log).map_err(|source| unseen(log, source))?)
+}
+
+fn unseen(log: &LogDir, source: io::Error) -> RecoveryError {
+    RecoveryError::Io { action: "look at", path: log.dir().to_owned(), source }
+}
+
+/// Refuses an empty journal beside what only a journal can have left: it is lost, and a new venue in its
+/// place would hide that.
+fn refuse_remains(logs: &Logs) -> Result<(), BootError> {
+    let snapshots = logs.snapshots.list()?;
+    let mut heads = snapshots.iter().filter(|(at, path)| logs.snapshots.head(*at, path).is_ok());
+    let remains = match heads.next() {
+        Some((_, path)) => path.clone(),
+        None if look(&logs.events)?.is_empty() => return Ok(()),
+        None => logs.events.dir().to_owned(),
     };
-    Ok(info(log).map_err(failed)?)
+    Err(BootError::JournalLost { dir: logs.commands.dir().to_owned(), remains })
 }
 
 fn create(log: &LogDir) -> Result<(), BootError> {

@@ -75,7 +75,7 @@ impl Drop for Folding {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there was told on stderr, and the snapshots of before are as they were.
+            // Where a panic does not end the process, it was told on stderr.
             let _ = thread.join();
         }
     }
@@ -106,9 +106,9 @@ impl Plan {
 
     /// Whether the newest snapshot is older than what the journal says is durable.
     fn is_behind(&self) -> Result<bool, FoldError> {
-        let newest = self.logs.snapshots.list()?.last().map(|(sequence, _)| *sequence);
         let known = info(&self.logs.commands)?;
-        Ok(newest.is_none_or(|newest| newest < known.synced_to))
+        let Some(id) = known.id else { return Ok(false) };
+        Ok(self.logs.snapshots.reached(id)? < known.synced_to)
     }
 
     fn done(&self, folded: &Folded) {

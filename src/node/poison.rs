@@ -203,6 +203,11 @@ impl Trial {
         }
     }
 
+    /// No record is in hand.
+    pub(super) fn rest(&self) {
+        IN_HAND.set(0);
+    }
+
     /// Every record is applied: what was noted before is over.
     pub(super) fn passed(self) -> Result<(), BootError> {
         let Place { storage, data_dir } = &self.place;

@@ -82,6 +82,7 @@ pub(super) fn rebuild(
             outbox.events().iter().for_each(|event| numbers.note(event));
             rebuilt.push(record.time(), outbox.events());
         }
+        trial.rest();
         rebuilt.end_batch(batch.last());
         if batch.last() == recovered.tip.sequence && *rebuilt.chain_hash() != recovered.tip.hash {
             return Err(BootError::Diverged { sequence: recovered.tip.sequence });

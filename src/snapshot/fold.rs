@@ -211,7 +211,7 @@ fn fold_known(
     let started = Instant::now();
     TooNew::check(known)?;
     let id = known.id.ok_or(FoldError::Empty)?;
-    check_memory(journal, known, store.newest_size(newest)?)?;
+    check_memory(journal, known, store, store.newest_size(newest)?)?;
     let found = store.load(journal, id, newest)?;
     let last = found.snapshot.as_ref().map(|(_, path, bytes)| (path.clone(), *bytes));
     let start = match found.snapshot {
@@ -251,11 +251,16 @@ fn first(journal: &LogDir, id: JournalId) -> io::Result<Snapshot> {
 }
 
 /// Refuses where a second instance of the state may not fit: it would be the node that is killed.
-fn check_memory(journal: &LogDir, known: &LogInfo, snapshot: u64) -> Result<(), FoldError> {
+fn check_memory(
+    journal: &LogDir,
+    known: &LogInfo,
+    store: &Store,
+    snapshot: u64,
+) -> Result<(), FoldError> {
     let Some(available) = memory::available_bytes() else { return Ok(()) };
     // Whatever there is came out of the journal, or out of the snapshot, and fits what genesis allows.
     let by_journal = known.bytes.saturating_add(snapshot).saturating_mul(MEMORY_PER_BYTE);
-    let by_settings = settings(journal).map_or(u64::MAX, |settings| {
+    let by_settings = settings(journal, store).map_or(u64::MAX, |settings| {
         let orders = u64::from(settings.orders_max).saturating_mul(ORDER_MEMORY_BYTES);
         orders.saturating_add(settings.dedupe_count_max.saturating_mul(ID_MEMORY_BYTES))
     });
@@ -264,12 +269,18 @@ fn check_memory(journal: &LogDir, known: &LogInfo, snapshot: u64) -> Result<(), 
     if needed > available { Err(FoldError::Memory { needed, available }) } else { Ok(()) }
 }
 
-/// The settings at the journal's begin, where that is still there.
-fn settings(journal: &LogDir) -> Option<Settings> {
+/// The settings of genesis: from the journal's begin or, where that is retired, from a snapshot.
+fn settings(journal: &LogDir, store: &Store) -> Option<Settings> {
     let mut reader = Reader::new(journal.clone(), Sequence(1), Verify::Structure);
-    let batch = reader.next_batch(Sequence(u64::MAX)).ok()??;
-    batch.records().find_map(|record| match GenesisItem::decode(record.command()) {
-        Ok(GenesisItem::Settings(settings)) => Some(settings),
+    let items: Vec<GenesisItem> = match reader.next_batch(Sequence(u64::MAX)) {
+        Ok(batch) => batch?
+            .records()
+            .filter_map(|record| GenesisItem::decode(record.command()).ok())
+            .collect(),
+        Err(_) => store.genesis().ok()??,
+    };
+    items.into_iter().find_map(|item| match item {
+        GenesisItem::Settings(settings) => Some(settings),
         _ => None,
     })
 }

@@ -369,7 +369,9 @@ fn behind(journal: &LogDir, tip: Tip, place: BatchPlace) -> Result<(), Fault> {
 
 /// Lets a snapshot know what its journal sets aside behind it.
 fn set_aside(snapshot: &mut Snapshot, journal: &LogDir) -> Result<(), Fault> {
-    let aside = SetAside::find(journal, snapshot.place.segment, Sequence(u64::MAX))?;
+    // Its own place is a hint that nobody has checked.
+    let segment = journal.segment_of(snapshot.sequence())?;
+    let aside = SetAside::find(journal, segment, Sequence(u64::MAX))?;
     if let Some(target) = aside.behind(snapshot.sequence()) {
         return Err(Fault::SetAside(target));
     }

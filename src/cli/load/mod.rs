@@ -16,6 +16,7 @@ use crate::client::{Client, ClientError, Config, Options, Reply, RequestId, now_
 use crate::endpoint::Endpoint;
 use crate::keys::KeyPair;
 use crate::sys::process::allow_descriptors;
+use crate::sys::thread::cores;
 use crate::types::{Priority, Status};
 use crate::wire::query::Reference;
 use crowd::{Company, Crowd, Hostile, Told};
@@ -38,6 +39,8 @@ const OVERTIME_MAX: Duration = Duration::from_secs(20);
 const SECONDS_DEFAULT: u64 = 5;
 /// Share of a run that is not measured: caches and connections warm up.
 const WARM_UP: f64 = 0.1;
+/// A machine with so many cores has none for a generator that looks all the time.
+const FEW_CORES: usize = 4;
 
 /// Puts a node under load and tells rate and latency
 #[derive(Debug, clap::Args)]
@@ -340,6 +343,8 @@ fn target(args: &Args, data_dir: &Path) -> Result<Target, Failure> {
 
 /// All connections and the thread that drives them.
 struct Load {
+    /// There are few cores: none is taken whole for an open loop's moments.
+    naps: bool,
     connections: Vec<Connection>,
     poll: Poll,
     priority: Priority,
@@ -451,7 +456,7 @@ impl Load {
             let nothing = Waiting { since: Instant::now(), measured: false };
             connections.push(Connection { client, flow, waiting: vec![nothing; slots] });
         }
-        Ok(Load { connections, poll, priority: shape.priority })
+        Ok(Load { naps: cores() <= FEW_CORES, connections, poll, priority: shape.priority })
     }
 
     /// Sends what is to be sent and waits for the answers; why it broke off.
@@ -533,16 +538,19 @@ impl Load {
     }
 
     /// Waits for something to arrive, and in an open loop not beyond the moment when the command after
-    /// `sent` others is due. Sleeping is a matter of whole milliseconds: near that moment it looks
-    /// without, or the command would be late by the generator's own doing.
+    /// `sent` others is due. Waiting for sockets is a matter of whole milliseconds: near that moment it
+    /// looks without, or the command would be late by the generator's own doing. Looking all the time
+    /// would take one of few cores from the node that is measured: there it naps in between, and what
+    /// is late by that is part of the latency.
     fn wait(&mut self, plan: &Plan, sent: u64, events: &mut Events) -> Result<(), Failure> {
         const TOO_SHORT: Duration = Duration::from_millis(2);
+        const NAP: Duration = Duration::from_micros(50);
         let timeout = match self.next_due(plan, sent) {
             Some(due) => due.saturating_duration_since(Instant::now()).saturating_sub(TOO_SHORT),
             None => Duration::from_millis(100),
         };
         if timeout.is_zero() {
-            std::thread::yield_now();
+            if self.naps { std::thread::sleep(NAP) } else { std::thread::yield_now() }
         }
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),

@@ -323,6 +323,9 @@ pub fn retire(
     shelf: Option<&Shelf>,
 ) -> Result<Option<Retired>, RetireError> {
     remove_left_over(log)?;
+    if let Some(shelf) = shelf {
+        shelf.is_elsewhere(log)?;
+    }
     let (going, staying) = segments.split_at(plan.count);
     let Some(oldest) = staying.first().filter(|_| !going.is_empty()) else {
         return log.retired().map_err(|source| RetireError::Doubt(source.to_string()));

@@ -7,6 +7,7 @@
 use super::RetireError;
 use super::marker::{remove, replace};
 use crate::journal::format::{Hash, LogKind};
+use crate::journal::segment::LogDir;
 use crate::journal::verify::hex;
 use crate::sys::storage::{Append, Storage};
 use sha2::{Digest, Sha256};
@@ -44,6 +45,17 @@ impl Shelf {
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, dir: &Path) -> Shelf {
         Shelf { storage, dir: dir.to_owned() }
+    }
+
+    /// Refuses an archive whose segments would be those of the log itself, by whatever path.
+    pub(super) fn is_elsewhere(&self, log: &LogDir) -> Result<(), RetireError> {
+        let path = self.dir.join(log.kind().as_str());
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if real(&path) != real(log.dir()) {
+            return Ok(());
+        }
+        let source = io::Error::other("it is the log's own directory");
+        Err(failed("keep segments in", &path)(source))
     }
 
     /// Copies a segment, durably, and reads the copy back. Where an earlier try has made it already,
