@@ -380,6 +380,45 @@ fn a_flipped_byte_of_either_log_is_found_wherever_the_replay_begins() {
 }
 
 #[test]
+fn what_only_the_hashes_tell_is_found_unless_they_are_left_out() {
+    let dir = dir();
+    let dir = dir.path();
+    journal(dir, 1);
+    let whole = good(dir, &["replay"]);
+    assert_eq!(whole["verified"], "chain");
+    // A byte of the last batch's first frame, before its own hash, with a CRC that fits.
+    let mut changed = None;
+    for path in segments(dir, "commands") {
+        let bytes = std::fs::read(&path).expect("a segment");
+        let mut at = PAGE;
+        while bytes[at..].starts_with(b"OUTCRYBA") {
+            let record = at + BATCH_HEADER;
+            let hash = number::<2>(&bytes, record + 86) as usize;
+            if hash > 0 {
+                changed = Some((path.clone(), record, hash));
+            }
+            at += number::<4>(&bytes, at + 84) as usize;
+        }
+    }
+    let (path, record, hash) = changed.expect("a frame");
+    flip(&path, (record + hash - 1) as u64);
+    let bytes = std::fs::read(&path).expect("a segment");
+    let crc_at = record + number::<4>(&bytes, record) as usize - 8;
+    let crc = openoutcry::checksum::crc64(&bytes[record..crc_at]).to_le_bytes();
+    let file = std::fs::File::options().write(true).open(&path).expect("a file");
+    file.write_all_at(&crc, crc_at as u64).expect("a writable file");
+
+    refused(dir, &["replay"], 1, &["the journal is damaged", "the frame's SHA-256 does not match"]);
+    let unproved = good(dir, &["replay", "--verify", "crc"]);
+    assert_eq!(unproved["verified"], "crc");
+    for field in ["state_hash", "sequence", "commands", "events_compared"] {
+        assert_eq!(unproved[field], whole[field], "{field}");
+    }
+    flip(&path, crc_at as u64);
+    refused(dir, &["replay", "--verify", "crc"], 1, &["the record's CRC-64 does not match"]);
+}
+
+#[test]
 fn a_journal_whose_first_segments_are_gone_is_replayed_from_its_oldest_snapshot() {
     let dir = dir();
     let dir = dir.path();

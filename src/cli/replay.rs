@@ -8,6 +8,7 @@ use super::snapshot::SkippedRow;
 use super::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;
 use crate::journal::info::LogInfo;
+use crate::journal::view::Verify;
 use crate::node::replay::{Asked, Out, ReplayError, Replayed, Since, Until, replay};
 use serde::Serialize;
 use std::io::Write;
@@ -17,9 +18,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  outcry replay\n  outcry replay --to 2026-03-01T12:00:00Z --json\n  \
-                   outcry replay --from 1000 --to 2000 --events range.events",
-    after_help = "Nothing is written to the data directory. Every CRC and the hash chain of what is read \
-                  are checked, and the events are compared byte by byte with the event log, where it \
+                   outcry replay --from 1000 --to 2000 --events range.events\n  outcry replay --verify crc",
+    after_help = "Nothing is written to the data directory. Every CRC, every frame's SHA-256 and the hash \
+                  chain of what is read are checked, and the events are compared byte by byte with the event log, where it \
                   has them. Without --from the whole journal is replayed, from its first record; where \
                   that was retired, from the oldest snapshot from which the journal goes on. With --from \
                   the replay begins with the newest sound snapshot before it; what lies between the two is \
@@ -35,9 +36,32 @@ pub(super) struct Args {
     /// Last record that is applied: a sequence, or the last one at this time or before [default: the last]
     #[arg(long, value_name = "SEQ|TIME", value_parser = parse_point)]
     to: Option<Point>,
+    /// What is checked of the journal: `crc` leaves out every SHA-256, for a journal whose chain was
+    /// verified before
+    #[arg(long, value_name = "WHAT", default_value = "chain")]
+    verify: Checks,
     /// Writes the event log's bytes of the range to a new file
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+}
+
+/// What is checked of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Checks {
+    /// CRC-64 of every record, SHA-256 of every frame, and the hash chain
+    Chain,
+    /// CRC-64 of every record
+    Crc,
+}
+
+impl From<Checks> for Verify {
+    fn from(checks: Checks) -> Verify {
+        match checks {
+            Checks::Chain => Verify::Chain,
+            Checks::Crc => Verify::Crc,
+        }
+    }
 }
 
 /// The result, as a script reads it.
@@ -62,6 +86,8 @@ struct Shown {
     /// What `--events` wrote.
     events_file: Option<EventsFile>,
     torn_tail_bytes: u64,
+    /// What was checked of the journal.
+    verified: Checks,
     /// A node was writing the journal meanwhile.
     node_running: bool,
 }
@@ -84,11 +110,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     check(args)?;
     let known = offline.info(LogKind::Commands)?;
     let mut file = args.events.as_deref().map(NewFile::create).transpose()?;
+    let events = file.as_mut().map(|file| file as Out<'_>);
     let mut meter = Meter::new("replay");
     let replayed = replay(
         &offline.logs.commands,
         &offline.logs.events,
-        Asked { since, until, events: file.as_mut().map(|file| file as Out<'_>) },
+        Asked { since, until, verify: args.verify.into(), events },
         &mut |at| meter.show(at.segment, known.segments as u64, at.sequence),
     );
     meter.finish();
@@ -194,6 +221,7 @@ fn show(replayed: &Replayed, args: &Args, node_running: bool, global: &Global) {
             last_sequence: written.last.0,
         }),
         torn_tail_bytes: replayed.torn_tail_bytes,
+        verified: args.verify,
         node_running,
     };
     if output.is_json() {
@@ -230,6 +258,9 @@ fn show(replayed: &Replayed, args: &Args, node_running: bool, global: &Global) {
             "{} bytes behind it are an unfinished end; a start of the node cuts and archives them",
             shown.torn_tail_bytes
         ));
+    }
+    if args.verify == Checks::Crc {
+        output.line("CRCs were checked, and no SHA-256: not the frames' and not the hash chain");
     }
     if node_running {
         output.line("a node is running: commands that are not known to be durable were left out");

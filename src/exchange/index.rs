@@ -82,10 +82,12 @@ impl Index {
     }
 
     /// A table for so many entries. Zeroed pages come from the system untouched, so a large table
-    /// costs memory only where it is used.
+    /// costs memory only where it is used: in large pages, as keys land anywhere.
     pub(super) fn with_capacity(entries: usize) -> Index {
         let slots = (entries * 2).next_power_of_two().max(SLOTS_MIN);
-        Index { slots: vec![0; slots], mask: slots - 1, count: 0 }
+        let slots = vec![0; slots];
+        Region::of(&slots).prefer_large_pages();
+        Index { mask: slots.len() - 1, slots, count: 0 }
     }
 
     /// Entries in the table.

@@ -15,6 +15,7 @@ use crate::types::{Epoch, Sequence, TimeNs};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ impl ReadError {
 struct Place {
     index: u64,
     header: SegmentHeader,
-    map: Box<dyn Mapping>,
+    map: Arc<dyn Mapping>,
     /// Of the next batch.
     offset: usize,
 }
@@ -206,6 +207,12 @@ impl Reader {
         self.place.as_ref().map(|place| (place.index, place.offset as u64))
     }
 
+    /// The mapped segment that [`Reader::position`] is in. While somebody else has it too, a simulated
+    /// disk does not show what is written to it later.
+    pub(crate) fn segment(&self) -> Option<Arc<dyn Mapping>> {
+        self.place.as_ref().map(|place| place.map.clone())
+    }
+
     /// The next batch, if all of it is at or below `limit`. The first one is that which holds `from`.
     ///
     /// # Errors
@@ -331,7 +338,8 @@ impl Reader {
                 // On a simulated disk a mapping shows later writes only once it is told to.
                 Err(_) if !refreshed => {
                     let segment = place.index;
-                    place.map.refresh().map_err(|source| ReadError::Io { segment, source })?;
+                    let refresh = Arc::get_mut(&mut place.map).map_or(Ok(()), Mapping::refresh);
+                    refresh.map_err(|source| ReadError::Io { segment, source })?;
                     refreshed = true;
                 }
                 Err(flawed) => {
@@ -424,6 +432,7 @@ fn open_segment(log: &LogDir, path: &Path, index: u64) -> Result<Option<Place>, 
     let failed = |source| ReadError::Io { segment: index, source };
     let file = log.open(path).map_err(failed)?;
     let map = file.map(file.len().map_err(failed)?).map_err(failed)?;
+    let map: Arc<dyn Mapping> = map.into();
     let Some(header) = SegmentHeader::parse(map.bytes()) else { return Ok(None) };
     if header.kind.get() != log.kind() as u16 || header.index.get() != index {
         let (offset, sequence) = (0, Sequence(header.first_sequence.get()));

@@ -9,6 +9,7 @@ use super::format::{
     ALIGN, BATCH_HEADER_SIZE, BatchHeader, ENVELOPE_SIZE, Envelope, HASH_HEAD, HASH_SIZE,
     HASH_TAIL, JournalId, LogKind, RECORD_CRC_SIZE, RecordKind, Tip, crc64,
 };
+use crate::sys::sha256::{LANES, hash_each};
 use crate::types::{Epoch, KeyId, Sequence, SessionId, TimeNs};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -233,9 +234,35 @@ impl<'a> Batch<'a> {
         if verify == Verify::Chain {
             hash.update(&self.bytes[HASH_HEAD]);
         }
-        let (mut at, mut time) = (BATCH_HEADER_SIZE, after);
-        let mut previous = header.first_sequence.get() - 1;
+        let mut sound =
+            Sound { end: BATCH_HEADER_SIZE, last: header.first_sequence.get() - 1, time: after };
+        let checked = self.check_records(kind, verify, &mut hash, &mut sound);
+        if verify == Verify::Chain {
+            // Before the flaw of a later record.
+            self.check_frames(sound.end)?;
+        }
+        checked?;
+        self.check_end(kind, &sound)?;
+        if verify == Verify::Chain {
+            hash.update(&self.bytes[HASH_TAIL]);
+            if hash.finalize()[..] != header.hash {
+                return Err(Flawed::batch(Flaw::Hash));
+            }
+        }
+        Ok(header.reached(sound.time))
+    }
+
+    /// Checks the records one by one, but for their frames' hashes, as far as they are sound.
+    fn check_records(
+        &self,
+        kind: LogKind,
+        verify: Verify,
+        hash: &mut Sha256,
+        sound: &mut Sound,
+    ) -> Result<(), Flawed> {
+        let header = self.header;
         for _ in 0..header.count.get() {
+            let Sound { end: at, last: previous, time } = *sound;
             let flawed = |flaw| Flawed { at, sequence: Some(Sequence(previous + 1)), flaw };
             let record = Record::parse_any(&self.bytes[at..]).ok_or(flawed(Flaw::Envelope))?;
             if verify >= Verify::Crc && !record.crc_matches() {
@@ -262,28 +289,46 @@ impl<'a> Batch<'a> {
                 return Err(flawed(Flaw::Time));
             }
             if verify == Verify::Chain {
-                if !record.frame_hash_matches() {
-                    return Err(flawed(Flaw::FrameHash));
-                }
-                hash_record(&mut hash, record.bytes, record.envelope);
+                hash_record(hash, record.bytes, record.envelope);
             }
-            time = record.time();
-            previous = sequence;
-            at += record.bytes.len();
+            *sound = Sound { end: at + record.bytes.len(), last: sequence, time: record.time() };
         }
-        self.check_end(kind, at, previous)?;
-        if verify == Verify::Chain {
-            hash.update(&self.bytes[HASH_TAIL]);
-            if hash.finalize()[..] != header.hash {
-                return Err(Flawed::batch(Flaw::Hash));
-            }
-        }
-        Ok(header.reached(time))
+        Ok(())
     }
 
-    fn check_end(&self, kind: LogKind, at: usize, last: u64) -> Result<(), Flawed> {
-        let whole = at == self.bytes.len()
-            && (kind == LogKind::Events || last == self.header.last_sequence.get());
+    /// Checks the frames' own hashes in the records before `end`, many side by side.
+    fn check_frames(&self, end: usize) -> Result<(), Flawed> {
+        let mut at = BATCH_HEADER_SIZE;
+        let mut frames = Records { rest: &self.bytes[at..end] }.filter_map(|record| {
+            let begin = at;
+            at += record.bytes.len();
+            Some((begin, record, record.frame_hash()?))
+        });
+        let mut found = [[0; HASH_SIZE]; LANES];
+        loop {
+            let mut messages: [&[u8]; LANES] = [&[]; LANES];
+            let mut told: [(usize, Sequence, &[u8]); LANES] = [(0, Sequence::NONE, &[]); LANES];
+            let mut count = 0;
+            for (begin, record, hash) in frames.by_ref().take(LANES) {
+                messages[count] = record.hashed();
+                told[count] = (begin, record.sequence(), hash);
+                count += 1;
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            hash_each(&messages[..count], &mut found[..count]);
+            for (found, (at, sequence, told)) in found.iter().zip(told).take(count) {
+                if found[..] != *told {
+                    return Err(Flawed { at, sequence: Some(sequence), flaw: Flaw::FrameHash });
+                }
+            }
+        }
+    }
+
+    fn check_end(&self, kind: LogKind, sound: &Sound) -> Result<(), Flawed> {
+        let whole = sound.end == self.bytes.len()
+            && (kind == LogKind::Events || sound.last == self.header.last_sequence.get());
         if whole { Ok(()) } else { Err(Flawed::batch(Flaw::Length)) }
     }
 
@@ -292,6 +337,17 @@ impl<'a> Batch<'a> {
     pub fn records(&self) -> Records<'a> {
         Records { rest: &self.bytes[BATCH_HEADER_SIZE..] }
     }
+}
+
+/// The records of a batch that were found sound.
+#[derive(Clone, Copy)]
+struct Sound {
+    /// Where they end in the batch.
+    end: usize,
+    /// Sequence of the last one, or the one before the batch.
+    last: u64,
+    /// Its time.
+    time: TimeNs,
 }
 
 /// The records of a batch.
@@ -462,9 +518,8 @@ impl<'a> Record<'a> {
         crc64(body).to_le_bytes() == crc
     }
 
-    fn frame_hash_matches(&self) -> bool {
-        let Some(hash) = self.frame_hash() else { return true };
-        let end = usize::from(self.envelope.frame_hash_offset.get());
-        Sha256::digest(&self.bytes[ENVELOPE_SIZE..end])[..] == *hash
+    /// The bytes that the frame's own hash is of.
+    fn hashed(&self) -> &'a [u8] {
+        &self.bytes[ENVELOPE_SIZE..usize::from(self.envelope.frame_hash_offset.get())]
     }
 }

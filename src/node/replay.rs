@@ -2,11 +2,10 @@
 //!
 //! Three threads, and buffers that go round: the first reads and checks every CRC and hash of the
 //! journal; the second, the caller's, applies the records to the exchange; the third follows the
-//! sequencer's half of the state, makes the event log's bytes anew, and compares them with what
-//! stands in the event log's files.
+//! sequencer's half of the state and compares the events with what stands in the event log's files.
 //!
-//! Invariants: nothing is written in the data directory; nothing is applied whose checksums and place
-//! in the hash chain were not found right; what ends a journal is told apart from what damages it
+//! Invariants: nothing is written in the data directory; nothing is applied whose checksums, and, unless
+//! they were not to be looked at, whose hashes, were not found right; what ends a journal is told apart from what damages it
 //! exactly as recovery and `verify` do; wherever a replay begins, its state and its events are those of
 //! a replay from the first record.
 
@@ -21,7 +20,7 @@ use crate::exchange::Outbox;
 use crate::journal::format::{RecordKind, SEGMENT_HEADER_SIZE, Tip, is_zero};
 use crate::journal::info::info;
 use crate::journal::quarantine::SetAside;
-use crate::journal::reader::{BatchPlace, ReadError, Reader};
+use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
 use crate::journal::verify::{Damage, verify};
 use crate::journal::view::{Batch, Verify};
@@ -230,15 +229,17 @@ pub struct Asked<'a> {
     pub since: Since,
     /// Where it ends.
     pub until: Until,
+    /// What is checked of the journal's bytes before they are applied.
+    pub verify: Verify,
     /// Takes the batches of the event log that belong to the journal's batches with a record that counts.
     pub events: Option<Out<'a>>,
 }
 
 impl Asked<'_> {
-    /// A replay from the first record there is.
+    /// A replay from the first record there is, with all checks.
     #[must_use]
     pub const fn until(until: Until) -> Asked<'static> {
-        Asked { since: Since::First, until, events: None }
+        Asked { since: Since::First, until, verify: Verify::Chain, events: None }
     }
 }
 
@@ -299,7 +300,7 @@ pub fn replay(
         return Err(ReplayError::Empty);
     }
     TooNew::check(&known)?;
-    let Asked { since, until, events: out } = asked;
+    let Asked { since, until, verify, events: out } = asked;
     let limit = if until == Until::Synced { known.synced_to } else { Sequence(u64::MAX) };
     let begin = Begin::find(commands, &known, (since, until), limit)?;
     let Begin { asked: first, mut state, journal, place, events: made, skipped } = begin;
@@ -315,8 +316,8 @@ pub fn replay(
     let follower = Follower::new(events.clone(), order, made, first, out);
     let mut applier = Applier::new(state, first, until, writes);
     let (torn_tail_bytes, follower) = std::thread::scope(|scope| {
-        let from = (journal, place);
-        let reader = scope.spawn(move || read(commands, from, until, limit, &buffers, filled));
+        let reader = Reader::behind(commands.clone(), journal, place, verify);
+        let reader = scope.spawn(move || read(commands, reader, until, limit, &buffers, filled));
         let follower = scope.spawn(move || follower.run(&to_compare, emptied));
         let ran = applier.run(&to_apply, applied, progress);
         // A reader that still has something to hand over finds nobody, and ends.
@@ -395,45 +396,30 @@ impl Chunk {
         })
     }
 
-    /// Adds a batch of `length` bytes that ends at `end`; its segment is mapped where it was not yet.
-    fn add(
-        &mut self,
-        log: &LogDir,
-        mapped: &mut Option<(u64, Arc<dyn Mapping>)>,
-        (segment, end): (u64, u64),
-        length: usize,
-    ) -> io::Result<()> {
+    /// Adds the batch of `length` bytes that was read last.
+    fn add(&mut self, reader: &Reader, length: usize) {
+        let (segment, end) = reader.position().expect("a batch was read");
         let end = usize::try_from(end).expect("a segment is mapped whole");
         if let Some(place) = self.places.last_mut().filter(|place| place.segment == segment) {
             assert_eq!(place.bytes.end + length, end, "batches have no gaps");
             place.bytes.end = end;
-            return Ok(());
+            return;
         }
-        let map = match mapped {
-            Some((index, map)) if *index == segment => map.clone(),
-            _ => {
-                let file = log.open(&log.segment_path(segment))?;
-                let map: Arc<dyn Mapping> = file.map(file.len()?)?.into();
-                *mapped = Some((segment, map.clone()));
-                map
-            }
-        };
+        let map = reader.segment().expect("a batch was read");
         self.places.push(Place { segment, map, bytes: end - length..end });
-        Ok(())
     }
 }
 
 /// Reads and checks batches and hands them over; the bytes of a torn tail.
 fn read(
     log: &LogDir,
-    (tip, place): (Tip, BatchPlace),
+    mut reader: Reader,
     until: Until,
     limit: Sequence,
     buffers: &Receiver<Chunk>,
     filled: Sender<Chunk>,
 ) -> Result<u64, ReplayError> {
-    let mut reader = Reader::behind(log.clone(), tip, place, Verify::Chain);
-    let (mut last, mut mapped) = (false, None);
+    let mut last = false;
     while !last {
         // Nobody hands buffers back, or takes them, where one of the other threads has ended early.
         let Ok(mut chunk) = buffers.recv() else { return Ok(0) };
@@ -441,10 +427,7 @@ fn read(
         let mut end = None;
         while chunk.len() < CHUNK_BYTES && !last {
             match reader.next_batch(limit).map(|batch| batch.map(|batch| batch.length())) {
-                Ok(Some(length)) => {
-                    let at = reader.position().expect("a batch was read");
-                    chunk.add(log, &mut mapped, at, length)?;
-                }
+                Ok(Some(length)) => chunk.add(&reader, length),
                 Ok(None) => last = true,
                 Err(error) => {
                     end = Some(error);

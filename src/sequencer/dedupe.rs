@@ -109,10 +109,12 @@ impl Dedupe {
     #[must_use]
     pub fn new(seed: [u8; 16], window: Window) -> Dedupe {
         let window = Window { count_max: window.count_max.max(1), ..window };
+        let entries = Vec::with_capacity(window.count_max.next_power_of_two());
+        Region::of(&entries).prefer_large_pages();
         Dedupe {
             seed,
             window,
-            entries: Vec::with_capacity(window.count_max.next_power_of_two()),
+            entries,
             evicted: 0,
             next: 0,
             index: empty_index(&window),
@@ -472,7 +474,9 @@ impl Dedupe {
 }
 
 fn empty_index(window: &Window) -> Vec<u64> {
-    vec![0; (window.count_max * 2).next_power_of_two()]
+    let index = vec![0; (window.count_max * 2).next_power_of_two()];
+    Region::of(&index).prefer_large_pages();
+    index
 }
 
 /// Fingerprint of what a message says: schema and canonical payload.

@@ -30,10 +30,16 @@ impl Region {
         self.size
     }
 
-    /// Asks for large pages, fewer of which have to be looked up, and makes every page resident.
-    /// What the pages hold does not change. A system that can do neither leaves it at that.
-    pub fn make_resident(&self) {
+    /// Asks for large pages, fewer of which have to be looked up or to fault: for a table that is
+    /// touched at random.
+    pub fn prefer_large_pages(&self) {
         advise(self.start, self.size, libc::MADV_HUGEPAGE);
+    }
+
+    /// Asks for large pages, and makes every page resident. What the pages hold does not change. A
+    /// system that can do neither leaves it at that.
+    pub fn make_resident(&self) {
+        self.prefer_large_pages();
         for at in (0..self.size).step_by(STEP_BYTES) {
             let size = STEP_BYTES.min(self.size - at);
             advise(self.start + at, size, libc::MADV_POPULATE_WRITE);

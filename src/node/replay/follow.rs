@@ -1,8 +1,9 @@
-//! The following thread of a replay: the sequencer's half of the state, and the event log's bytes,
-//! which are compared with those of its files and written where they are asked for.
+//! The following thread of a replay: the sequencer's half of the state; the events, which are compared
+//! with those of the event log's files; and the event log's bytes, which are made anew and written where
+//! they are asked for.
 
 use super::{Chunk, ReplayError};
-use crate::event::Event;
+use crate::event::{EVENT_SIZE, Event};
 use crate::journal::event_log::{EventLogBuilder, last_anywhere};
 use crate::journal::format::{LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip};
 use crate::journal::info::info;
@@ -39,7 +40,8 @@ pub(super) struct Follower<'a> {
     /// What the event log has reached where the replay begins.
     begin: Tip,
     out: Option<Out<'a>>,
-    /// Both are made for the first batch.
+    /// The first batch was seen: what follows is made for it.
+    has_begun: bool,
     builder: Option<EventLogBuilder>,
     comparison: Option<Comparison>,
     pub(super) order: Order,
@@ -60,6 +62,7 @@ impl<'a> Follower<'a> {
             asked,
             begin,
             out,
+            has_begun: false,
             builder: None,
             comparison: None,
             order,
@@ -93,19 +96,19 @@ impl<'a> Follower<'a> {
         counts: &mut std::slice::Iter<'_, u32>,
         applied: &mut usize,
     ) -> Result<(), ReplayError> {
-        if self.builder.is_none() {
-            self.builder = Some(EventLogBuilder::new(batch.id(), self.begin));
+        if !self.has_begun {
+            self.has_begun = true;
+            self.builder = self.out.is_some().then(|| EventLogBuilder::new(batch.id(), self.begin));
             self.comparison = Comparison::new(&self.log, self.begin)?;
         }
-        let builder = self.builder.as_mut().expect("it was just made");
         // What the rest of a batch would have given is not known: nothing to compare or to write.
         let is_whole = counts.len() >= batch.header().count.get() as usize;
-        let is_wanted = self.out.is_some() || self.comparison.is_some();
-        let makes = is_whole && is_wanted;
-        if makes {
+        let mut builder = self.builder.as_mut().filter(|_| is_whole);
+        if let Some(builder) = &mut builder {
             builder.begin_batch(batch.first(), Epoch(batch.header().epoch.get()));
         }
-        let mut open = 0;
+        let all = *events;
+        let mut asked = 0;
         for record in batch.records() {
             let Some(count) = counts.next() else { return Ok(()) };
             let (given, rest) = events.split_at(*count as usize);
@@ -114,34 +117,43 @@ impl<'a> Follower<'a> {
                 *applied = left;
                 note(&mut self.order, &record);
                 if record.sequence() >= self.asked {
-                    open += given.len() as u64;
+                    asked += given.len() as u64;
                 }
             }
-            if makes {
+            if let Some(builder) = &mut builder {
                 builder.push(record.time(), given);
             }
         }
-        if makes {
-            builder.end_batch(batch.last());
-            self.end(batch, open)?;
+        if is_whole {
+            let given = &all[..all.len() - events.len()];
+            self.compare(batch, given, asked)?;
+            self.write(batch)?;
         }
         Ok(())
     }
 
-    /// Compares and writes a batch that was made; `open` of its events were asked for.
-    fn end(&mut self, batch: &Batch<'_>, open: u64) -> Result<(), ReplayError> {
-        let builder = self.builder.as_mut().expect("a batch was made");
-        let sealed = builder.sealed();
-        if let Some(comparison) = &mut self.comparison {
-            let found = comparison.find(batch.first(), sealed)?;
-            self.compared += if found { open } else { 0 };
-            if batch.last() >= comparison.last {
-                self.comparison = None;
-            }
+    /// Compares what a batch gave; so many of the events were asked for.
+    fn compare(
+        &mut self,
+        batch: &Batch<'_>,
+        given: &[Event],
+        asked: u64,
+    ) -> Result<(), ReplayError> {
+        let Some(comparison) = &mut self.comparison else { return Ok(()) };
+        let found = comparison.find(batch.first(), batch.last(), given)?;
+        self.compared += if found { asked } else { 0 };
+        if batch.last() >= comparison.last {
+            self.comparison = None;
         }
-        if let Some(out) = &mut self.out
-            && batch.last() >= self.asked
-        {
+        Ok(())
+    }
+
+    /// Makes and writes the event log's batch, where it is wanted.
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), ReplayError> {
+        let (Some(out), Some(builder)) = (&mut self.out, &mut self.builder) else { return Ok(()) };
+        builder.end_batch(batch.last());
+        if batch.last() >= self.asked {
+            let sealed = builder.sealed();
             out.write_all(sealed).map_err(ReplayError::Write)?;
             let written = &mut self.written;
             if written.batches == 0 {
@@ -166,7 +178,7 @@ fn parts(mut rest: &[u8]) -> impl Iterator<Item = Batch<'_>> {
     })
 }
 
-/// Compares batches that are made anew with those of the event log's files.
+/// Compares events with those of the event log's files, whose CRCs are checked.
 struct Comparison {
     reader: Reader,
     /// First sequence that the files cover, from the begin of the replay on.
@@ -191,11 +203,11 @@ impl Comparison {
         };
         if known.first <= next {
             let (log, place) = (log.clone(), BatchPlace::default());
-            let mut reader = Reader::behind(log, begin, place, Verify::Structure);
+            let mut reader = Reader::behind(log, begin, place, Verify::Crc);
             reader.start().map_err(|error| failed(&error))?;
             return Ok(Some(Comparison { reader, first: next, last }));
         }
-        let mut reader = Reader::new(log.clone(), known.first, Verify::Structure);
+        let mut reader = Reader::new(log.clone(), known.first, Verify::Crc);
         // The parts of a batch whose first ones are gone are not compared.
         let mut is_open = begins_inside(log)?;
         while is_open {
@@ -206,19 +218,73 @@ impl Comparison {
         Ok((first <= last).then_some(Comparison { reader, first, last }))
     }
 
-    /// Compares what was made for the batch that begins with `first`; true where the files hold it.
-    fn find(&mut self, first: Sequence, sealed: &[u8]) -> Result<bool, ReplayError> {
+    /// Compares what the journal's batch of these sequences gave; true where the files hold it, false
+    /// where they do not reach so far, or begin later.
+    fn find(
+        &mut self,
+        first: Sequence,
+        last: Sequence,
+        given: &[Event],
+    ) -> Result<bool, ReplayError> {
         if first < self.first {
             return Ok(false);
         }
-        for made in parts(sealed) {
-            if !matches(&mut self.reader, &made, &mut self.last)? {
-                return Ok(false);
+        let flawed = match self.matches(last, given) {
+            Ok(true) => return Ok(true),
+            Ok(false) => return Err(ReplayError::Diverged { first, last }),
+            Err(flawed) => flawed,
+        };
+        if last >= self.last {
+            // The last batch of all, torn by a crash or being written while it was read.
+            self.last = Sequence::NONE;
+            return Ok(false);
+        }
+        Err(ReplayError::EventLog { first, last, what: flawed })
+    }
+
+    /// Whether the next batch, in one part or several, ends with `last` and holds these events; else
+    /// what is wrong with its bytes.
+    fn matches(&mut self, last: Sequence, mut given: &[Event]) -> Result<bool, String> {
+        loop {
+            let next = self.reader.next_batch(self.last).map_err(|error| error.to_string())?;
+            let Some(part) = next else { return Ok(false) };
+            let is_partial = part.header().is_partial();
+            if !holds(&part, &mut given) || (!is_partial && part.last() != last) {
+                let sound = part.check(LogKind::Events, Verify::Chain, TimeNs(0));
+                return sound.map(|_| false).map_err(|flawed| flawed.to_string());
+            }
+            if !is_partial {
+                return Ok(given.is_empty());
             }
         }
-        Ok(true)
     }
 }
+
+/// Whether a batch holds nothing but the first of these events, which are left out of them then.
+fn holds(part: &Batch<'_>, given: &mut &[Event]) -> bool {
+    let mut bytes = [0; EVENT_SIZE];
+    part.records().all(|record| {
+        let (found, rest) = record.command().as_chunks::<EVENT_SIZE>();
+        let Some((made, left)) = given.split_at_checked(found.len()) else { return false };
+        *given = left;
+        rest.is_empty()
+            && found.iter().zip(made).all(|(found, made)| {
+                made.encode(&mut bytes);
+                are_equal(&bytes, found)
+            })
+    })
+}
+
+/// Compares two events; inline, without a call for so few bytes.
+#[inline]
+fn are_equal(one: &[u8; EVENT_SIZE], other: &[u8; EVENT_SIZE]) -> bool {
+    let (one, _) = one.as_chunks::<16>();
+    let (other, _) = other.as_chunks::<16>();
+    let differ = |(a, b): (&[u8; 16], &[u8; 16])| u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b);
+    one.iter().zip(other).map(differ).fold(0, |all, one| all | one) == 0
+}
+
+const _: () = assert!(EVENT_SIZE.is_multiple_of(16), "events are compared in words of 16 bytes");
 
 /// True where the oldest segment begins with a later part of a batch.
 fn begins_inside(log: &LogDir) -> io::Result<bool> {
@@ -227,25 +293,4 @@ fn begins_inside(log: &LogDir) -> io::Result<bool> {
     let read = log.open(&path)?.read_at(&mut page, 0)?;
     let header = SegmentHeader::parse(&page[..read]);
     Ok(header.is_some_and(|header| header.flags.get() & SEGMENT_CONTINUES != 0))
-}
-
-/// Compares a batch with the next one of the event log's files. False where their unfinished end
-/// begins, which is then taken for their end.
-fn matches(reader: &mut Reader, made: &Batch<'_>, end: &mut Sequence) -> Result<bool, ReplayError> {
-    let (first, last) = (made.first(), made.last());
-    let flawed = match reader.next_batch(*end) {
-        Ok(Some(found)) if found.bytes() == made.bytes() => return Ok(true),
-        Ok(Some(found)) => match found.check(LogKind::Events, Verify::Chain, TimeNs(0)) {
-            Ok(_) => return Err(ReplayError::Diverged { first, last }),
-            Err(flawed) => flawed.to_string(),
-        },
-        Ok(None) => return Err(ReplayError::Diverged { first, last }),
-        Err(error) => error.to_string(),
-    };
-    if last >= *end {
-        // The last batch of all, torn by a crash or being written while it was read.
-        *end = Sequence::NONE;
-        return Ok(false);
-    }
-    Err(ReplayError::EventLog { first, last, what: flawed })
 }
