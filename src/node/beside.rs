@@ -34,7 +34,7 @@ impl Beside {
         let (live, now) = (Some(view.cursors.clone()), TimeNs(clock.wall_ns()));
         let inputs = RetentionInputs { live, ..RetentionInputs::new(&config.retention, logs, now) };
         let retiring = Retiring::start(inputs, Box::new(clock), Arc::new(ExitProcess), core);
-        let folding = folding::Plan::new(config, logs.clone(), core, view.stats.clone());
+        let folding = folding::Plan::new(config, logs.commands.data_dir(), core, view.stats.clone());
         Ok(Beside {
             _folding: Folding::start(folding).map_err(refused("snapshots"))?,
             _retiring: retiring.map_err(refused("retention"))?,
