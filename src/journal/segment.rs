@@ -82,6 +82,12 @@ impl LogDir {
         self.kind
     }
 
+    /// The log of another kind beside this one.
+    pub(crate) fn beside(&self, kind: LogKind) -> LogDir {
+        let dir = self.data_dir.join(kind.as_str());
+        LogDir { dir, kind, ..self.clone() }
+    }
+
     /// Bytes of a new segment.
     #[must_use]
     pub fn segment_size(&self) -> u64 {
