@@ -60,6 +60,38 @@ fn a_damaged_journal_is_repaired_from_a_copy_and_starts_again() {
 }
 
 #[test]
+fn what_a_power_cut_leaves_of_the_event_log_is_its_end_and_a_flipped_bit_is_damage() {
+    let dir = dir();
+    let dir = dir.path();
+    let node = Served::start(dir, &[]);
+    trade(dir);
+    node.stop();
+    let path = segment(dir, "events");
+    let known = std::fs::read(&path).expect("a segment");
+    let used = known.iter().rposition(|byte| *byte != 0).expect("it was written") + 1;
+    assert!(used > 4096 + 3 * 1024, "{used}");
+    // A page, of which a sector was not written, and others behind it.
+    let lost = (4096 + used).div_ceil(2) / 512 * 512;
+    let mut torn = known.clone();
+    torn[lost..lost + 512].fill(0);
+    std::fs::write(&path, &torn).expect("a writable file");
+    let report = good(dir, &["journal", "verify"]);
+    assert_eq!((&report["ok"], &report["events"]["ok"]), (&true.into(), &true.into()));
+    assert!(report["events"]["torn_tail_bytes"].as_u64() > Some(512), "{report}");
+    let text = outcry(dir, &["journal", "verify"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("which the next start makes again from the journal"), "{text}");
+    std::fs::write(&path, &known).expect("a writable file");
+    flip(&path, |_| lost);
+    refused(dir, &["journal", "verify"], 1, &["damage in events", "made again from the journal"]);
+    std::fs::write(&path, &torn).expect("a writable file");
+    Served::start(dir, &[]).stop();
+    let report = good(dir, &["journal", "verify"]);
+    assert_eq!(report["events"]["torn_tail_bytes"], 0, "{report}");
+    assert!(std::fs::read(&path).expect("a segment")[..used] == known[..used]);
+}
+
+#[test]
 fn diff_tells_in_words_how_two_journals_relate() {
     let dir = dir();
     let stopped = with_copy(dir.path());

@@ -78,6 +78,27 @@ fn a_snapshot_is_taken_beside_a_running_node_and_is_what_a_replay_gives() {
 }
 
 #[test]
+fn a_fold_for_a_node_that_is_not_its_parent_is_refused() {
+    let dir = dir();
+    Served::start(dir.path(), &[]).stop();
+    let args = ["snapshot", "fold", "--data-dir", "journal", "--keep", "3", "--parent"];
+    let own = std::process::id();
+    let told = |parent: u32, status| {
+        json(dir.path(), &[&args[..], &[&parent.to_string()]].concat(), status)
+    };
+    assert!(told(own + 1, 1).is_empty());
+    // Genesis says nothing of its own sync; the next records say so of it.
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    node.stop();
+    assert!(listed(dir.path()).is_empty());
+    let done = told(own, 0);
+    assert!(done[0]["Done"]["sequence"].as_u64() > Some(0), "{done:?}");
+    assert_eq!(listed(dir.path()).len(), 1);
+    assert_eq!(told(own, 0), ["Nothing"]);
+}
+
+#[test]
 fn a_damaged_snapshot_is_told_passed_over_and_does_not_count() {
     let dir = dir();
     let node = Served::start(dir.path(), &[]);

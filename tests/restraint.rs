@@ -57,6 +57,35 @@ fn press(bench: &mut Bench, peer: usize, number: u64) {
 }
 
 #[test]
+fn a_turn_lets_only_some_in_and_shuts_out_only_some_so_that_nobody_waits_for_all() {
+    let mut bench = Bench::new(|_| ());
+    for _ in 0..40 {
+        bench.connect();
+    }
+    let turns = |bench: &mut Bench, told: fn(&Bench) -> u64| {
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            bench.turn([GATEWAY]);
+            all.push(told(bench));
+        }
+        all
+    };
+    let accepted = |bench: &Bench| bench.node.stats.gateways[0].connections_accepted.get();
+    assert_eq!(turns(&mut bench, accepted), [16, 32, 40]);
+    // None of them ever logs on; the sweep after that finds all of them.
+    let open = |bench: &Bench| bench.node.stats.gateways[0].connections.get();
+    assert_eq!(open(&bench), 40);
+    let mut left = vec![40];
+    for _ in 0..2_000 {
+        bench.turn([GATEWAY]);
+        left.push(open(&bench));
+    }
+    assert_eq!(left.last(), Some(&0), "their time is over");
+    let most = left.windows(2).map(|pair| pair[0] - pair[1]).max();
+    assert_eq!(most, Some(16), "in one turn");
+}
+
+#[test]
 fn a_session_has_one_rate_at_all_gateways_together() {
     let rate = Rate { max: 4, window_ms: 60_000 };
     let mut bench = Bench::new(|setup| (setup.gateways, setup.limits.rate) = (3, Some(rate)));

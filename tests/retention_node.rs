@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 /// A journal and an event log of several segments, which the duplicate window does not hold.
 const WINDOW: [&str; 2] = ["--set", "genesis.dedupe_count_max=5000"];
 const SMALL: [&str; 2] = ["--set", "retention.bytes=12000000"];
+const HTTP: [&str; 2] = ["--set", "admin.http.listen=127.0.0.1:0"];
 const SHELF: [&str; 2] = ["--set", "retention.archive=shelf"];
 
 fn load(dir: &Path, seed: &str) {
@@ -34,6 +35,16 @@ fn check_sums(dir: &Path) {
     let checked = Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(dir).output();
     let checked = checked.expect("sha256sum runs");
     assert!(checked.status.success(), "{}", stderr(&checked));
+}
+
+/// A figure of `GET /metrics`.
+fn figure(node: &Served, name: &str) -> u64 {
+    let url = format!("http://{}/metrics", node.ready["http"].as_str().expect("an address"));
+    let mut answer = ureq::get(&url).call().expect("it listens");
+    let text = answer.body_mut().read_to_string().expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value: f64 = line.unwrap_or_else(|| panic!("{name}: {text}")).parse().expect("a number");
+    value as u64
 }
 
 fn first(dir: &Path, log: &str) -> u64 {
@@ -130,11 +141,25 @@ fn a_stopped_nodes_oldest_segments_go_when_nobody_needs_them() {
     let again = good(dir, &["snapshot", "take"]);
     assert_eq!((&again["sequence"], &again["known"]), (&snapshot.into(), &true.into()));
 
+    // A start needs nothing that is gone.
+    let node = Served::start(dir, &WINDOW);
+    assert_eq!(number(&node.ready["recovery"]["snapshot_sequence"]), snapshot);
+    let ended = node.stop();
+    assert_eq!(first(dir, "commands"), commands);
+
     // Without what says that they were retired, segments are missing.
     let marker = dir.join("journal/commands/retired.json");
     std::fs::remove_file(&marker).expect("it is there");
     let words = ["damage in commands: segment 0, offset 0, sequence 1"];
     refused(dir, &["journal", "verify"], 1, &words);
+    // The archive is the copy that has them.
+    let repaired = good(dir, &["journal", "repair", "--from", "shelf"]);
+    let segments = repaired["repaired"].as_array().expect("a list").len() as u64;
+    assert_eq!(repaired["repaired"][0]["segment"], 0, "{repaired}");
+    assert!(segments > 1, "{repaired}");
+    let sound = good(dir, &["journal", "verify"]);
+    assert_eq!((&sound["ok"], &sound["first_sequence"]), (&true.into(), &1.into()));
+    assert_eq!(good(dir, &["replay"])["state_hash"], ended["state_hash"]);
 }
 
 #[test]
@@ -143,7 +168,7 @@ fn a_running_node_retires_by_itself_and_goes_on() {
     let dir = home.path();
     // The archive cannot be used at first: that is a warning, and trading goes on.
     std::fs::write(dir.join("shelf"), "in the way").expect("a writable directory");
-    let node = Served::start(dir, &[&WINDOW[..], &SMALL, &SHELF].concat());
+    let node = Served::start(dir, &[&WINDOW[..], &SMALL, &SHELF, &HTTP].concat());
     load(dir, "1");
     good(dir, &["snapshot", "take"]);
     let eventually = |what: &str, holds: &dyn Fn() -> bool| {
@@ -156,9 +181,25 @@ fn a_running_node_retires_by_itself_and_goes_on() {
     let log = || std::fs::read_to_string(dir.join("serve.log")).unwrap_or_default();
     eventually("it warns", &|| log().contains("the archive cannot be used, nothing was retired"));
     assert_eq!(first(dir, "commands"), 1);
+    assert!(figure(&node, "outcry_retention_failures_total") > 0);
+    assert_eq!(figure(&node, "outcry_retention_segments_total{log=\"commands\"}"), 0);
     std::fs::remove_file(dir.join("shelf")).expect("it is there");
     eventually("the journal begins later", &|| first(dir, "commands") > 1);
     eventually("the event log begins later", &|| first(dir, "events") > 1);
+    for log in ["commands", "events"] {
+        let told = |of| figure(&node, &format!("outcry_retention_{of}{{log=\"{log}\"}}"));
+        let kept = || {
+            let files = std::fs::read_dir(dir.join("shelf").join(log)).expect("a directory");
+            let paths = files.map(|file| file.expect("an entry").path());
+            let segments = paths.filter(|path| path.extension().is_some_and(|ext| ext == "seg"));
+            let sizes = segments.map(|path| path.metadata().expect("a size").len());
+            sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
+        };
+        eventually("it is told", &|| {
+            let gone = (told("segments_total"), told("retired_bytes_total"));
+            gone.0 > 0 && gone == kept() && told("first_sequence") == first(dir, log)
+        });
+    }
     load(dir, "2");
     check_sums(&dir.join("shelf"));
     let sound = good(dir, &["journal", "verify"]);

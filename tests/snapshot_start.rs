@@ -1,6 +1,6 @@
 //! A node starts with its newest snapshot and the journal behind it, and makes snapshots by itself.
 
-use crate::cli_replay::{segment, trade};
+use crate::cli_replay::{flip, segment, trade};
 use crate::support::{Served, copy, dir, good, json, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
@@ -143,4 +143,63 @@ fn a_lost_journal_is_not_replaced_by_a_new_venue() {
     }
     std::fs::remove_dir_all(data.join("events")).expect("ours");
     Served::start(dir.path(), &[]).stop();
+}
+
+#[test]
+fn an_event_log_that_is_flawed_before_the_newest_snapshot_goes_on_from_the_one_before() {
+    let dir = dir();
+    let dir = dir.path();
+    let taken = || good(dir, &["snapshot", "take"])["sequence"].as_u64().expect("a number");
+    let used = || {
+        let bytes = std::fs::read(segment(dir, "events")).expect("a segment");
+        bytes.iter().rposition(|byte| *byte != 0).expect("it was written") + 1
+    };
+    let node = Served::start(dir, &[]);
+    trade(dir);
+    node.stop();
+    let (first, end) = (taken(), used());
+    let node = Served::start(dir, &[]);
+    trade(dir);
+    let before = node.stop();
+    let newest = taken();
+    // Where headers alone do not tell that something is wrong.
+    let all = |events: &Value| events["last_sequence"] == newest;
+    let place = (end + (used() - end) / 2..used()).find(|at| {
+        flip(&segment(dir, "events"), |_| *at);
+        let logs = good(dir, &["journal", "info"])["logs"].clone();
+        let is_silent = logs.as_array().is_some_and(|logs| all(&logs[1]));
+        if !is_silent {
+            flip(&segment(dir, "events"), |_| *at);
+        }
+        is_silent
+    });
+    assert!(place.is_some());
+    let said = starts(dir, Some(first), &before);
+    let words = format!("does not go on from the snapshot of sequence {newest}");
+    assert!(said.contains(&words), "{said}");
+}
+
+#[test]
+fn an_event_log_of_another_history_is_refused() {
+    let dir = dir();
+    let dir = dir.path();
+    let data = dir.join("journal");
+    Served::start(dir, &[]).stop();
+    copy(&data, &dir.join("before"));
+    let mut last = Vec::new();
+    // The same but for the times, which the events have.
+    for history in ["one", "two"] {
+        std::fs::remove_dir_all(&data).expect("ours");
+        copy(&dir.join("before"), &data);
+        let node = Served::start(dir, &[]);
+        let words = ["order", "new", "--account", "2", "--symbol", "BTC-USDT", "--side", "buy"];
+        good(dir, &[&words[..], &["--price", "100", "--quantity", "1"]].concat());
+        last.push(node.stop()["sequence"].clone());
+        copy(&data, &dir.join(history));
+    }
+    assert_eq!(last[0], last[1]);
+    std::fs::remove_dir_all(data.join("events")).expect("ours");
+    copy(&dir.join("one/events"), &data.join("events"));
+    let (status, said) = Served::refused(dir, &[], &[]);
+    assert_eq!(status, 17, "{said}");
 }

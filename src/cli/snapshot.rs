@@ -2,11 +2,12 @@
 
 use super::meter::Meter;
 use super::offline::Offline;
-use super::output::{Align, Style, Table, time};
+use super::output::{Align, Output, Style, Table, time};
 use super::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::view::Verify;
+use crate::node::apart::fold_for;
 use crate::snapshot::fold::{At, FoldError, Folded, Folder, fold, fold_stopped};
 use crate::snapshot::store::{Fault, Skipped, Store, StoreError};
 use crate::snapshot::{Head, Snapshot};
@@ -32,6 +33,7 @@ enum Verb {
     List(ListArgs),
     Take(TakeArgs),
     Verify(VerifyArgs),
+    Fold(FoldArgs),
 }
 
 /// The snapshots there are, by their headers
@@ -72,14 +74,44 @@ struct VerifyArgs {
     replay: bool,
 }
 
+/// Folds for a running node, which starts this by itself
+#[derive(Debug, clap::Args)]
+#[command(
+    hide = true,
+    before_help = "Examples:\n  outcry snapshot fold --keep 3 --parent 4711\n  \
+                   outcry snapshot fold --data-dir /var/lib/outcry --keep 3 --parent 4711"
+)]
+struct FoldArgs {
+    /// How many are kept
+    #[arg(long)]
+    keep: usize,
+    /// The node's process; it must be the one that has started this
+    #[arg(long, value_name = "PID")]
+    parent: u32,
+}
+
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
+    if let Verb::Fold(args) = &args.verb {
+        return fold_apart(args, global);
+    }
     let offline = Offline::open(global)?;
     let store = Store::new(Disk::shared(), &offline.data_dir);
     match &args.verb {
         Verb::List(_) => list(&store, global),
         Verb::Take(args) => take(args, &offline, &store, global),
         Verb::Verify(args) => verify(args, &offline, &store, global),
+        Verb::Fold(args) => fold_apart(args, global),
     }
+}
+
+/// The node says which directory; its configuration is not read a second time.
+fn fold_apart(args: &FoldArgs, global: &Global) -> Outcome {
+    let data_dir = global.data_dir.as_ref().ok_or_else(|| Failure::usage("name --data-dir"))?;
+    let told = fold_for(args.parent, Path::new(data_dir), args.keep).map_err(|error| {
+        Failure::bad(format_args!("process {} is no parent to fold for: {error}", args.parent))
+    })?;
+    Output::new(true).object(&told);
+    Ok(())
 }
 
 impl From<StoreError> for Failure {

@@ -7,9 +7,7 @@
 
 use super::dump::{DumpRecord, describe, event_json};
 use super::event_log::block_events;
-use super::format::{
-    BatchHeader, JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, SegmentHeader,
-};
+use super::format::{BatchHeader, JournalId, LogKind, RecordKind};
 use super::info::info;
 use super::reader::{ReadError, Reader};
 use super::segment::LogDir;
@@ -201,9 +199,7 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 /// The journal that a log is of, by its oldest segment with a sound header.
 fn id(log: &LogDir) -> io::Result<Option<JournalId>> {
     for (_, path) in log.segments()? {
-        let mut page = vec![0; SEGMENT_HEADER_SIZE];
-        let read = log.open(&path)?.read_at(&mut page, 0)?;
-        if let Some(header) = SegmentHeader::parse(&page[..read]) {
+        if let Some(header) = log.header(&path)? {
             return Ok(Some(header.id()));
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! Nothing is verified here beyond the headers' own CRCs: that is the work of `verify`.
 
-use super::format::{BatchHeader, JournalId, SEGMENT_HEADER_SIZE, SegmentHeader, VERSION};
-use super::segment::LogDir;
+use super::format::{BatchHeader, JournalId, SEGMENT_HEADER_SIZE, VERSION};
+use super::segment::{FirstPage, LogDir};
 use super::view::Batch;
 use crate::types::{Epoch, Sequence, TimeNs};
 use std::io;
@@ -61,9 +61,7 @@ pub fn info(log: &LogDir) -> io::Result<LogInfo> {
         let file = log.open(&path)?;
         let length = file.len()?;
         info.bytes += length;
-        let mut page = vec![0; SEGMENT_HEADER_SIZE];
-        let read = file.read_at(&mut page, 0)?;
-        let Some(header) = SegmentHeader::parse(&page[..read]) else {
+        let Some(header) = FirstPage::read(&*file)?.header() else {
             info.prepared += 1;
             continue;
         };
@@ -95,9 +93,7 @@ pub fn info(log: &LogDir) -> io::Result<LogInfo> {
 pub fn first_at(log: &LogDir, time: TimeNs) -> io::Result<Sequence> {
     let mut first = Sequence(log.retired()?.map_or(1, |retired| retired.sequence.0));
     for (_, path) in log.segments()? {
-        let mut page = vec![0; SEGMENT_HEADER_SIZE];
-        let read = log.open(&path)?.read_at(&mut page, 0)?;
-        let Some(header) = SegmentHeader::parse(&page[..read]) else { break };
+        let Some(header) = log.header(&path)? else { break };
         // Records before the segment's first may have the same time.
         if header.first_time_ns.get() >= time.0 {
             break;

@@ -8,7 +8,7 @@ use super::format::{
     BATCH_HEADER_SIZE, LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip, is_zero,
 };
 use super::retention::marker::Retired;
-use super::segment::LogDir;
+use super::segment::{FirstPage, LogDir};
 use super::view::{Batch, Flaw, Flawed, Record, Verify};
 use crate::sys::storage::Mapping;
 use crate::types::{Epoch, Sequence, TimeNs};
@@ -480,9 +480,7 @@ fn locate(log: &LogDir, sequence: Sequence) -> Result<Place, ReadError> {
         None => {
             let failed = |source| ReadError::Io { segment: *index, source };
             let file = log.open(path).map_err(failed)?;
-            let mut page = vec![0; SEGMENT_HEADER_SIZE];
-            file.read_at(&mut page, 0).map_err(failed)?;
-            let unused = is_zero(&page);
+            let unused = FirstPage::read(&*file).map_err(failed)?.is_unused();
             let flaw = if unused { Flaw::MissingSegment } else { Flaw::SegmentHeader };
             Err(missing(*index, flaw))
         }

@@ -445,7 +445,13 @@ impl<'a> Work<'a> {
 
     /// The last segment with anything in it.
     fn last_used(&self) -> u64 {
-        self.scan.beyond.last().map_or(self.segment, |extent| self.scan.files[extent.file].index)
+        let file = match (self.scan.beyond.last(), self.scan.end) {
+            (Some(extent), _) => self.scan.files.get(extent.file),
+            // Of a log that does not begin where it must nothing was walked.
+            (None, None) => self.scan.files.last(),
+            (None, Some(_)) => None,
+        };
+        file.map_or(self.segment, |file| file.index)
     }
 
     /// What stands sound behind the ranges must continue them.

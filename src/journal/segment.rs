@@ -5,7 +5,7 @@
 //! happens in small synced steps, so that a journal's own syncs never wait behind a whole segment
 //! of zeros. No space is a state, not a failure: preparing goes on where it stopped.
 
-use super::format::{LogKind, SEGMENT_HEADER_SIZE, SegmentHeader};
+use super::format::{LogKind, SEGMENT_HEADER_SIZE, SegmentHeader, is_zero};
 use super::recovery::Recovered;
 use super::retention::marker::{self, Retired};
 use crate::sys::storage::{Append, File, Storage};
@@ -82,6 +82,12 @@ impl LogDir {
         self.kind
     }
 
+    /// The log of another kind beside this one.
+    pub(crate) fn beside(&self, kind: LogKind) -> LogDir {
+        let dir = self.data_dir.join(kind.as_str());
+        LogDir { dir, kind, ..self.clone() }
+    }
+
     /// Bytes of a new segment.
     #[must_use]
     pub fn segment_size(&self) -> u64 {
@@ -152,9 +158,7 @@ impl LogDir {
     pub fn segment_of(&self, sequence: Sequence) -> io::Result<u64> {
         let mut found = 0;
         for (index, path) in self.segments()? {
-            let mut page = vec![0; SEGMENT_HEADER_SIZE];
-            let read = self.open(&path)?.read_at(&mut page, 0)?;
-            let Some(header) = SegmentHeader::parse(&page[..read]) else { break };
+            let Some(header) = self.header(&path)? else { break };
             if header.first_sequence.get() > sequence.0 {
                 break;
             }
@@ -163,12 +167,42 @@ impl LogDir {
         Ok(found)
     }
 
+    /// The header of a segment; `None` where none is sound, as in one that is prepared.
+    ///
+    /// # Errors
+    /// As the storage tells.
+    pub fn header(&self, path: &Path) -> io::Result<Option<SegmentHeader>> {
+        Ok(FirstPage::read(&*self.open(path)?)?.header())
+    }
+
     pub(crate) fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.storage.open(path, self.append)
     }
 
     fn create_segment(&self, index: u64) -> io::Result<Arc<dyn File>> {
         self.storage.create(&self.segment_path(index), self.append)
+    }
+}
+
+/// The page that a segment begins with.
+pub(crate) struct FirstPage(Vec<u8>);
+
+impl FirstPage {
+    pub(crate) fn read(file: &dyn File) -> io::Result<FirstPage> {
+        let mut page = vec![0; SEGMENT_HEADER_SIZE];
+        let read = file.read_at(&mut page, 0)?;
+        page.truncate(read);
+        Ok(FirstPage(page))
+    }
+
+    /// The header, where it is sound.
+    pub(crate) fn header(&self) -> Option<SegmentHeader> {
+        SegmentHeader::parse(&self.0)
+    }
+
+    /// True where the segment is prepared and not begun.
+    pub(crate) fn is_unused(&self) -> bool {
+        is_zero(&self.0)
     }
 }
 

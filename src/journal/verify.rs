@@ -2,19 +2,24 @@
 //!
 //! Beside a running node the end is in motion: what looks like damage is looked at again before it is
 //! reported, because a batch half written may stand before one that is whole by the time it is
-//! read. Behind the last `synced_to` nothing counts as damage, exactly as in recovery.
+//! read. Behind the last `synced_to` nothing counts as damage, exactly as in recovery. Nobody syncs the
+//! event log: where a power cut has kept later batches of it and not earlier ones, or more of it than
+//! of the journal, that is its unfinished end too, which the next start makes again.
 
-use super::format::LogKind;
+use super::format::{BatchHeader, LogKind, is_zero};
+use super::info::info;
 use super::recovery;
-use super::scan::{Found, Progress, ScanOptions, scan};
+use super::scan::{Found, Progress, Scan, ScanOptions, scan};
 use super::segment::LogDir;
-use super::view::Verify;
+use super::view::{Flaw, Verify};
 use crate::types::Sequence;
 use serde::Serialize;
 use std::io;
 
 /// How often damage is looked at before it is reported.
 const LOOKS: usize = 3;
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
 
 /// Where durable records are not as they were written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +106,11 @@ pub fn verify_with(
         looked = scan(log, options, progress);
     }
     let found = looked?;
-    let damage = found.found.filter(|found| found.damage).map(|found| Damage {
+    let damaged = match found.found.filter(|found| found.damage) {
+        Some(flaw) if is_unfinished(log, &found, &flaw)? => None,
+        other => other,
+    };
+    let damage = damaged.map(|found| Damage {
         segment: found.segment,
         offset: found.offset,
         sequence: found.sequence,
@@ -122,6 +131,43 @@ pub fn verify_with(
         journal_id: found.id.map(|id| id.to_string()).unwrap_or_default(),
         damage,
     })
+}
+
+/// Whether a flaw is where an event log ends that a power cut left, whatever stands behind it.
+fn is_unfinished(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
+    let disorder = found.flaw.is_disorder();
+    if log.kind() != LogKind::Events || disorder || found.flaw == Flaw::MissingSegment {
+        return Ok(false);
+    }
+    let journal = info(&log.beside(LogKind::Commands))?;
+    // What the journal does not hold, a start does not make.
+    if found.sequence < journal.first {
+        return Ok(false);
+    }
+    Ok(found.sequence > journal.last || is_unwritten(log, scan, found)?)
+}
+
+/// Whether the batch in which a flaw lies was not written whole: a sector of it holds the zeros that
+/// were there before.
+fn is_unwritten(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
+    let Some(file) = scan.files.iter().find(|file| file.index == found.segment) else {
+        return Ok(false);
+    };
+    // The batch begins where the last sound one ends.
+    let end = scan.end.filter(|end| scan.files[end.file].index == found.segment);
+    let start = end.map_or(found.offset, |end| end.offset) as usize;
+    let map = log.open(&file.path)?.map(file.length)?;
+    let rest = map.bytes().get(start..).unwrap_or_default();
+    let length = BatchHeader::parse(rest).map_or(1, |header| header.length.get() as usize);
+    let mut at = 0;
+    while at < length.min(rest.len()) {
+        let next = at + SECTOR - (start + at) % SECTOR;
+        if is_zero(&rest[at..next.min(rest.len())]) {
+            return Ok(true);
+        }
+        at = next;
+    }
+    Ok(false)
 }
 
 /// Lower-case hex.

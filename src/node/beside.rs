@@ -33,8 +33,10 @@ impl Beside {
         let clock = view.clock;
         let (live, now) = (Some(view.cursors.clone()), TimeNs(clock.wall_ns()));
         let inputs = RetentionInputs { live, ..RetentionInputs::new(&config.retention, logs, now) };
-        let retiring = Retiring::start(inputs, Box::new(clock), Arc::new(ExitProcess), core);
-        let folding = folding::Plan::new(config, logs.clone(), core, view.stats.clone());
+        let (exit, stats) = (Arc::new(ExitProcess), view.stats.clone());
+        let retiring = Retiring::start(inputs, Box::new(clock), exit, core, stats);
+        let folding =
+            folding::Plan::new(config, logs.commands.data_dir(), core, view.stats.clone());
         Ok(Beside {
             _folding: Folding::start(folding).map_err(refused("snapshots"))?,
             _retiring: retiring.map_err(refused("retention"))?,

@@ -1,47 +1,75 @@
-//! Snapshots while the node runs: every so often the journal is folded into one, on a thread of its own
-//! that gives way to all others.
+//! Snapshots while the node runs: every so often a process of the same program folds the journal into
+//! one, and gives way to all others.
 //!
-//! Invariants: nothing that runs is asked for anything: the thread reads the journal's files as any
-//! other reader does. A snapshot that cannot be made for want of memory or space is tried again when
-//! the next one is due; a disk that fails stops the node.
+//! Invariants: nothing that runs is asked for anything: the process reads the journal's files as any
+//! other reader does, and its end, whatever it is, is not the node's. A snapshot that cannot be made
+//! for want of memory or space is tried again when the next one is due; a disk that fails stops the
+//! node; a process that breaks off twice in a row is not started again.
 
-use super::boot::{Logs, of_action};
+use super::apart::Told;
 use crate::agent::{ExitProcess, FailStop};
 use crate::config::Config;
 use crate::fatal::StopReason;
-use crate::journal::info::info;
-use crate::journal::segment::is_no_space;
-use crate::snapshot::fold::{FoldError, Folded, fold};
-use crate::snapshot::store::StoreError;
 use crate::stats::Stats;
 use crate::sys::thread;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The thread works so long at a time, and rests as long, so that it never has a core for itself.
-const WORK: Duration = Duration::from_millis(2);
+/// How often a wait looks whether the process has ended.
+const GLANCE: Duration = Duration::from_millis(20);
+/// What the process says is no longer than this.
+const TOLD_MAX_BYTES: u64 = 64 << 10;
+/// So many processes that break off in a row end all folding.
+const BROKEN_MAX: u32 = 2;
 
-/// What the thread needs.
+/// What the thread needs that watches over the processes.
 pub(super) struct Plan {
-    logs: Logs,
+    /// Starts one.
+    program: Box<dyn Fn() -> io::Result<Command> + Send>,
     /// Time between two snapshots; zero for none.
     interval: Duration,
-    /// How many are kept.
-    keep: usize,
-    /// Where the thread runs.
+    /// Where they run.
     core: Option<usize>,
     stats: Arc<Stats>,
+    /// Processes in a row that broke off.
+    broken: u32,
 }
 
 impl Plan {
-    pub(super) fn new(config: &Config, logs: Logs, core: Option<usize>, stats: Arc<Stats>) -> Plan {
+    pub(super) fn new(
+        config: &Config,
+        data_dir: &Path,
+        core: Option<usize>,
+        stats: Arc<Stats>,
+    ) -> Plan {
         let interval = Duration::from_secs(config.snapshots.interval_s);
-        Plan { logs, interval, keep: config.snapshots.keep as usize, core, stats }
+        let (dir, keep) = (data_dir.to_owned(), config.snapshots.keep);
+        let program = Box::new(move || folder(&dir, keep));
+        Plan { program, interval, core, stats, broken: 0 }
     }
+}
+
+/// The process that folds.
+fn folder(data_dir: &Path, keep: u32) -> io::Result<Command> {
+    // The very file that runs, even where another release was put in its place.
+    let program = if cfg!(target_os = "linux") {
+        PathBuf::from("/proc/self/exe")
+    } else {
+        std::env::current_exe()?
+    };
+    let mut command = Command::new(program);
+    command.arg0("outcry").args(["snapshot", "fold", "--data-dir"]).arg(data_dir);
+    let (keep, parent) = (keep.to_string(), std::process::id().to_string());
+    command.args(["--keep", &keep, "--parent", &parent].map(OsStr::new));
+    Ok(command)
 }
 
 /// The thread; it ends with this.
@@ -52,18 +80,21 @@ pub(super) struct Folding {
 
 impl Folding {
     /// Starts it; `None` where no snapshots are asked for.
-    pub(super) fn start(plan: Plan) -> io::Result<Option<Folding>> {
+    pub(super) fn start(mut plan: Plan) -> io::Result<Option<Folding>> {
         if plan.interval.is_zero() {
             return Ok(None);
         }
         let (end, ended) = bounded(0);
         let run = move || {
+            // A process that this thread starts has its core and its priority.
             if let Some(core) = plan.core {
                 thread::pin("snapshots", core);
             }
             thread::give_way();
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(plan.interval) {
-                plan.fold(&ended);
+                if plan.fold(&ended).is_break() {
+                    return;
+                }
             }
         };
         let thread = std::thread::Builder::new().name("snapshots".into()).spawn(run)?;
@@ -81,67 +112,166 @@ impl Drop for Folding {
     }
 }
 
+/// How a process ended.
+enum Came {
+    Told(Told),
+    /// Without a word.
+    Broke(String),
+    /// The node stops.
+    Over,
+}
+
 impl Plan {
-    fn fold(&self, ended: &Receiver<()>) {
-        let Logs { commands, snapshots, .. } = &self.logs;
-        match self.is_behind() {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => return self.failed(&error),
-        }
-        let mut working_since = Instant::now();
-        let folded = fold(commands, snapshots, None, self.keep, &mut |_| {
-            if working_since.elapsed() < WORK {
-                return ControlFlow::Continue(());
+    /// Lets a process fold; breaks where there is to be no other.
+    fn fold(&mut self, ended: &Receiver<()>) -> ControlFlow<()> {
+        let came = (self.program)().and_then(|command| run(command, ended));
+        match came {
+            Ok(Came::Told(told)) => {
+                self.broken = 0;
+                self.told(told);
             }
-            let over = ended.recv_timeout(WORK) != Err(RecvTimeoutError::Timeout);
-            working_since = Instant::now();
-            if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        match folded {
-            Ok(folded) => self.done(&folded),
-            Err(error) => self.failed(&error),
+            Ok(Came::Broke(how)) => {
+                self.broken += 1;
+                self.failed(&how);
+                if self.broken >= BROKEN_MAX {
+                    tracing::error!(
+                        "no more snapshots until the next start: {BROKEN_MAX} in a row broke off; \
+                         the journal has everything, and `outcry snapshot take` tries again"
+                    );
+                    return ControlFlow::Break(());
+                }
+            }
+            Ok(Came::Over) => return ControlFlow::Break(()),
+            Err(error) => self.failed(&format!("a process for it cannot run: {error}")),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn told(&self, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Done { sequence, bytes, records, elapsed_ns, skipped } => {
+                for skipped in skipped {
+                    tracing::warn!("{skipped}");
+                }
+                self.stats.snapshots.sequence.set(sequence);
+                self.stats.snapshots.bytes.set(bytes);
+                self.stats.snapshots.duration_ns.set(elapsed_ns);
+                let seconds = Duration::from_nanos(elapsed_ns).as_secs_f64();
+                tracing::info!(sequence, bytes, records, seconds, "a snapshot was written");
+            }
+            Told::Failed { message, stops } => {
+                if let Some(reason) = stops.and_then(StopReason::from_status) {
+                    ExitProcess.fail(reason, &message);
+                }
+                self.failed(&message);
+            }
         }
     }
 
-    /// Whether the newest snapshot is older than what the journal says is durable.
-    fn is_behind(&self) -> Result<bool, FoldError> {
-        let known = info(&self.logs.commands)?;
-        let Some(id) = known.id else { return Ok(false) };
-        Ok(self.logs.snapshots.reached(id)? < known.synced_to)
-    }
-
-    fn done(&self, folded: &Folded) {
-        for skipped in &folded.skipped {
-            tracing::warn!("{skipped}");
-        }
-        let Folded { sequence, bytes, records, elapsed, .. } = folded;
-        self.stats.snapshots.sequence.set(sequence.0);
-        self.stats.snapshots.bytes.set(*bytes);
-        self.stats.snapshots.duration_ns.set(elapsed.as_nanos() as u64);
-        let seconds = elapsed.as_secs_f64();
-        tracing::info!(sequence = sequence.0, bytes, records, seconds, "a snapshot was written");
-    }
-
-    fn failed(&self, error: &FoldError) {
-        match error {
-            FoldError::Stopped(_) | FoldError::Empty | FoldError::NoBatch { .. } => return,
-            FoldError::Store(StoreError { action, source, .. })
-                if !is_no_space(source) && is_change(action) =>
-            {
-                ExitProcess.fail(of_action(action), &error.to_string());
-            }
-            FoldError::Sync { .. } => {
-                ExitProcess.fail(StopReason::JournalSync, &error.to_string());
-            }
-            _ => {}
-        }
+    fn failed(&self, why: &str) {
         self.stats.snapshots.failures.add(1);
-        tracing::error!("no snapshot: {error}; the next one is tried when it is due");
+        tracing::error!("no snapshot: {why}; the next one is tried when it is due");
     }
 }
 
-/// Whether an action changes what is on the disk.
-fn is_change(action: &str) -> bool {
-    matches!(action, "write" | "sync" | "rename")
+/// Runs a process to its end, or until the node stops.
+fn run(mut command: Command, ended: &Receiver<()>) -> io::Result<Came> {
+    // A Ctrl-C is the node's to handle.
+    command.process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(match said(&mut child)? {
+                Some(told) if status.success() => Came::Told(told),
+                _ => Came::Broke(format!("the process that makes it broke off: {status}")),
+            });
+        }
+        if ended.recv_timeout(GLANCE) != Err(RecvTimeoutError::Timeout) {
+            // It has nothing that is needed: what it leaves over, the next start removes.
+            child.kill()?;
+            child.wait()?;
+            return Ok(Came::Over);
+        }
+    }
+}
+
+/// What an ended process has said.
+fn said(child: &mut Child) -> io::Result<Option<Told>> {
+    let Some(stdout) = child.stdout.take() else { return Ok(None) };
+    let mut text = Vec::new();
+    stdout.take(TOLD_MAX_BYTES).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    /// A plan whose processes run these lines of a shell, one after another, and how many were started.
+    fn plan(scripts: &'static [&'static str]) -> (Plan, Arc<AtomicUsize>) {
+        let started = Arc::new(AtomicUsize::new(0));
+        let count = started.clone();
+        let program = Box::new(move || {
+            let script = scripts[count.fetch_add(1, Ordering::Relaxed)];
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Ok(command)
+        });
+        let stats = Arc::new(Stats::new(1, &[]));
+        let interval = Duration::from_millis(1);
+        (Plan { program, interval, core: None, stats, broken: 0 }, started)
+    }
+
+    const BREAKS: &str = "kill -ABRT $$";
+    const DONE: &str =
+        r#"echo '{"Done":{"sequence":7,"bytes":8,"records":9,"elapsed_ns":10,"skipped":[]}}'"#;
+
+    #[test]
+    fn a_process_that_breaks_off_twice_in_a_row_is_not_started_again() {
+        let (mut plan, started) = plan(&[BREAKS, DONE, "exit 0", "exit 3", DONE]);
+        let (_end, ended) = bounded(0);
+        let on: Vec<bool> = (0..4).map(|_| plan.fold(&ended).is_continue()).collect();
+        assert_eq!(on, [true, true, true, false], "one that is done between two makes up for it");
+        let told = &plan.stats.snapshots;
+        assert_eq!((told.sequence.get(), told.bytes.get(), told.duration_ns.get()), (7, 8, 10));
+        assert_eq!(told.failures.get(), 3);
+        let (again, stats) = (started.clone(), plan.stats.clone());
+        plan.broken = 0;
+        started.store(2, Ordering::Relaxed);
+        let folding = Folding::start(plan).expect("a thread").expect("an interval");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let thread = folding.thread.as_ref().expect("it was started");
+        while !thread.is_finished() {
+            assert!(Instant::now() < deadline, "it ends");
+            std::thread::yield_now();
+        }
+        assert_eq!((again.load(Ordering::Relaxed), stats.snapshots.failures.get()), (4, 5));
+    }
+
+    #[test]
+    fn what_a_process_says_is_nothing_where_its_status_is_bad() {
+        let (mut plan, _) = plan(&[r#"echo '"Nothing"'; exit 1"#, r#"echo '"Nothing"'"#]);
+        let (_end, ended) = bounded(0);
+        assert!(plan.fold(&ended).is_continue());
+        assert_eq!(plan.broken, 1);
+        assert!(plan.fold(&ended).is_continue());
+        assert_eq!((plan.broken, plan.stats.snapshots.failures.get()), (0, 1));
+    }
+
+    #[test]
+    fn a_stop_waits_for_no_process() {
+        let (plan, started) = plan(&["exec sleep 600"]);
+        let folding = Folding::start(plan).expect("a thread").expect("an interval");
+        let begun = Instant::now();
+        while started.load(Ordering::Relaxed) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "one is started");
+            std::thread::yield_now();
+        }
+        drop(folding);
+        assert!(begun.elapsed() < Duration::from_secs(300));
+    }
 }

@@ -1,5 +1,6 @@
 //! The node: the only place that introduces stages to each other; it starts and stops them.
 
+pub(crate) mod apart;
 mod beside;
 pub mod boot;
 mod folding;

@@ -21,6 +21,7 @@ use crate::journal::retention::{
 };
 use crate::journal::view::Verify;
 use crate::snapshot::store::{Oldest, Store, StoreError};
+use crate::stats::Stats;
 use crate::sys::clock::Clock;
 use crate::types::{Sequence, TimeNs};
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
@@ -202,6 +203,14 @@ fn decide_knowing(
 /// # Errors
 /// [`RetentionError`]; whoever runs a node stops it where [`RetentionError::stops`] says so.
 pub fn retire(inputs: &RetentionInputs) -> Result<Done, RetentionError> {
+    retire_telling(inputs, &mut |_| ())
+}
+
+/// The same; `tell` is called for each log of which all is done.
+fn retire_telling(
+    inputs: &RetentionInputs,
+    tell: &mut dyn FnMut(&LogPlan),
+) -> Result<Done, RetentionError> {
     let RetentionInputs { logs, archive, .. } = inputs;
     let plans = decide(inputs)?;
     let storage = logs.commands.storage();
@@ -214,8 +223,10 @@ pub fn retire(inputs: &RetentionInputs) -> Result<Done, RetentionError> {
     // The journal first: the event log goes back as far as it does.
     let of = &plans.commands;
     let commands = retire_log(&logs.commands, &of.segments, &of.plan, shelf)?;
+    tell(of);
     let of = &plans.events;
     let events = retire_log(&logs.events, &of.segments, &of.plan, shelf)?;
+    tell(of);
     Ok(Done { plans, commands, events })
 }
 
@@ -330,6 +341,7 @@ impl Retiring {
         clock: Box<dyn Clock>,
         stop: Arc<dyn FailStop>,
         core: Option<usize>,
+        stats: Arc<Stats>,
     ) -> io::Result<Option<Retiring>> {
         if !inputs.limits.any() {
             return Ok(None);
@@ -340,7 +352,7 @@ impl Retiring {
                 crate::sys::thread::pin("retention", core);
             }
             let mut looks =
-                Looks { inputs, looks: 0, pause: 0, next: 0, known: None, warned: None };
+                Looks { inputs, stats, looks: 0, pause: 0, next: 0, known: None, warned: None };
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK_EVERY) {
                 looks.inputs.now = TimeNs(clock.wall_ns());
                 if let Err(error) = looks.look()
@@ -368,6 +380,7 @@ impl Drop for Retiring {
 /// What a thread that retires remembers from look to look.
 struct Looks {
     inputs: RetentionInputs,
+    stats: Arc<Stats>,
     looks: u64,
     /// Looks that are left out after the last one that failed.
     pause: u64,
@@ -391,6 +404,7 @@ impl Looks {
                 Ok(())
             }
             Err(error) => {
+                self.stats.retention.failures.add(1);
                 self.pause = (2 * self.pause + 1).min(PAUSE_MAX);
                 self.next = self.looks + 1 + self.pause;
                 self.warn(&error);
@@ -403,12 +417,14 @@ impl Looks {
         if let Some(known) = &self.known {
             let plans = decide_knowing(&self.inputs, Some(known))?;
             if plans.commands.plan.count == 0 && plans.events.plan.count == 0 {
+                tell(&self.stats, &plans.commands);
+                tell(&self.stats, &plans.events);
                 self.known = plans.snapshots.or(self.known.take());
                 return Ok(());
             }
         }
-        let done = retire(&self.inputs)?;
-        tell(&done);
+        let stats = &self.stats;
+        let done = retire_telling(&self.inputs, &mut |of| tell(stats, of))?;
         self.known = done.plans.snapshots;
         Ok(())
     }
@@ -426,17 +442,23 @@ impl Looks {
     }
 }
 
-fn tell(done: &Done) {
-    for of in [&done.plans.commands, &done.plans.events] {
-        if of.plan.count > 0 {
-            tracing::info!(
-                log = of.kind.as_str(),
-                segments = of.plan.count,
-                bytes = of.plan.bytes,
-                kept_bytes = of.plan.kept_bytes,
-                first_sequence = of.first_kept().0,
-                "segments were retired"
-            );
-        }
+/// Tells what is done with a log.
+fn tell(stats: &Stats, of: &LogPlan) {
+    let told = match of.kind {
+        LogKind::Commands => &stats.retention.commands,
+        _ => &stats.retention.events,
+    };
+    told.first.set(of.first_kept().0);
+    if of.plan.count > 0 {
+        told.segments.add(of.plan.count as u64);
+        told.bytes.add(of.plan.bytes);
+        tracing::info!(
+            log = of.kind.as_str(),
+            segments = of.plan.count,
+            bytes = of.plan.bytes,
+            kept_bytes = of.plan.kept_bytes,
+            first_sequence = of.first_kept().0,
+            "segments were retired"
+        );
     }
 }

@@ -5,7 +5,7 @@
 
 use super::View;
 use crate::event::RejectReason;
-use crate::stats::{BOUNDS_NS, Gateway, LANES, PRIORITIES, RULES, Tally};
+use crate::stats::{BOUNDS_NS, Count, Gateway, LANES, PRIORITIES, RULES, Retired, Tally};
 use crate::types::Priority;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -202,6 +202,7 @@ impl Page {
             number(self.0.cursors.space.get().0),
         )?;
         self.snapshots(page)?;
+        self.retention(page)?;
         page.gauge("outcry_sequence", "Last sequence given.", number(health.sequence))?;
         let written = number(health.written);
         page.gauge("outcry_written_sequence", "Last sequence the journal's file has.", written)?;
@@ -226,6 +227,34 @@ impl Page {
         page.counter(
             "outcry_snapshot_failures",
             "Snapshots that could not be made.",
+            told.failures.get(),
+        )
+    }
+
+    fn retention(&self, page: &mut Writer<'_>) -> fmt::Result {
+        let told = &self.0.stats.retention;
+        let rows = |figure: fn(&Retired) -> &Count| {
+            [("commands", &told.commands), ("events", &told.events)]
+                .map(|(log, of)| ([("log", log.to_owned())], figure(of).get()))
+        };
+        page.counters(
+            "outcry_retention_segments",
+            "Segments that were retired.",
+            rows(|of| &of.segments),
+        )?;
+        page.counters(
+            "outcry_retention_retired_bytes",
+            "Bytes of the segments that were retired.",
+            rows(|of| &of.bytes),
+        )?;
+        page.gauges(
+            "outcry_retention_first_sequence",
+            "First sequence that is kept; 0 before the first look.",
+            rows(|of| &of.first).map(|(labels, first)| (labels, number(first))),
+        )?;
+        page.counter(
+            "outcry_retention_failures",
+            "Looks at which not all could be retired that may go.",
             told.failures.get(),
         )
     }

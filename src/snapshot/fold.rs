@@ -161,6 +161,25 @@ pub fn fold(
     fold_known(journal, &known, store, Range::new(upto, end), keep, progress)
 }
 
+/// As [`fold`] up to the last durable batch; `None` where the newest snapshot is there already.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_behind(
+    journal: &LogDir,
+    store: &Store,
+    keep: usize,
+    progress: &mut dyn FnMut(At) -> ControlFlow<()>,
+) -> Result<Option<Folded>, FoldError> {
+    let known = info(journal)?;
+    let Some(id) = known.id else { return Ok(None) };
+    let end = known.synced_to;
+    if store.reached(id)? >= end {
+        return Ok(None);
+    }
+    fold_known(journal, &known, store, Range::new(None, end), keep, progress).map(Some)
+}
+
 /// Folds a journal that no node writes up to its last whole batch, or to the last one that ends at or
 /// before `upto`; otherwise as [`fold`]. What stands behind the last known sync is synced first.
 ///

@@ -53,6 +53,8 @@ pub struct Stats {
     pub space: CachePadded<Space>,
     /// Written by who folds the journal.
     pub snapshots: CachePadded<Snapshots>,
+    /// Written by who retires segments.
+    pub retention: CachePadded<Retention>,
     /// Written by the threads, each its own.
     pub threads: Vec<(String, Arc<CachePadded<Load>>)>,
 }
@@ -209,6 +211,28 @@ pub struct Snapshots {
     pub failures: Count,
 }
 
+/// What the thread tells that retires segments.
+#[derive(Default)]
+pub struct Retention {
+    /// Of the journal.
+    pub commands: Retired,
+    /// Of the event log.
+    pub events: Retired,
+    /// Looks at which not all could be retired that may go.
+    pub failures: Count,
+}
+
+/// What was retired of a log.
+#[derive(Default)]
+pub struct Retired {
+    /// Segments.
+    pub segments: Count,
+    /// Their bytes.
+    pub bytes: Count,
+    /// The first sequence that is kept; 0 before the first look.
+    pub first: Count,
+}
+
 /// What the watch over the disk tells.
 #[derive(Default)]
 pub struct Space {
@@ -231,6 +255,7 @@ impl Stats {
             reject_log: CachePadded::default(),
             space: CachePadded::default(),
             snapshots: CachePadded::default(),
+            retention: CachePadded::default(),
             threads: threads.iter().map(load).collect(),
         }
     }

@@ -22,7 +22,20 @@ pub fn die_with_parent(command: &mut Command) {
     let _ = command;
 }
 
-/// In the child, before it becomes another program.
+/// Makes this process end with the thread of `parent` that has started it, as [`die_with_parent`] does,
+/// but asked for by the child: the parent is then not copied to start it.
+///
+/// # Errors
+/// Where that process is not our parent, or the system refuses.
+pub fn end_with(parent: u32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    die_with(parent)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = parent;
+    Ok(())
+}
+
+/// In the child.
 #[cfg(target_os = "linux")]
 fn die_with(parent: u32) -> io::Result<()> {
     // SAFETY: both calls take and return plain numbers.

@@ -58,7 +58,8 @@ struct InfoArgs {}
     after_help = "Bytes behind the last whole batch that nothing says was durable are a torn tail, \
                   which a start of the node cuts and archives; all else that is wrong is damage, and \
                   the status is then 1. The event log is made again from the journal when a node \
-                  starts; the journal is repaired from a copy, see `outcry journal repair --help`. The \
+                  starts, and where a power cut kept later bytes of it and not earlier ones, that is its \
+                  unfinished end; the journal is repaired from a copy, see `outcry journal repair --help`. The \
                   first damage is told with its segment, offset and sequence, and what helps."
 )]
 struct VerifyArgs {
@@ -268,8 +269,12 @@ fn show_reports(reports: &[(LogKind, Report)], global: &Global) {
             report.last_sequence
         ));
         if report.torn_tail_bytes > 0 {
+            let next = match kind {
+                LogKind::Events => ", which the next start makes again from the journal",
+                LogKind::Commands | LogKind::Rejects => "",
+            };
             output.line(format_args!(
-                "          {} bytes behind them are an unfinished end",
+                "          {} bytes behind them are an unfinished end{next}",
                 report.torn_tail_bytes
             ));
         }

@@ -11,11 +11,9 @@ mod shelf;
 
 pub use shelf::Shelf;
 
-use super::format::{
-    Hash, JournalId, LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, is_zero,
-};
+use super::format::{Hash, JournalId, LogKind, SEGMENT_CONTINUES, SegmentHeader};
 use super::scan::walk_segment;
-use super::segment::{LogDir, is_no_space};
+use super::segment::{FirstPage, LogDir, is_no_space};
 use crate::types::{Sequence, TimeNs};
 use marker::Retired;
 use std::fmt;
@@ -274,10 +272,9 @@ pub fn used(log: &LogDir) -> Result<Vec<Used>, RetireError> {
     let mut headers: Vec<SegmentHeader> = Vec::new();
     for (index, path) in log.segments().map_err(unread)? {
         let file = log.open(&path).map_err(unread)?;
-        let mut page = vec![0; SEGMENT_HEADER_SIZE];
-        let read = file.read_at(&mut page, 0).map_err(unread)?;
-        let Some(header) = SegmentHeader::parse(&page[..read]) else {
-            if is_zero(&page) {
+        let page = FirstPage::read(&*file).map_err(unread)?;
+        let Some(header) = page.header() else {
+            if page.is_unused() {
                 // Prepared: no record stands there or behind.
                 break;
             }

@@ -5,7 +5,7 @@
 use super::{Chunk, ReplayError};
 use crate::event::{EVENT_SIZE, Event};
 use crate::journal::event_log::{EventLogBuilder, last_anywhere};
-use crate::journal::format::{LogKind, SEGMENT_CONTINUES, SEGMENT_HEADER_SIZE, SegmentHeader, Tip};
+use crate::journal::format::{LogKind, SEGMENT_CONTINUES, Tip};
 use crate::journal::info::info;
 use crate::journal::reader::{BatchPlace, Reader};
 use crate::journal::segment::LogDir;
@@ -288,9 +288,7 @@ const _: () = assert!(EVENT_SIZE.is_multiple_of(16), "events are compared in wor
 
 /// True where the oldest segment begins with a later part of a batch.
 fn begins_inside(log: &LogDir) -> io::Result<bool> {
-    let mut page = vec![0; SEGMENT_HEADER_SIZE];
     let Some((_, path)) = log.segments()?.into_iter().next() else { return Ok(false) };
-    let read = log.open(&path)?.read_at(&mut page, 0)?;
-    let header = SegmentHeader::parse(&page[..read]);
+    let header = log.header(&path)?;
     Ok(header.is_some_and(|header| header.flags.get() & SEGMENT_CONTINUES != 0))
 }
