@@ -115,6 +115,11 @@ impl Plan {
         for skipped in &folded.skipped {
             tracing::warn!("{skipped}");
         }
+        if folded.waits {
+            tracing::warn!(
+                "older snapshots stay: the event log does not hold what the oldest one to keep needs"
+            );
+        }
         let Folded { sequence, bytes, records, elapsed, .. } = folded;
         self.stats.snapshots.sequence.set(sequence.0);
         self.stats.snapshots.bytes.set(*bytes);
