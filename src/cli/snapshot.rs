@@ -47,7 +47,7 @@ struct ListArgs {}
                   journal behind it; a running node is not disturbed, but the memory must be there. Then \
                   the snapshot ends with the last batch that the journal says itself is durable; \
                   without a node, with the last whole one, after the journal was recovered as a start \
-                  does it. The newest snapshots.keep are kept, and older ones while the event log has not \
+                  does it; the data directory is locked meanwhile, and no node can start. The newest snapshots.keep are kept, and older ones while the event log has not \
                   come to the oldest of those."
 )]
 struct TakeArgs {
