@@ -14,7 +14,7 @@ use openoutcry::exchange::{Context, Exchange, Outbox, Part};
 use openoutcry::genesis::Key;
 use openoutcry::journal::batch::{self, BatchBuilder, RecordFields};
 use openoutcry::journal::event_log::EventLogBuilder;
-use openoutcry::journal::format::{JournalId, LogKind, RecordKind, Tip};
+use openoutcry::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip};
 use openoutcry::journal::payload::{EpochStart, SessionLogon};
 use openoutcry::journal::reader::{ReadError, Reader};
 use openoutcry::journal::recovery::{RecoveryError, recover};
@@ -741,6 +741,16 @@ fn a_journal_that_nobody_writes_is_recovered_and_folded_to_its_last_whole_batch(
         panic!("{refused}")
     };
     assert_eq!(sequence, batches[8].0.next());
+    // A first start that was stopped before its batch was whole.
+    let begun = torn.files().into_iter().filter(|(path, _)| path.starts_with("data/commands"));
+    let begun = SimDisk::with_files(begun.take(1).map(|(path, mut bytes)| {
+        bytes[SEGMENT_HEADER_SIZE..].fill(0);
+        (path, bytes)
+    }));
+    let journal = LogDir::new(begun.shared(), dir, LogKind::Commands, Append::Write, SEGMENT);
+    let snapshots = Store::new(begun.shared(), dir);
+    let empty = fold_stopped(&journal, &snapshots, None, 3, &mut go_on).expect_err("no record");
+    assert!(matches!(empty, FoldError::Empty), "{empty}");
     // What is known to be durable is damage, and no end.
     let place = history.snapshot(batches[4].0).place;
     damage(&torn.shared(), &log.segment_path(place.segment), place.offset + 200);

@@ -41,7 +41,7 @@ const ID_MEMORY_BYTES: u64 = 128;
 /// Why there is no new snapshot.
 #[derive(Debug, Error)]
 pub enum FoldError {
-    /// There is no record that is known to be durable.
+    /// There is no record, or none that is known to be durable.
     #[error("the journal holds nothing that is known to be durable")]
     Empty,
     /// The first batch, genesis, is longer.
@@ -193,6 +193,8 @@ pub fn fold_stopped(
         let begin = Begin { segment: journal.segment_of(from)?, needed: from.next(), durable };
         let last = recover_behind(journal, begin, &mut |_| ())?.tip.sequence;
         match upto {
+            // A first start that was stopped: its torn batch was cut.
+            _ if last == Sequence::NONE => Err(FoldError::Empty),
             Some(asked) if asked > last => Err(FoldError::Behind { asked, last }),
             asked => Ok(asked.unwrap_or(last)),
         }
