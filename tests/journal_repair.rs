@@ -5,8 +5,9 @@ use crate::journal_damage::{Files, ID, Written, batches, journal, journal_of, lo
 use crate::sim::disk::SimDisk;
 use crate::sim::random::Random;
 use openoutcry::journal::format::{JournalId, SEGMENT_HEADER_SIZE};
-use openoutcry::journal::repair::{RepairError, Report, repair};
-use openoutcry::journal::verify::verify;
+use openoutcry::journal::repair::{RepairError, Report, repair, repair_reaching};
+use openoutcry::journal::verify::{verify, verify_reaching};
+use openoutcry::types::Sequence;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -143,6 +144,69 @@ fn damage_in_several_segments_and_a_missing_one_are_repaired_at_once() {
     assert_eq!(report.repaired[0].segment, 1);
     assert_eq!(report.repaired.last().and_then(|range| range.archived.clone()), None);
     check(&disk, &original, &missing, &batches, "a missing segment");
+}
+
+#[test]
+fn what_a_journal_has_lost_at_its_end_is_told_and_taken_from_a_copy() {
+    let original = journal();
+    let found = batches(&original);
+    let end = Sequence(found.last().expect("nine").last);
+    let reaching = |disk: &SimDisk, snapshot| {
+        let (log, copy) = (log_in(disk, "data"), log_in(disk, "copy"));
+        repair_reaching(&log, &copy, snapshot, 1, &mut |_| ())
+    };
+    let mut segments = 0;
+    for kept in 1..found.len() {
+        let (last, first_lost) = (&found[kept - 1], &found[kept]);
+        for removed in [false, true] {
+            let mut damaged = original.clone();
+            damaged[last.file].1[last.end..].fill(0);
+            damaged[last.file + 1..].iter_mut().for_each(|(_, bytes)| bytes.fill(0));
+            damaged.truncate(if removed { last.file + 1 } else { damaged.len() });
+            for snapshot in [Sequence(first_lost.last), end] {
+                let what = format!("{kept} batches are left, the snapshot is of {snapshot}");
+                let disk = disk(&damaged, &original);
+                let check = |snapshot| {
+                    verify_reaching(&log_in(&disk, "data"), snapshot, 2, &mut |_| ())
+                        .expect("the disk works")
+                };
+                assert!(check(Sequence(last.last)).ok, "{what}");
+                let damage = check(snapshot).damage.expect("it ends before the snapshot");
+                assert_eq!(damage.sequence.0, last.last + 1, "{what}");
+                assert_eq!((damage.segment, damage.offset), (last.file as u64, last.end as u64));
+                let said = format!("ends at sequence {}, and a snapshot of sequence", last.last);
+                assert!(damage.what.contains(&said), "{}", damage.what);
+                assert!(run(&disk, 1).expect("no damage inside").repaired.is_empty());
+
+                let report = reaching(&disk, snapshot).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert!(report.last >= snapshot && !report.repaired.is_empty(), "{what}");
+                assert!(report.repaired.iter().all(|range| range.what.contains("a snapshot of")));
+                assert!(check(snapshot).ok, "{what}");
+                segments = segments.max(report.repaired.len());
+                for batch in found.iter().filter(|batch| batch.last <= snapshot.0) {
+                    let (path, bytes) = &original[batch.file];
+                    let now = bytes_of(&disk.files(), path);
+                    assert!(now[batch.start..batch.end] == bytes[batch.start..batch.end], "{what}");
+                }
+            }
+            // A copy that has lost the same, or has another history there.
+            let refused = |copy: &Files| {
+                let disk = disk(&damaged, copy);
+                let before = disk.files();
+                let error = reaching(&disk, end).expect_err("it does not help");
+                assert!(disk.files() == before, "{error}: something was changed");
+                error
+            };
+            let error = refused(&damaged);
+            let RepairError::ShortCopy { last: short, needed, .. } = error else {
+                panic!("{error}")
+            };
+            assert_eq!((short.0, needed), (last.last, end));
+            let error = refused(&journal_of(ID, kept as u64 - 1));
+            assert!(matches!(error, RepairError::BrokenChain { .. }), "{error}");
+        }
+    }
+    assert!(segments > 1, "more than a segment was lost once");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Retention of a real node's files: by command while it is stopped, by itself while it runs.
 
+use crate::cli_replay::trade;
 use crate::support::{PATIENCE, Served, dir, good, json, outcry, refused, stderr};
 use serde_json::Value;
 use std::path::Path;
@@ -59,6 +60,10 @@ fn a_stopped_nodes_oldest_segments_go_when_nobody_needs_them() {
     load(dir, "1");
     let retire = |more: &[&'static str]| [&["journal", "retire"], &SMALL[..], more].concat();
     refused(dir, &retire(&[]), 3, &["a running node retires segments by itself"]);
+    assert_eq!(good(dir, &retire(&["--dry-run"]))["node_running"], true);
+    let plain = outcry(dir, &retire(&["--dry-run"]));
+    let text = String::from_utf8_lossy(&plain.stdout);
+    assert!(text.contains("how far its lanes have read is not known here"), "{text}");
     node.stop();
 
     // Nothing is asked for; then, a replay needs everything.
@@ -78,6 +83,7 @@ fn a_stopped_nodes_oldest_segments_go_when_nobody_needs_them() {
     let snapshot = number(&good(dir, &["snapshot", "take"])["sequence"]);
     let dry = good(dir, &retire(&["--dry-run"]));
     assert_eq!((&dry["dry_run"], &dry["snapshot_sequence"]), (&true.into(), &snapshot.into()));
+    assert_eq!(dry["node_running"], false);
     assert!(number(&of(&dry, "commands")["segments"]) > 1, "{dry}");
     assert_eq!(first(dir, "commands"), 1, "it was only looked at");
 
@@ -146,6 +152,21 @@ fn a_stopped_nodes_oldest_segments_go_when_nobody_needs_them() {
     assert_eq!(number(&node.ready["recovery"]["snapshot_sequence"]), snapshot);
     let ended = node.stop();
     assert_eq!(first(dir, "commands"), commands);
+
+    // A replay begins with the oldest snapshot, which it cannot prove, and proves the next one.
+    let rows = json(dir, &["snapshot", "verify", "--replay"], 0);
+    assert_eq!((&rows[0]["ok"], &rows[0]["replayed"]), (&true.into(), &false.into()));
+    let node = Served::start(dir, &WINDOW);
+    trade(dir);
+    node.stop();
+    let next = number(&good(dir, &["snapshot", "take"])["sequence"]);
+    assert!(next > snapshot);
+    let rows = json(dir, &["snapshot", "verify", "--replay"], 0);
+    assert_eq!((&rows[0]["sequence"], &rows[0]["replayed"]), (&snapshot.into(), &false.into()));
+    assert_eq!((&rows[1]["sequence"], &rows[1]["replayed"]), (&next.into(), &true.into()));
+    let plain = outcry(dir, &["snapshot", "verify", "--replay"]);
+    let text = String::from_utf8_lossy(&plain.stdout);
+    assert!(text.contains("not compared: older segments") && text.contains("the same as a replay"));
 
     // Without what says that they were retired, segments are missing.
     let marker = dir.join("journal/commands/retired.json");

@@ -14,11 +14,12 @@ use openoutcry::exchange::{Context, Exchange, Outbox, Part};
 use openoutcry::genesis::Key;
 use openoutcry::journal::batch::{self, BatchBuilder, RecordFields};
 use openoutcry::journal::event_log::EventLogBuilder;
-use openoutcry::journal::format::{JournalId, LogKind, RecordKind, Tip};
+use openoutcry::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip};
 use openoutcry::journal::payload::{EpochStart, SessionLogon};
 use openoutcry::journal::reader::{ReadError, Reader};
-use openoutcry::journal::recovery::recover;
+use openoutcry::journal::recovery::{RecoveryError, recover};
 use openoutcry::journal::segment::{LogDir, Preparer};
+use openoutcry::journal::verify::verify;
 use openoutcry::journal::view::{Flaw, Verify};
 use openoutcry::journal::writer::{Appended, Syncer, Writer};
 use openoutcry::node::state::State;
@@ -701,34 +702,59 @@ fn a_snapshot_of_another_history_is_never_gone_on_from() {
 }
 
 #[test]
-fn a_journal_that_nobody_writes_is_folded_to_its_last_whole_batch_and_synced_to_there() {
+fn a_journal_that_nobody_writes_is_recovered_and_folded_to_its_last_whole_batch() {
     let history = History::new(8, 10);
     let History { log, store, disk, batches, .. } = &history;
     let (before, last) = (&batches[8], &batches[9]);
-    let syncs = disk.syncs();
     let folded = fold_stopped(log, store, Some(before.0), 3, &mut go_on).expect("it folds");
     assert_eq!(folded.sequence, before.0);
-    assert_eq!(disk.syncs(), syncs + 1, "the snapshot's own");
     let folded = fold_stopped(log, store, None, 3, &mut go_on).expect("it folds");
     assert_eq!(folded.sequence, last.0);
-    assert_eq!(disk.syncs(), syncs + 3, "the journal's segment too");
     let (read, _) = store.read(last.0, &folded.path).expect("it is sound");
     assert_eq!(read.state.hash(), last.1);
     let asked = last.0.next();
     let behind = fold_stopped(log, store, Some(asked), 3, &mut go_on).expect_err("not there");
     assert!(matches!(behind, FoldError::Behind { .. }), "{behind}");
-    // The last batch is torn: it is no part of the journal.
+    // The last batch is torn: it is no part of the journal, and is cut as a start cuts it.
     let history = History::new(8, 10);
-    let History { log, store, disk, batches, .. } = &history;
+    let History { log, store, disk: torn, batches, .. } = &history;
     let place = history.snapshot(last.0).place;
-    damage(&disk.shared(), &log.segment_path(place.segment), place.offset + 200);
+    damage(&torn.shared(), &log.segment_path(place.segment), place.offset + 200);
     let folded = fold_stopped(log, store, None, 3, &mut go_on).expect("it folds");
     assert_eq!((folded.sequence, folded.known), (batches[8].0, false));
+    let cut = torn.files().into_iter().find(|(path, _)| path.starts_with("data/archive"));
+    assert!(cut.is_some_and(|(_, bytes)| !bytes.is_empty()), "what was cut is kept");
+    let report = verify(log, &mut |_| ()).expect("it reads");
+    assert_eq!((report.torn_tail_bytes, report.last_sequence), (0, batches[8].0));
+    // A journal that ends before a snapshot has lost what was durable: nothing is folded.
+    let short = disk.files().into_iter().map(|(path, bytes)| {
+        let other = torn.files().into_iter().find(|(other, _)| *other == path);
+        let is_journal = path.starts_with("data/commands");
+        (path, if is_journal { other.map_or(bytes, |(_, bytes)| bytes) } else { bytes })
+    });
+    let short = SimDisk::with_files(short);
+    let dir = Path::new("data");
+    let journal = LogDir::new(short.shared(), dir, LogKind::Commands, Append::Write, SEGMENT);
+    let snapshots = Store::new(short.shared(), dir);
+    let refused = fold_stopped(&journal, &snapshots, None, 3, &mut go_on).expect_err("lost");
+    let FoldError::Recovery(RecoveryError::Damage { sequence, .. }) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(sequence, batches[8].0.next());
+    // A first start that was stopped before its batch was whole.
+    let begun = torn.files().into_iter().filter(|(path, _)| path.starts_with("data/commands"));
+    let begun = SimDisk::with_files(begun.take(1).map(|(path, mut bytes)| {
+        bytes[SEGMENT_HEADER_SIZE..].fill(0);
+        (path, bytes)
+    }));
+    let journal = LogDir::new(begun.shared(), dir, LogKind::Commands, Append::Write, SEGMENT);
+    let snapshots = Store::new(begun.shared(), dir);
+    let empty = fold_stopped(&journal, &snapshots, None, 3, &mut go_on).expect_err("no record");
+    assert!(matches!(empty, FoldError::Empty), "{empty}");
     // What is known to be durable is damage, and no end.
     let place = history.snapshot(batches[4].0).place;
-    damage(&disk.shared(), &log.segment_path(place.segment), place.offset + 200);
-    store.prune(1, &[]).expect("the disk works");
-    disk.shared().remove(&folded.path).expect("it is there");
+    damage(&torn.shared(), &log.segment_path(place.segment), place.offset + 200);
+    torn.shared().remove(&folded.path).expect("it is there");
     let refused = fold_stopped(log, store, None, 3, &mut go_on).expect_err("it is damaged");
-    assert!(matches!(refused, FoldError::Read(ReadError::Damaged { .. })), "{refused}");
+    assert!(matches!(refused, FoldError::Recovery(RecoveryError::Damage { .. })), "{refused}");
 }

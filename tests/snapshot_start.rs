@@ -1,7 +1,7 @@
 //! A node starts with its newest snapshot and the journal behind it, and makes snapshots by itself.
 
 use crate::cli_replay::{flip, segment, trade};
-use crate::support::{Served, copy, dir, good, json, wait_for};
+use crate::support::{Served, copy, dir, good, json, refused, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -91,17 +91,36 @@ fn a_journal_that_ends_before_a_snapshot_has_lost_durable_records_and_is_refused
     trade(dir.path());
     node.stop();
     let commands = dir.path().join("journal/commands");
-    let old = dir.path().join("old");
+    let (old, whole) = (dir.path().join("old/commands"), dir.path().join("whole/commands"));
+    for copied in [&old, &whole] {
+        std::fs::create_dir_all(copied.parent().expect("it has one")).expect("ours");
+    }
     copy(&commands, &old);
     let node = Served::start(dir.path(), &[]);
     trade(dir.path());
-    node.stop();
+    let before = node.stop();
     let taken = good(dir.path(), &["snapshot", "take"]);
-    std::fs::remove_dir_all(&commands).expect("ours");
-    copy(&old, &commands);
+    copy(&commands, &whole);
+    let lose = || {
+        std::fs::remove_dir_all(&commands).expect("ours");
+        copy(&old, &commands);
+    };
+    lose();
     let (status, said) = Served::refused(dir.path(), &[], &[]);
     assert_eq!(status, 12, "{said}");
     assert!(said.contains("damage in segment") && said.contains("journal repair"), "{said}");
+    // The tools say the same, and a copy that has it mends it.
+    let of_snapshot = format!("and a snapshot of sequence {} was made of it", taken["sequence"]);
+    let words = ["the journal ends at sequence", &of_snapshot, "journal repair --from"];
+    refused(dir.path(), &["journal", "verify"], 1, &words);
+    refused(dir.path(), &["snapshot", "take"], 1, &["damage in segment"]);
+    let repair = |from: &'static str| ["journal", "repair", "--from", from];
+    refused(dir.path(), &repair("old"), 1, &["the copy ends at sequence"]);
+    let repaired = good(dir.path(), &repair("whole"));
+    assert_eq!(repaired["last_sequence"], taken["sequence"], "{repaired}");
+    assert_eq!(good(dir.path(), &["journal", "verify"])["ok"], true);
+    starts(dir.path(), taken["sequence"].as_u64(), &before);
+    lose();
     // Whoever wants to begin with what is left takes the snapshot away.
     std::fs::remove_file(dir.path().join(taken["file"].as_str().expect("a path"))).expect("ours");
     Served::start(dir.path(), &[]).stop();
@@ -140,6 +159,7 @@ fn a_lost_journal_is_not_replaced_by_a_new_venue() {
         let (status, said) = Served::refused(dir.path(), &[], &[]);
         assert_eq!(status, 12, "{said}");
         assert!(said.contains("put the journal back") && said.contains(left), "{said}");
+        refused(dir.path(), &["journal", "verify"], 1, &["put the journal back", left]);
     }
     std::fs::remove_dir_all(data.join("events")).expect("ours");
     Served::start(dir.path(), &[]).stop();

@@ -10,7 +10,7 @@ use crate::journal::info::{LogInfo, info};
 use crate::journal::reader::Reader;
 use crate::journal::segment::LogDir;
 use crate::journal::view::Verify;
-use crate::node::boot::Logs;
+use crate::node::boot::{BootError, Logs, remains};
 use crate::snapshot::store::Store;
 use crate::sys::disk::Disk;
 use crate::sys::lock::is_held;
@@ -70,8 +70,32 @@ impl Offline {
         })
     }
 
-    /// A journal into which nothing was ever written.
+    /// The last record of this journal that a snapshot holds, by their headers; 0 where there is none.
+    /// It was durable when that was made.
+    pub(super) fn reached(&self) -> Result<Sequence, Failure> {
+        let Some(id) = self.info(LogKind::Commands)?.id else { return Ok(Sequence::NONE) };
+        self.logs.snapshots.reached(id).map_err(Failure::bad)
+    }
+
+    /// How far through the journal a segment is, for a progress: how many are before it, and of how many.
+    pub(super) fn part(&self) -> Result<impl Fn(u64) -> (u64, u64) + use<>, Failure> {
+        let count = self.info(LogKind::Commands)?.segments as u64;
+        let log = self.log(LogKind::Commands);
+        let segments = log.segments().map_err(|error| {
+            Failure::bad(format_args!("cannot read {}: {error}", log.dir().display()))
+        })?;
+        let first = segments.first().map_or(0, |(index, _)| *index);
+        Ok(move |segment: u64| (segment.saturating_sub(first), count))
+    }
+
+    /// A journal that holds nothing: none was ever written, or it is lost.
     pub(super) fn empty(&self) -> Failure {
+        if let Ok(Some(remains)) = remains(&self.logs) {
+            return Failure::bad(BootError::JournalLost {
+                dir: self.logs.commands.dir().to_owned(),
+                remains,
+            });
+        }
         Failure::bad(format_args!(
             "the journal in {} is empty: no node has written to it yet",
             self.data_dir.display()

@@ -111,12 +111,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let known = offline.info(LogKind::Commands)?;
     let mut file = args.events.as_deref().map(NewFile::create).transpose()?;
     let events = file.as_mut().map(|file| file as Out<'_>);
+    let part = offline.part()?;
     let mut meter = Meter::new("replay");
     let replayed = replay(
         &offline.logs.commands,
         &offline.logs.events,
         Asked { since, until, verify: args.verify.into(), events },
-        &mut |at| meter.show(at.segment, known.segments as u64, at.sequence),
+        &mut |at| {
+            let (done, of) = part(at.segment);
+            meter.show(done, of, at.sequence);
+        },
     );
     meter.finish();
     let replayed = replayed.map_err(|error| failure(error, args, &offline, until))?;

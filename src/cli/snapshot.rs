@@ -5,13 +5,12 @@ use super::offline::Offline;
 use super::output::{Align, Output, Style, Table, time};
 use super::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;
-use crate::journal::reader::{ReadError, Reader};
-use crate::journal::view::Verify;
 use crate::node::apart::fold_for;
-use crate::snapshot::fold::{At, FoldError, Folded, Folder, fold, fold_stopped};
+use crate::snapshot::fold::{At, FoldError, Folded, Folder, first, fold, fold_stopped};
 use crate::snapshot::store::{Fault, Skipped, Store, StoreError};
 use crate::snapshot::{Head, Snapshot};
 use crate::sys::disk::Disk;
+use crate::sys::lock::{DirLock, LockError};
 use crate::types::Sequence;
 use clap::Subcommand;
 use serde::Serialize;
@@ -49,7 +48,9 @@ struct ListArgs {}
     after_help = "A second instance of the state is built from the newest sound snapshot and the \
                   journal behind it; a running node is not disturbed, but the memory must be there. Then \
                   the snapshot ends with the last batch that the journal says itself is durable; \
-                  without a node, with the last whole one. The newest snapshots.keep are kept."
+                  without a node, with the last whole one, after the journal was recovered as a start \
+                  does it; the data directory is locked meanwhile, and no node can start. The newest snapshots.keep are kept, and older ones while the event log has not \
+                  come to the oldest of those."
 )]
 struct TakeArgs {
     /// Last sequence; the snapshot is of the last batch that ends there or before
@@ -62,14 +63,16 @@ struct TakeArgs {
 #[command(
     before_help = "Examples:\n  outcry snapshot verify\n  outcry snapshot verify 4711 --replay",
     after_help = "With --replay the journal is replayed from its first record, and each snapshot must \
-                  be, byte by byte, what the replay gives there. The status is 1 where one is not \
-                  sound; such a snapshot is passed over, and the one before serves."
+                  be, byte by byte, what the replay gives there. Where older segments were retired, the \
+                  replay begins with the oldest sound snapshot that the journal goes on from: that one, \
+                  and any before it, cannot be compared, and are said so. The status is 1 where one is \
+                  not sound; such a snapshot is passed over, and the one before serves."
 )]
 struct VerifyArgs {
     /// The one of this sequence [default: all of them]
     #[arg(value_name = "SEQ")]
     sequence: Option<u64>,
-    /// Compares them with a replay of the journal from its first record
+    /// Compares them with a replay of the journal
     #[arg(long)]
     replay: bool,
 }
@@ -135,6 +138,8 @@ struct Row {
     application_version: Option<u32>,
     /// What is wrong with it.
     fault: Option<String>,
+    /// It was compared with a replay.
+    replayed: bool,
 }
 
 impl Row {
@@ -155,6 +160,7 @@ impl Row {
             format_version: head.map(|head| head.format_version),
             application_version: head.map(|head| head.application_version),
             fault,
+            replayed: false,
         }
     }
 
@@ -244,6 +250,8 @@ struct Taken {
     records: u64,
     /// Older snapshots removed.
     removed: usize,
+    /// Older ones than `snapshots.keep` stay, because of the event log.
+    waits: bool,
     seconds: f64,
     state_hash: String,
     skipped: Vec<SkippedRow>,
@@ -253,14 +261,21 @@ struct Taken {
 
 fn take(args: &TakeArgs, offline: &Offline, store: &Store, global: &Global) -> Outcome {
     let keep = global.load()?.config.snapshots.keep as usize;
-    let segments = offline.info(LogKind::Commands)?.segments as u64;
+    let part = offline.part()?;
     let mut meter = Meter::new("fold");
     let mut progress = |at: At| {
-        meter.show(at.segment, segments, at.sequence);
+        let (done, of) = part(at.segment);
+        meter.show(done, of, at.sequence);
         ControlFlow::Continue(())
     };
     let upto = args.to.map(Sequence);
-    let run = if offline.running { fold } else { fold_stopped };
+    // Without a node the journal is recovered first, which only the lock's holder may do.
+    let lock = match DirLock::acquire(&offline.data_dir) {
+        Ok(lock) => Some(lock),
+        Err(LockError::Taken { .. }) => None,
+        Err(error) => return Err(Failure::bad(error)),
+    };
+    let run = if lock.is_some() { fold_stopped } else { fold };
     let folded = run(&offline.logs.commands, store, upto, keep, &mut progress);
     meter.finish();
     let folded = folded.map_err(|error| match error {
@@ -268,7 +283,7 @@ fn take(args: &TakeArgs, offline: &Offline, store: &Store, global: &Global) -> O
         other => Failure::bad(other),
     })?;
     let head = store.head(folded.sequence, &folded.path).map_err(Failure::bad)?;
-    show_taken(&folded, &head, offline.running, global);
+    show_taken(&folded, &head, lock.is_none(), global);
     Ok(())
 }
 
@@ -282,6 +297,7 @@ fn show_taken(folded: &Folded, head: &Head, node_running: bool, global: &Global)
         from: folded.from.0,
         records: folded.records,
         removed: folded.removed,
+        waits: folded.waits,
         seconds: folded.elapsed.as_secs_f64(),
         state_hash: hex(&head.state_hash),
         skipped: folded.skipped.iter().map(SkippedRow::new).collect(),
@@ -310,6 +326,12 @@ fn show_taken(folded: &Folded, head: &Head, node_running: bool, global: &Global)
         "{} records replayed from {from}, {:.3} s; {} older snapshots removed",
         taken.records, taken.seconds, taken.removed
     ));
+    if taken.waits {
+        output.line(
+            "older snapshots stay: the event log does not hold what the oldest one to keep needs; a \
+             start of the node completes it",
+        );
+    }
 }
 
 /// The result of `verify`, as a script reads it.
@@ -337,7 +359,7 @@ fn verify(args: &VerifyArgs, offline: &Offline, store: &Store, global: &Global) 
     }
     let mut rows: Vec<Row> = all.iter().map(|(at, path)| check(store, *at, path)).collect();
     if args.replay {
-        compare(offline, store, &all, &mut rows)?;
+        compare(offline, store, &mut rows)?;
     }
     let unsound = rows.iter().filter(|row| !row.ok).count();
     show_verified(&rows, args.replay, started, global);
@@ -358,33 +380,29 @@ fn check(store: &Store, sequence: Sequence, path: &Path) -> Row {
 }
 
 /// Replays the journal and compares each sound snapshot with what the replay gives at its sequence.
-fn compare(
-    offline: &Offline,
-    store: &Store,
-    all: &[(Sequence, std::path::PathBuf)],
-    rows: &mut [Row],
-) -> Outcome {
-    let segments = offline.info(LogKind::Commands)?.segments as u64;
+fn compare(offline: &Offline, store: &Store, rows: &mut [Row]) -> Outcome {
+    let part = offline.part()?;
     let failed = |error: FoldError| match error {
         FoldError::Read(error) if error.is_empty_log() => offline.empty(),
         other => Failure::bad(other),
     };
-    let journal = &offline.logs.commands;
-    let mut reader = Reader::new(journal.clone(), Sequence(1), Verify::Structure);
-    let first = reader.next_batch(Sequence(u64::MAX));
-    let id = first.map_err(|error: ReadError| failed(error.into()))?.map(|batch| batch.id());
-    let id = id.ok_or_else(|| offline.empty())?;
-    let mut folder = Folder::new(Snapshot::start(id), journal);
+    let start = replay_start(offline, store)?;
+    // What it begins with is not proved by it.
+    let begin = start.sequence();
+    let mut folder = Folder::new(start, &offline.logs.commands);
     let mut meter = Meter::new("replay");
-    for ((sequence, path), row) in all.iter().zip(rows).filter(|(_, row)| row.ok) {
+    for row in rows.iter_mut().filter(|row| row.ok && row.sequence > begin.0) {
         let mut progress = |at: At| {
-            meter.show(at.segment, segments, at.sequence);
+            let (done, of) = part(at.segment);
+            meter.show(done, of, at.sequence);
             ControlFlow::Continue(())
         };
-        folder.run(*sequence, &mut progress).map_err(failed)?;
+        let sequence = Sequence(row.sequence);
+        folder.run(sequence, &mut progress).map_err(failed)?;
         let replayed = Head::read(&folder.snapshot().encode()).expect("it was just encoded");
-        match store.head(*sequence, path) {
+        match store.head(sequence, &store.path(sequence)) {
             Ok(head) => {
+                row.replayed = true;
                 if let Some(what) = head.difference(&replayed) {
                     row.fail(format_args!("a replay of the journal gives another {what}"));
                 }
@@ -395,6 +413,27 @@ fn compare(
     }
     meter.finish();
     Ok(())
+}
+
+/// What a replay of the whole journal begins with: nothing or, where older segments were retired, the
+/// oldest sound snapshot from which it goes on.
+fn replay_start(offline: &Offline, store: &Store) -> Result<Snapshot, Failure> {
+    let journal = &offline.logs.commands;
+    let id = offline.info(LogKind::Commands)?.id.ok_or_else(|| offline.empty())?;
+    let retired = journal.retired().map_err(Failure::bad)?;
+    if retired.is_none() {
+        return first(journal, id).map_err(Failure::bad);
+    }
+    for (sequence, _) in store.list()? {
+        let found = store.load(journal, id, sequence)?.snapshot;
+        if let Some((snapshot, ..)) = found {
+            return Ok(snapshot);
+        }
+    }
+    Err(Failure::bad(
+        "the journal's older segments were retired, and it goes on from no sound snapshot: there is \
+         nothing that a replay could begin with",
+    ))
 }
 
 fn show_verified(rows: &[Row], replayed: bool, started: Instant, global: &Global) {
@@ -410,7 +449,14 @@ fn show_verified(rows: &[Row], replayed: bool, started: Instant, global: &Global
     for row in rows {
         let (style, verdict) =
             if row.ok { (Style::Green, "sound") } else { (Style::Red, "not sound") };
-        let same = if row.ok && replayed { ", the same as a replay gives" } else { "" };
+        let same = match (row.ok && replayed, row.replayed) {
+            (true, true) => ", the same as a replay gives",
+            (true, false) => {
+                ", not compared: older segments of the journal were retired, and a replay begins with \
+                 this snapshot or a later one"
+            }
+            (false, _) => "",
+        };
         let more = row.fault.as_ref().or(row.state_hash.as_ref());
         output.line(format_args!(
             "sequence {}  {}  {}{same}",

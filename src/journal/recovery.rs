@@ -8,6 +8,7 @@
 
 use super::archive;
 use super::format::{JournalId, LogKind, SEGMENT_HEADER_SIZE, Tip};
+use super::retention::marker::Retired;
 use super::scan::{Found, Place, Progress, Scan, ScanOptions, scan};
 use super::segment::LogDir;
 use super::view::{Flaw, Verify};
@@ -188,12 +189,7 @@ pub fn recover_behind(
         let dir = log.dir().to_owned();
         return Err(RecoveryError::Retired { needed, first: scan.first, dir });
     }
-    if scan.tip.sequence < durable {
-        let place =
-            scan.end.map_or((from_segment, 0), |end| (scan.files[end.file].index, end.offset));
-        let (sequence, flaw) =
-            (scan.tip.sequence.next(), scan.found.map_or(Flaw::Zeros, |f| f.flaw));
-        let (segment, offset) = place;
+    if let Some(Found { segment, offset, sequence, flaw, .. }) = scan.lost_end(durable) {
         return Err(RecoveryError::Damage { segment, offset, sequence, flaw });
     }
     repair(log, scan, true)
@@ -210,39 +206,85 @@ pub fn recover_derived(
     journal_end: Sequence,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Recovered, RecoveryError> {
-    recover_derived_behind(log, id, Sequence::NONE, journal_end, progress)
+    Derived::look(log, id, Sequence::NONE, journal_end, progress)?.recover()
 }
 
-/// The same, where all up to `known` is known otherwise: segments that end before it are not looked at
-/// if the log reaches so far.
-///
-/// # Errors
-/// [`RecoveryError::Io`].
-pub fn recover_derived_behind(
-    log: &LogDir,
-    id: JournalId,
-    known: Sequence,
-    journal_end: Sequence,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Recovered, RecoveryError> {
-    assert!(log.kind() != LogKind::Commands, "the journal is derived from nothing");
-    let mut look = |from_segment| {
-        let (id, limit, verify) = (Some(id), journal_end, Verify::Chain);
-        let options = ScanOptions { id, from_segment, limit, verify, threads: 1 };
-        scan(log, options, &mut *progress).map_err(failed("read", log.dir()))
-    };
-    let from = log.segment_of(known).map_err(failed("read", log.dir()))?;
-    let mut scan = look(from)?;
-    if from > 0 && (scan.end.is_none() || scan.tip.sequence < known) {
-        scan = look(0)?;
+/// What a derived log holds, before anything of it is changed.
+pub struct Derived<'a> {
+    log: &'a LogDir,
+    scan: Scan,
+    /// Where it begins, if older segments were retired.
+    retired: Option<Retired>,
+}
+
+impl<'a> Derived<'a> {
+    /// Looks at a log up to the journal's end, where all up to `known` is known otherwise: segments that
+    /// end before it are not looked at if the log reaches so far. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`RecoveryError::Io`].
+    pub fn look(
+        log: &'a LogDir,
+        id: JournalId,
+        known: Sequence,
+        journal_end: Sequence,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Derived<'a>, RecoveryError> {
+        assert!(log.kind() != LogKind::Commands, "the journal is derived from nothing");
+        let mut look = |from_segment| {
+            let (id, limit, verify) = (Some(id), journal_end, Verify::Chain);
+            let options = ScanOptions { id, from_segment, limit, verify, threads: 1 };
+            scan(log, options, &mut *progress).map_err(failed("read", log.dir()))
+        };
+        let from = log.segment_of(known).map_err(failed("read", log.dir()))?;
+        let mut scan = look(from)?;
+        if from > 0 && (scan.end.is_none() || scan.tip.sequence < known) {
+            scan = look(0)?;
+        }
+        let retired = log.retired().map_err(failed("read", log.dir()))?;
+        Ok(Derived { log, scan, retired })
     }
-    let retired = log.retired().map_err(failed("read", log.dir()))?;
-    if let (Some(retired), None) = (retired, scan.end) {
-        // It cannot begin again at its first record, which is retired.
-        let (segment, sequence, flaw) = (retired.segment, retired.sequence, Flaw::MissingSegment);
-        return Err(RecoveryError::Damage { segment, offset: 0, sequence, flaw });
+
+    /// The last sequence that is sound; 0 where there is none.
+    #[must_use]
+    pub fn last(&self) -> Sequence {
+        if self.scan.end.is_some() { self.scan.tip.sequence } else { Sequence::NONE }
     }
-    repair(log, scan, false)
+
+    /// Where it begins; 0 where it is empty and may begin with the journal.
+    #[must_use]
+    pub fn first(&self) -> Sequence {
+        match self.retired {
+            Some(retired) if self.scan.end.is_none() => retired.sequence,
+            _ => self.scan.first,
+        }
+    }
+
+    /// Where what is sound ends, and what stands there: segment, offset, sequence and flaw.
+    #[must_use]
+    pub fn ends(&self) -> (u64, u64, Sequence, Flaw) {
+        let next = self.last().next();
+        if let Some(found) = self.scan.found {
+            return (found.segment, found.offset, found.sequence.max(next), found.flaw);
+        }
+        let (segment, offset) =
+            self.scan.end.map_or((0, 0), |end| (self.scan.files[end.file].index, end.offset));
+        (segment, offset, next, Flaw::Zeros)
+    }
+
+    /// Cuts what is not sound, or lies beyond the journal's end, and archives it.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub fn recover(self) -> Result<Recovered, RecoveryError> {
+        if let (Some(retired), None) = (self.retired, self.scan.end) {
+            // It cannot begin again at its first record, which is retired.
+            let (segment, sequence) = (retired.segment, retired.sequence);
+            let flaw = Flaw::MissingSegment;
+            return Err(RecoveryError::Damage { segment, offset: 0, sequence, flaw });
+        }
+        repair(self.log, self.scan, false)
+    }
 }
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> RecoveryError {

@@ -15,7 +15,7 @@ use super::format::{
 use super::recovery::{RecoveryError, copy, failed};
 use super::scan::{self, Found, Progress, Scan, ScanOptions, scan};
 use super::segment::LogDir;
-use super::verify::hex;
+use super::verify::{ends_before, hex};
 use super::view::{Batch, Flaw, Verify};
 use crate::sys::storage::{Append, Mapping};
 use crate::types::{Epoch, Sequence, TimeNs};
@@ -186,6 +186,21 @@ pub fn repair(
     threads: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report, RepairError> {
+    repair_reaching(log, source, Sequence::NONE, threads, progress)
+}
+
+/// The same for a journal of which there is a snapshot of sequence `snapshot`, which was durable when
+/// that was made: what the journal has lost of it at its end is taken from the copy too.
+///
+/// # Errors
+/// [`RepairError`].
+pub fn repair_reaching(
+    log: &LogDir,
+    source: &LogDir,
+    snapshot: Sequence,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Report, RepairError> {
     assert!(log.kind() == LogKind::Commands, "all other logs are derived or bounded");
     let limit = Sequence(u64::MAX);
     let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
@@ -193,7 +208,10 @@ pub fn repair(
     let mut reached = None;
     loop {
         let found = scan(log, options, progress).map_err(failed("read", log.dir()))?;
-        let Some(damage) = found.found.filter(|found| found.damage) else {
+        let inner = found.found.filter(|found| found.damage);
+        // An empty journal does not say which one it is.
+        let end = found.lost_end(snapshot).filter(|_| inner.is_none() && found.id.is_some());
+        let Some(damage) = inner.or(end) else {
             let (last, hash) = (found.tip.sequence, hex(&found.tip.hash));
             return Ok(Report { repaired, last, hash, id: found.id });
         };
@@ -201,7 +219,7 @@ pub fn repair(
         if matches!(flaw, Flaw::Version | Flaw::Kind) {
             return Err(RepairError::TooNew { segment, offset, flaw });
         }
-        let work = Work::new(log, source, &found, damage)?;
+        let work = Work::new(log, source, &found, damage, end.map(|_| snapshot))?;
         // Each pass mends all of one segment, so that the next damage stands in a later one.
         if reached.is_some_and(|reached| work.segment <= reached) {
             return Err(work.no_help());
@@ -214,6 +232,9 @@ pub fn repair(
 /// The repair of one segment.
 struct Work<'a> {
     log: &'a LogDir,
+    source: &'a LogDir,
+    /// Sequence of a snapshot, where the damage is that the journal ends before it.
+    snapshot: Option<Sequence>,
     scan: &'a Scan,
     damage: Found,
     id: JournalId,
@@ -231,19 +252,44 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(
         log: &'a LogDir,
-        source: &LogDir,
+        source: &'a LogDir,
         scan: &'a Scan,
         damage: Found,
+        snapshot: Option<Sequence>,
     ) -> Result<Work<'a>, RepairError> {
         let (known, durable) = claims(log, scan)?;
+        let durable = durable.max(snapshot.unwrap_or_default());
         let id = known.ok_or(RepairError::Unknown)?;
-        let (segment, start) = place(scan, &damage);
+        let (mut segment, mut start) = place(scan, &damage);
+        let tip = scan.tip;
+        let sequence = tip.sequence.next();
+        let of_copy =
+            |segment| map(source, segment)?.ok_or(RepairError::NoSegment { segment, sequence });
+        let mut copy = of_copy(segment)?;
+        // Where the copy's segment has ended there too, what is lost stands in the next one.
+        let has_ended = is_zero(copy.bytes().get(start as usize..).unwrap_or_default());
+        if snapshot.is_some()
+            && has_ended
+            && begins_behind(source, segment + 1, tip.sequence)?.is_some()
+        {
+            (segment, start) = (segment + 1, 0);
+            copy = of_copy(segment)?;
+        }
         let target = map(log, segment)?;
-        let sequence = scan.tip.sequence.next();
-        let copy = map(source, segment)?.ok_or(RepairError::NoSegment { segment, sequence })?;
-        let work =
-            Work { log, scan, damage, id, segment, tip: scan.tip, start, durable, target, copy };
-        Ok(work)
+        Ok(Work {
+            log,
+            source,
+            snapshot,
+            scan,
+            damage,
+            id,
+            segment,
+            tip,
+            start,
+            durable,
+            target,
+            copy,
+        })
     }
 
     fn run(mut self) -> Result<Vec<Repaired>, RepairError> {
@@ -417,7 +463,7 @@ impl<'a> Work<'a> {
         header: &SegmentHeader,
     ) -> Result<Vec<Range>, RepairError> {
         let next = self.next_header().map(|next| Sequence(next.first_sequence.get()));
-        let goes_on = next == Some(tip.sequence.next());
+        let mut goes_on = next == Some(tip.sequence.next());
         let (segment, last, needed) = (self.segment, tip.sequence, self.durable);
         if let Some(next) = next.filter(|next| *next <= last) {
             let (segment, copy) = (segment + 1, last.next());
@@ -425,7 +471,14 @@ impl<'a> Work<'a> {
         }
         let is_end = next.is_some() || segment >= self.last_used();
         if last < needed && !goes_on && is_end {
-            return Err(RepairError::ShortCopy { segment, last, needed });
+            // What the journal has lost at its end may be more than a segment: the next pass goes on.
+            let is_more = self.snapshot.is_some() && !ranges.is_empty();
+            goes_on = is_more
+                && begins_behind(self.source, segment + 1, last)?
+                    .is_some_and(|next| next.id() == self.id && next.previous_hash == tip.hash);
+            if !goes_on {
+                return Err(RepairError::ShortCopy { segment, last, needed });
+            }
         }
         let used = used_length(self.own(at)) as u64;
         if used > 0 && (goes_on || self.damage.flaw == Flaw::NotZero) {
@@ -495,7 +548,10 @@ impl<'a> Work<'a> {
         self.prove(&scratch, size, ranges)?;
         storage.rename(&scratch, &path).map_err(failed("rename", &scratch))?;
         storage.sync_dir(self.log.dir()).map_err(failed("sync", self.log.dir()))?;
-        let what = self.damage.flaw.to_string();
+        let what = match self.snapshot {
+            Some(snapshot) => ends_before(self.scan.tip.sequence, snapshot),
+            None => self.damage.flaw.to_string(),
+        };
         let repaired = ranges.iter().zip(archived).map(|(range, archived)| Repaired {
             segment: self.segment,
             offset: range.offset,
@@ -512,7 +568,8 @@ impl<'a> Work<'a> {
 
     fn archive(&self, range: &Range) -> Result<Option<PathBuf>, RepairError> {
         let end = range.end.min(self.own(0).len() as u64);
-        if end <= range.offset {
+        let is_lost = |own: &[u8]| self.snapshot.is_some() && is_zero(own);
+        if end <= range.offset || is_lost(&self.own(0)[range.offset as usize..end as usize]) {
             return Ok(None);
         }
         let path = archive::keep_damaged(self.log, self.segment, range.offset, end - range.offset)?;
@@ -600,6 +657,17 @@ fn place(scan: &Scan, damage: &Found) -> (u64, u64) {
     let last = scan.files[end.file].index;
     let in_last = damage.segment == last && damage.offset >= end.offset;
     if in_last { (last, end.offset) } else { (last + 1, 0) }
+}
+
+/// The header of a segment of the copy, where it begins with the sequence behind `last`.
+fn begins_behind(
+    source: &LogDir,
+    segment: u64,
+    last: Sequence,
+) -> Result<Option<SegmentHeader>, RepairError> {
+    let Some(map) = map(source, segment)? else { return Ok(None) };
+    let header = SegmentHeader::parse(map.bytes());
+    Ok(header.filter(|header| header.first_sequence.get() == last.next().0))
 }
 
 /// The journal's id and the last sequence that it says was durable, by every sound header in it.

@@ -130,6 +130,19 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// What is damaged in a journal that ends before `known`, which was durable once.
+    pub(crate) fn lost_end(&self, known: Sequence) -> Option<Found> {
+        if self.tip.sequence >= known {
+            return None;
+        }
+        let place = self.end.map(|end| (self.files[end.file].index, end.offset));
+        let (segment, offset) =
+            place.unwrap_or((self.files.first().map_or(0, |file| file.index), 0));
+        let (sequence, flaw) =
+            (self.tip.sequence.next(), self.found.map_or(Flaw::Zeros, |found| found.flaw));
+        Some(Found { segment, offset, sequence, flaw, damage: true })
+    }
+
     /// Bytes behind the last sound batch, up to the last that is not zero, segment by segment.
     pub(crate) fn beyond_bytes(&self) -> u64 {
         self.beyond.iter().map(|extent| extent.length).sum()

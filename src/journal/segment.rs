@@ -50,6 +50,12 @@ impl LogDir {
         LogDir { storage, data_dir: data_dir.to_owned(), dir, kind, append, segment_size }
     }
 
+    /// The log of another kind in the same data directory, with segments of the same size.
+    #[must_use]
+    pub fn beside(&self, kind: LogKind) -> LogDir {
+        LogDir { kind, dir: self.data_dir.join(kind.as_str()), ..self.clone() }
+    }
+
     /// Creates the directory, durably.
     ///
     /// # Errors
@@ -80,12 +86,6 @@ impl LogDir {
     #[must_use]
     pub fn kind(&self) -> LogKind {
         self.kind
-    }
-
-    /// The log of another kind beside this one.
-    pub(crate) fn beside(&self, kind: LogKind) -> LogDir {
-        let dir = self.data_dir.join(kind.as_str());
-        LogDir { dir, kind, ..self.clone() }
     }
 
     /// Bytes of a new segment.

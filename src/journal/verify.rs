@@ -64,9 +64,14 @@ pub struct Report {
 }
 
 /// What helps where a log of this kind has this flaw.
-fn help(kind: LogKind, found: &Found) -> &'static str {
-    match kind {
+fn help(log: &LogDir, found: &Found) -> &'static str {
+    match log.kind() {
         LogKind::Commands => recovery::help(found.flaw),
+        // A marker that cannot be read is told by who reads the journal.
+        LogKind::Events if matches!(log.beside(LogKind::Commands).retired(), Ok(Some(_))) => {
+            "a start of the node makes the event log again from a snapshot before that; where there is \
+             none it is refused, and says what helps"
+        }
         LogKind::Events => "the event log is made again from the journal when the node starts",
         LogKind::Rejects => {
             "the reject log is cut there when the node starts, the cut bytes are archived"
@@ -88,6 +93,28 @@ pub fn verify(log: &LogDir, progress: &mut dyn FnMut(&Progress)) -> io::Result<R
 /// A file cannot be read.
 pub fn verify_with(
     log: &LogDir,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Report> {
+    verify_reaching(log, Sequence::NONE, threads, progress)
+}
+
+/// What is wrong with a journal that ends at `last`, where a snapshot was made of it.
+pub(super) fn ends_before(last: Sequence, snapshot: Sequence) -> String {
+    format!(
+        "the journal ends at sequence {last}, and a snapshot of sequence {snapshot} was made of it"
+    )
+}
+
+/// The same for a journal of which there is a snapshot of sequence `snapshot`, which was durable when
+/// that was made: one that ends before it is damaged. Beside a running node that snapshot must have
+/// been looked for before.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn verify_reaching(
+    log: &LogDir,
+    snapshot: Sequence,
     threads: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> io::Result<Report> {
@@ -115,7 +142,17 @@ pub fn verify_with(
         offset: found.offset,
         sequence: found.sequence,
         what: found.flaw.to_string(),
-        help: help(log.kind(), &found),
+        help: help(log, &found),
+    });
+    let damage = damage.or_else(|| {
+        let lost = found.lost_end(snapshot)?;
+        Some(Damage {
+            segment: lost.segment,
+            offset: lost.offset,
+            sequence: lost.sequence,
+            what: ends_before(found.tip.sequence, snapshot),
+            help: help(log, &lost),
+        })
     });
     let torn_tail_bytes = if damage.is_none() { found.beyond_bytes() } else { 0 };
     Ok(Report {

@@ -40,6 +40,8 @@ pub(crate) enum Told {
         elapsed_ns: u64,
         /// Snapshots that could not be used.
         skipped: Vec<String>,
+        /// Older ones stay, because the event log does not hold what the oldest to keep needs.
+        waits: bool,
     },
     /// Nothing stands behind the newest one, or nothing is durable.
     Nothing,
@@ -83,6 +85,7 @@ impl Told {
             records: folded.records,
             elapsed_ns: u64::try_from(folded.elapsed.as_nanos()).unwrap_or(u64::MAX),
             skipped: folded.skipped.iter().take(SKIPPED_MAX).map(ToString::to_string).collect(),
+            waits: folded.waits,
         }
     }
 

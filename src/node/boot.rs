@@ -5,7 +5,7 @@
 //! and completed.
 
 use super::poison::Poison;
-use super::rebuild::{Rebuilt, newest, rebuild};
+use super::rebuild::{Rebuilt, base, rebuild};
 use super::state::{State, TooNew};
 use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
@@ -92,6 +92,27 @@ pub enum BootError {
         /// Where it begins.
         first: Sequence,
     },
+    /// No snapshot goes on from what the event log holds, and the first record is retired.
+    #[error(
+        "no snapshot goes on from what the event log in {} holds: in segment {segment}, offset {offset}, \
+         sequence {sequence}, {what}; it cannot be made again from the journal's first record, because \
+         older segments of the journal were retired; the event log was not changed; put the directory \
+         `events` of a copy of this data directory in its place, or put the retired segments of the \
+         journal back, remove {} there and move {} away",
+        dir.display(), crate::journal::retention::marker::NAME, dir.display()
+    )]
+    EventLogLost {
+        /// Its directory.
+        dir: PathBuf,
+        /// The segment.
+        segment: u64,
+        /// Byte in its file.
+        offset: u64,
+        /// The first sequence that is not there as it was written.
+        sequence: Sequence,
+        /// What is there instead.
+        what: String,
+    },
     /// The journal is empty, and what was made from one is there.
     #[error(
         "the journal in {} is empty, and {} was made from one: put the journal back, or begin a new venue \
@@ -147,7 +168,9 @@ impl BootError {
             // Its advice names free space; that of a failed preparation rules it out.
             BootError::NoSpace { .. } => StopReason::DataDirUnusable,
             BootError::Genesis { .. } => StopReason::GenesisRefused,
-            BootError::EventLogIncomplete { .. } => StopReason::DataDirUnusable,
+            BootError::EventLogIncomplete { .. } | BootError::EventLogLost { .. } => {
+                StopReason::DataDirUnusable
+            }
             BootError::CannotApply(CannotApply::Quarantine { .. })
             | BootError::JournalLost { .. } => StopReason::JournalDamaged,
             BootError::Poison(_) => StopReason::PoisonRecord,
@@ -268,8 +291,7 @@ pub fn boot(
     // Before recovery, which cuts and rewrites: a journal that is not ours to read stays as it is.
     let known = look(&logs.commands)?;
     TooNew::check(&known)?;
-    // A snapshot that the event log does not reach would leave a gap in it.
-    let base = newest(logs, known.id, look(&logs.events)?.last)?;
+    let base = base(logs, known.id, look(&logs.events)?.last)?;
     let segment = base.as_ref().map_or(Ok(0), |base| logs.commands.segment_of(base.sequence()));
     let start = Begin {
         segment: segment.map_err(|source| unseen(&logs.commands, source))?,
@@ -323,14 +345,25 @@ fn unseen(log: &LogDir, source: io::Error) -> RecoveryError {
 /// Refuses an empty journal beside what only a journal can have left: it is lost, and a new venue in its
 /// place would hide that.
 fn refuse_remains(logs: &Logs) -> Result<(), BootError> {
+    match remains(logs)? {
+        Some(remains) => {
+            Err(BootError::JournalLost { dir: logs.commands.dir().to_owned(), remains })
+        }
+        None => Ok(()),
+    }
+}
+
+/// A snapshot, or an event log, that only a journal can have left.
+///
+/// # Errors
+/// [`BootError`] where nobody can say.
+pub fn remains(logs: &Logs) -> Result<Option<PathBuf>, BootError> {
     let snapshots = logs.snapshots.list()?;
     let mut heads = snapshots.iter().filter(|(at, path)| logs.snapshots.head(*at, path).is_ok());
-    let remains = match heads.next() {
-        Some((_, path)) => path.clone(),
-        None if look(&logs.events)?.is_empty() => return Ok(()),
-        None => logs.events.dir().to_owned(),
-    };
-    Err(BootError::JournalLost { dir: logs.commands.dir().to_owned(), remains })
+    if let Some((_, path)) = heads.next() {
+        return Ok(Some(path.clone()));
+    }
+    Ok((!look(&logs.events)?.is_empty()).then(|| logs.events.dir().to_owned()))
 }
 
 fn create(log: &LogDir) -> Result<(), BootError> {

@@ -150,9 +150,15 @@ impl Plan {
     fn told(&self, told: Told) {
         match told {
             Told::Nothing => {}
-            Told::Done { sequence, bytes, records, elapsed_ns, skipped } => {
+            Told::Done { sequence, bytes, records, elapsed_ns, skipped, waits } => {
                 for skipped in skipped {
                     tracing::warn!("{skipped}");
+                }
+                if waits {
+                    tracing::warn!(
+                        "older snapshots stay: the event log does not hold what the oldest one to keep \
+                         needs"
+                    );
                 }
                 self.stats.snapshots.sequence.set(sequence);
                 self.stats.snapshots.bytes.set(bytes);
@@ -227,8 +233,7 @@ mod tests {
     }
 
     const BREAKS: &str = "kill -ABRT $$";
-    const DONE: &str =
-        r#"echo '{"Done":{"sequence":7,"bytes":8,"records":9,"elapsed_ns":10,"skipped":[]}}'"#;
+    const DONE: &str = r#"echo '{"Done":{"sequence":7,"bytes":8,"records":9,"elapsed_ns":10,"skipped":[],"waits":false}}'"#;
 
     #[test]
     fn a_process_that_breaks_off_twice_in_a_row_is_not_started_again() {

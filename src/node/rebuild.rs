@@ -1,9 +1,10 @@
 //! The state again: the newest snapshot that is of use, and the journal behind it; the event log is
 //! compared with what the records give, and completed.
 //!
-//! Invariant: a snapshot is of use where journal and event log go on from the very batches that it
+//! Invariants: a snapshot is of use where journal and event log go on from the very batches that it
 //! ends with. Where it is not, the one before is taken, and said so; without one the journal's first
-//! record is where the state begins.
+//! record is where the state begins. The event log is cut only where what is left leads from there on:
+//! one that leads on from nowhere is refused as it is.
 
 use super::boot::{BootError, Logs, Progress, prepare};
 use super::poison::{self, Trial};
@@ -13,13 +14,14 @@ use crate::genesis::APPLICATION_VERSION;
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
 use crate::journal::format::{JournalId, Tip};
 use crate::journal::quarantine::SetAside;
-use crate::journal::reader::{BatchPlace, Reader};
-use crate::journal::recovery::{Recovered, RecoveryError, recover_derived_behind};
+use crate::journal::reader::Reader;
+use crate::journal::recovery::{Derived, Recovered, RecoveryError};
 use crate::journal::segment::{LogDir, Preparer};
-use crate::journal::view::Verify;
+use crate::journal::view::{Flaw, Verify};
 use crate::journal::writer::Appended;
 use crate::publish::rest::Numbers;
 use crate::snapshot::Snapshot;
+use crate::snapshot::store::holds;
 use crate::types::{Epoch, Sequence};
 
 /// What the journal has built.
@@ -34,9 +36,49 @@ pub(super) struct Rebuilt {
     pub(super) replayed: u64,
 }
 
+/// The snapshot that a start begins with, where the event log ends at `events_end` by its headers: one
+/// that it does not reach would leave a gap in it.
+pub(super) fn base(
+    logs: &Logs,
+    id: Option<JournalId>,
+    events_end: Sequence,
+) -> Result<Option<Snapshot>, BootError> {
+    let base = newest(logs, id, events_end)?;
+    let Some(id) = id.filter(|_| base.is_none()) else { return Ok(base) };
+    if is_retired(&logs.commands)? && newest(logs, Some(id), Sequence(u64::MAX))?.is_some() {
+        // Before the journal is recovered: it would tell of missing snapshots.
+        let end = Sequence(u64::MAX);
+        let events = Derived::look(&logs.events, id, Sequence::NONE, end, &mut |_| ())?;
+        return Err(lost(logs, &events, None));
+    }
+    Ok(base)
+}
+
+/// Whether the journal's first record is retired.
+fn is_retired(journal: &LogDir) -> Result<bool, BootError> {
+    let failed = |source| {
+        let path = journal.dir().to_owned();
+        RecoveryError::Io { action: "look at", path, source }
+    };
+    Ok(journal.retired().map_err(failed)?.is_some())
+}
+
+/// The event log leads on neither from a snapshot nor from the first record.
+fn lost(logs: &Logs, events: &Derived<'_>, other_than: Option<Sequence>) -> BootError {
+    let (segment, offset, sequence, flaw) = events.ends();
+    let what = match (flaw, other_than) {
+        (Flaw::Zeros, Some(snapshot)) if events.last() >= snapshot => {
+            format!("another history than that of the snapshot of sequence {snapshot} ends")
+        }
+        (Flaw::Zeros, _) => "it ends".to_owned(),
+        (flaw, _) => flaw.to_string(),
+    };
+    BootError::EventLogLost { dir: logs.events.dir().to_owned(), segment, offset, sequence, what }
+}
+
 /// The newest snapshot at or before `limit` from which the journal goes on; newer ones that are of no
 /// use are told.
-pub(super) fn newest(
+fn newest(
     logs: &Logs,
     id: Option<JournalId>,
     limit: Sequence,
@@ -109,7 +151,8 @@ struct Ground {
     verify: Verify,
 }
 
-/// Recovers the event log, and takes an older snapshot where it does not go on from this one.
+/// Takes an older snapshot where the event log does not go on from this one, and recovers the event log
+/// when that is known.
 fn ground(
     logs: &Logs,
     id: JournalId,
@@ -120,29 +163,30 @@ fn ground(
     let mut verify = Verify::Structure;
     loop {
         let from = base.as_ref().map_or(Sequence::NONE, Snapshot::sequence);
-        let recovered = recover_derived_behind(&logs.events, id, from, end, &mut |_| ())?;
+        let events = Derived::look(&logs.events, id, from, end, &mut |_| ())?;
         match &base {
-            None if recovered.first > Sequence(1) => {
-                let (dir, first) = (logs.events.dir().to_owned(), recovered.first);
+            None if events.first() > Sequence(1) => {
+                let (dir, first) = (logs.events.dir().to_owned(), events.first());
                 return Err(BootError::EventLogIncomplete { dir, first });
             }
-            Some(snapshot) if !goes_on(&logs.events, &recovered, snapshot) => {}
-            _ => return Ok(Ground { base, recovered, verify }),
+            Some(snapshot) if !goes_on(&logs.events, &events, snapshot) => {}
+            _ => return Ok(Ground { base, recovered: events.recover()?, verify }),
+        }
+        let older = newest(logs, Some(id), Sequence(from.0 - 1))?;
+        if older.is_none() && is_retired(&logs.commands)? {
+            return Err(lost(logs, &events, Some(from)));
         }
         tracing::warn!(
             "the event log does not go on from the snapshot of sequence {from}: an older one is taken"
         );
-        base = newest(logs, Some(id), Sequence(from.0 - 1))?;
+        base = older;
         verify = Verify::Chain;
     }
 }
 
-/// Whether the event log holds the batch that a snapshot ends with.
-fn goes_on(events: &LogDir, recovered: &Recovered, snapshot: &Snapshot) -> bool {
-    let tip = snapshot.events;
-    let place = BatchPlace::default();
-    recovered.tip.sequence >= tip.sequence
-        && Reader::behind(events.clone(), tip, place, Verify::Structure).start().is_ok()
+/// Whether what is sound of the event log holds the batch that a snapshot ends with.
+fn goes_on(log: &LogDir, events: &Derived<'_>, snapshot: &Snapshot) -> bool {
+    events.last() >= snapshot.events.sequence && holds(log, snapshot.events)
 }
 
 /// Where a replay begins.

@@ -131,7 +131,7 @@ pub enum ReplayError {
     /// The event log's own checksums are wrong.
     #[error(
         "the event log is damaged between sequence {first} and {last}: {what}; a start of the node \
-         makes it again from the journal"
+         makes it again from the journal, or from a snapshot before that where older segments were retired"
     )]
     EventLog {
         /// First sequence of the batch.
@@ -144,7 +144,8 @@ pub enum ReplayError {
     /// The event log has another history than the snapshot that the replay began with.
     #[error(
         "the event log is damaged, or is not the one of the snapshot at sequence {sequence}: {what}; a \
-         start of the node makes it again from the journal"
+         start of the node makes it again from the journal, or from an older snapshot where older \
+         segments were retired"
     )]
     OtherEvents {
         /// Sequence of the snapshot.

@@ -2,18 +2,21 @@
 //!
 //! Invariants: nothing is applied whose checksums and place in the hash chain were not found right;
 //! nothing behind the journal's last known sync becomes part of a snapshot, unless no node writes the
-//! journal and it is synced here, so that no snapshot is ahead of what a power cut leaves; the data directory's lock is not needed, nor the node
-//! asked.
+//! journal and it is recovered here as a start recovers it, so that no snapshot is ahead of what a power
+//! cut leaves. Beside a node the data directory's lock is not needed, nor the node asked. No snapshot
+//! is removed before the event log is durable up to the oldest one that stays: from any of those a start
+//! can go on.
 
 use super::Snapshot;
-use super::store::{Skipped, Store, StoreError};
+use super::store::{Skipped, Store, StoreError, holds};
 use crate::exchange::Outbox;
 use crate::genesis::{GenesisItem, Settings};
 use crate::journal::event_log::EventLogBuilder;
-use crate::journal::format::JournalId;
+use crate::journal::format::{JournalId, LogKind};
 use crate::journal::info::{LogInfo, info};
 use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{BatchPlace, ReadError, Reader};
+use crate::journal::recovery::{Begin, RecoveryError, recover_behind};
 use crate::journal::segment::LogDir;
 use crate::journal::view::{Batch, Verify};
 use crate::lanes::apply::CannotApply;
@@ -22,7 +25,7 @@ use crate::sys::memory;
 use crate::types::{Epoch, Sequence};
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -38,7 +41,7 @@ const ID_MEMORY_BYTES: u64 = 128;
 /// Why there is no new snapshot.
 #[derive(Debug, Error)]
 pub enum FoldError {
-    /// There is no record that is known to be durable.
+    /// There is no record, or none that is known to be durable.
     #[error("the journal holds nothing that is known to be durable")]
     Empty,
     /// The first batch, genesis, is longer.
@@ -63,14 +66,17 @@ pub enum FoldError {
         /// The last sequence there is.
         last: Sequence,
     },
-    /// What stands behind the journal's last known sync cannot be synced.
-    #[error("segment {segment} of the journal cannot be synced: {source}")]
+    /// The event log, which older snapshots are kept for, cannot be synced.
+    #[error("segment {segment} of the event log cannot be synced: {source}")]
     Sync {
         /// The segment.
         segment: u64,
         /// What the operating system says.
         source: io::Error,
     },
+    /// A journal that no node writes cannot be recovered.
+    #[error("the journal cannot be recovered: {0}")]
+    Recovery(#[from] RecoveryError),
     /// The journal cannot be read as it must be.
     #[error("the journal cannot be read: {0}")]
     Read(#[from] ReadError),
@@ -131,6 +137,9 @@ pub struct Folded {
     pub skipped: Vec<Skipped>,
     /// Older snapshots that were removed.
     pub removed: usize,
+    /// Older ones than are asked for stay, because the event log does not hold what the oldest of
+    /// those needs.
+    pub waits: bool,
     /// From the first byte read to the last one durable.
     pub elapsed: Duration,
 }
@@ -158,7 +167,7 @@ pub fn fold(
         None if synced_to == Sequence::NONE && !known.is_empty() => return Err(FoldError::Empty),
         None => synced_to,
     };
-    fold_known(journal, &known, store, Range::new(upto, end), keep, progress)
+    fold_known(journal, &known, store, upto, keep, &mut |_| Ok(end), progress)
 }
 
 /// As [`fold`] up to the last durable batch; `None` where the newest snapshot is there already.
@@ -177,14 +186,18 @@ pub fn fold_behind(
     if store.reached(id)? >= end {
         return Ok(None);
     }
-    fold_known(journal, &known, store, Range::new(None, end), keep, progress).map(Some)
+    fold_known(journal, &known, store, None, keep, &mut |_| Ok(end), progress).map(Some)
 }
 
 /// Folds a journal that no node writes up to its last whole batch, or to the last one that ends at or
-/// before `upto`; otherwise as [`fold`]. What stands behind the last known sync is synced first.
+/// before `upto`; otherwise as [`fold`].
+///
+/// The journal is recovered first, as a start does it: what stands behind the last known sync is
+/// written again and synced, because after a failed sync the page cache may show what the disk does not
+/// hold, and an unfinished end is cut. So the caller holds the data directory's lock.
 ///
 /// # Errors
-/// As [`fold`].
+/// As [`fold`]; a journal that a start refuses is refused.
 pub fn fold_stopped(
     journal: &LogDir,
     store: &Store,
@@ -193,41 +206,35 @@ pub fn fold_stopped(
     progress: &mut dyn FnMut(At) -> ControlFlow<()>,
 ) -> Result<Folded, FoldError> {
     let known = info(journal)?;
-    let end = match upto {
-        Some(asked) if asked > known.last => {
-            return Err(FoldError::Behind { asked, last: known.last });
+    let id = known.id;
+    let mut recover = |from: Sequence| {
+        let durable = id.map_or(Ok(Sequence::NONE), |id| store.reached(id))?;
+        let begin = Begin { segment: journal.segment_of(from)?, needed: from.next(), durable };
+        let last = recover_behind(journal, begin, &mut |_| ())?.tip.sequence;
+        match upto {
+            // A first start that was stopped: its torn batch was cut.
+            _ if last == Sequence::NONE => Err(FoldError::Empty),
+            Some(asked) if asked > last => Err(FoldError::Behind { asked, last }),
+            asked => Ok(asked.unwrap_or(last)),
         }
-        Some(asked) => asked,
-        None => known.last,
     };
-    fold_known(journal, &known, store, Range::new(upto, end), keep, progress)
+    fold_known(journal, &known, store, upto, keep, &mut recover, progress)
 }
 
-/// What is folded.
-#[derive(Clone, Copy)]
-struct Range {
-    /// The newest snapshot that may be begun with. One that is there was known to be durable, even
-    /// where the journal does not say so yet.
-    newest: Sequence,
-    /// Where the fold ends.
-    end: Sequence,
-}
-
-impl Range {
-    fn new(upto: Option<Sequence>, end: Sequence) -> Range {
-        Range { newest: upto.unwrap_or(Sequence(u64::MAX)), end }
-    }
-}
-
+/// Folds a journal of which this is known. `end` makes it ready behind the snapshot that the fold begins
+/// with, and says where it ends.
 fn fold_known(
     journal: &LogDir,
     known: &LogInfo,
     store: &Store,
-    Range { newest, end }: Range,
+    upto: Option<Sequence>,
     keep: usize,
+    end: &mut dyn FnMut(Sequence) -> Result<Sequence, FoldError>,
     progress: &mut dyn FnMut(At) -> ControlFlow<()>,
 ) -> Result<Folded, FoldError> {
     let started = Instant::now();
+    // A snapshot that is there was known to be durable, even where the journal does not say so yet.
+    let newest = upto.unwrap_or(Sequence(u64::MAX));
     TooNew::check(known)?;
     let id = known.id.ok_or(FoldError::Empty)?;
     check_memory(journal, known, store, store.newest_size(newest)?)?;
@@ -238,8 +245,9 @@ fn fold_known(
         None => first(journal, id)?,
     };
     let from = start.sequence();
+    let end = end(from)?;
     let mut folder = Folder::new(start, journal);
-    folder.run_known(known, end, progress)?;
+    folder.run(end, progress)?;
     let (records, snapshot) = (folder.records, folder.end());
     let sequence = snapshot.sequence();
     if sequence == Sequence::NONE {
@@ -257,13 +265,53 @@ fn fold_known(
     let skipped = found.skipped;
     let unsound: Vec<PathBuf> =
         skipped.iter().map(|skipped| skipped.path.clone()).filter(|other| *other != path).collect();
-    let removed = store.prune(keep, &unsound)?;
+    let (removed, waits) = match store.oldest_of(keep, &unsound)? {
+        Some((oldest, path)) if may_begin_with(journal, store, oldest, &path)? => {
+            (store.prune_before(oldest)?, false)
+        }
+        excess => (0, excess.is_some()),
+    };
     let elapsed = started.elapsed();
-    Ok(Folded { sequence, path, bytes, known, from, records, skipped, removed, elapsed })
+    Ok(Folded { sequence, path, bytes, known, from, records, skipped, removed, waits, elapsed })
+}
+
+/// Whether a start may have to do with this snapshot and newer ones: the event log holds, durably, what
+/// they go on from. A journal that has all its records, with no event log beside it, makes that again.
+fn may_begin_with(
+    journal: &LogDir,
+    store: &Store,
+    oldest: Sequence,
+    path: &Path,
+) -> Result<bool, FoldError> {
+    let events = journal.beside(LogKind::Events);
+    let begun = info(&events).map(|events| !events.is_empty());
+    if matches!(begun, Ok(false)) && journal.retired()?.is_none() {
+        return Ok(true);
+    }
+    // What cannot be read keeps older snapshots.
+    let Ok(head) = store.head(oldest, path) else { return Ok(false) };
+    if !holds(&events, head.events()) {
+        return Ok(false);
+    }
+    // From the first one on, as nobody may have asked for any of it before; the batch's last part may
+    // stand behind the segment that it begins in.
+    let last = events.segment_of(oldest)? + 1;
+    for (segment, path) in events.segments()?.into_iter().filter(|(index, _)| *index <= last) {
+        let file = match events.open(&path) {
+            // It was retired meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        file.sync_data().map_err(|source| FoldError::Sync { segment, source })?;
+    }
+    Ok(true)
 }
 
 /// The state before the first record, which knows what the journal sets aside.
-fn first(journal: &LogDir, id: JournalId) -> io::Result<Snapshot> {
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn first(journal: &LogDir, id: JournalId) -> io::Result<Snapshot> {
     let mut start = Snapshot::start(id);
     start.state.set_aside = SetAside::find(journal, 0, Sequence(u64::MAX))?;
     Ok(start)
@@ -306,7 +354,6 @@ fn settings(journal: &LogDir, store: &Store) -> Option<Settings> {
 
 /// A replay that goes on from a snapshot.
 pub struct Folder {
-    journal: LogDir,
     snapshot: Snapshot,
     events: EventLogBuilder,
     outbox: Outbox,
@@ -322,14 +369,7 @@ impl Folder {
         let (tip, place) = (snapshot.journal, snapshot.place);
         let reader = Reader::behind(journal.clone(), tip, place, Verify::Chain);
         let events = snapshot.event_log();
-        Folder {
-            journal: journal.clone(),
-            snapshot,
-            events,
-            outbox: Outbox::new(),
-            reader,
-            records: 0,
-        }
+        Folder { snapshot, events, outbox: Outbox::new(), reader, records: 0 }
     }
 
     /// Replays whole batches up to `end`.
@@ -341,7 +381,7 @@ impl Folder {
         end: Sequence,
         progress: &mut dyn FnMut(At) -> ControlFlow<()>,
     ) -> Result<(), FoldError> {
-        let Folder { journal: _, snapshot, events, outbox, reader, records } = self;
+        let Folder { snapshot, events, outbox, reader, records } = self;
         reader.start()?;
         while let Some(batch) = reader.next_batch(end)? {
             *records += u64::from(batch.header().count.get());
@@ -355,37 +395,6 @@ impl Folder {
             if progress(At { sequence, end, segment }).is_break() {
                 return Err(FoldError::Stopped(sequence));
             }
-        }
-        Ok(())
-    }
-
-    /// The same for a journal of which this is known: a torn tail ends it, and what was written after
-    /// the last known sync is synced when it is read.
-    fn run_known(
-        &mut self,
-        known: &LogInfo,
-        end: Sequence,
-        progress: &mut dyn FnMut(At) -> ControlFlow<()>,
-    ) -> Result<(), FoldError> {
-        let synced_to = known.synced_to;
-        let mut not_synced = None;
-        let ran = self.run(end, &mut |at| {
-            if at.sequence > synced_to {
-                not_synced.get_or_insert(at.segment);
-            }
-            progress(at)
-        });
-        match ran {
-            // Bytes behind the last whole batch that nothing says were durable.
-            Err(FoldError::Read(ReadError::Damaged { .. }))
-                if end > synced_to && self.snapshot.sequence() >= synced_to => {}
-            other => other?,
-        }
-        let Some(first) = not_synced else { return Ok(()) };
-        for segment in first..=self.snapshot.place.segment {
-            let path = self.journal.segment_path(segment);
-            let synced = self.journal.open(&path).and_then(|file| file.sync_data());
-            synced.map_err(|source| FoldError::Sync { segment, source })?;
         }
         Ok(())
     }

@@ -341,6 +341,13 @@ impl Head {
         })
     }
 
+    /// What the event log had reached.
+    #[must_use]
+    pub fn events(&self) -> Tip {
+        let Head { sequence, event_time: time, epoch, event_hash: hash, .. } = *self;
+        Tip { sequence, time, epoch, hash }
+    }
+
     /// The body in a file, whose length and SHA-256 are right.
     fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Unsound> {
         let body = &bytes[HEADER_SIZE..];

@@ -289,18 +289,29 @@ impl Store {
         file.sync_data().map_err(|e| failed("sync", path, e))
     }
 
-    /// Removes snapshots older than the newest `keep`; those in `unsound` are not counted, and are
-    /// left where they are newer than what is kept. How many were removed.
+    /// The oldest one of the newest `keep`, where there are older ones than that; those in `unsound`
+    /// are not counted.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn prune(&self, keep: usize, unsound: &[PathBuf]) -> Result<usize, StoreError> {
-        let is_sound = |path: &Path| unsound.iter().all(|other| other != path);
+    pub fn oldest_of(
+        &self,
+        keep: usize,
+        unsound: &[PathBuf],
+    ) -> Result<Option<(Sequence, PathBuf)>, StoreError> {
         let all = self.list()?;
-        let sound = all.iter().rev().filter(|(_, path)| is_sound(path));
-        let Some((oldest, _)) = sound.take(keep.max(1)).last() else { return Ok(0) };
+        let sound = all.iter().rev().filter(|(_, path)| unsound.iter().all(|other| other != path));
+        let oldest = sound.take(keep.max(1)).last();
+        Ok(oldest.filter(|(oldest, _)| all.iter().any(|(at, _)| at < oldest)).cloned())
+    }
+
+    /// Removes snapshots older than this one, sound or not. How many were removed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prune_before(&self, oldest: Sequence) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for (_, path) in all.iter().filter(|(sequence, _)| sequence < oldest) {
+        for (_, path) in self.list()?.iter().filter(|(sequence, _)| *sequence < oldest) {
             removed += usize::from(self.remove(path)?);
         }
         if removed > 0 {
@@ -361,6 +372,12 @@ fn belongs(snapshot: &Snapshot, journal: &LogDir, id: JournalId) -> Result<(), F
 fn goes_on(journal: &LogDir, head: &Head) -> Result<(), Fault> {
     let Head { sequence, time, epoch, chain_hash: hash, place, .. } = *head;
     behind(journal, Tip { sequence, time, epoch, hash }, place)
+}
+
+/// Whether a log holds the batch that has reached `tip`, or goes on from it; by headers alone.
+#[must_use]
+pub fn holds(log: &LogDir, tip: Tip) -> bool {
+    behind(log, tip, BatchPlace::default()).is_ok()
 }
 
 fn behind(journal: &LogDir, tip: Tip, place: BatchPlace) -> Result<(), Fault> {

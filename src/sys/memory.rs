@@ -5,6 +5,8 @@
 //! million entries has some ten thousand pages, and without this the first million orders pay for
 //! them.
 
+use std::path::Path;
+
 /// The memory of a table, used or not.
 ///
 /// Only an address and a size: it keeps nothing alive, and is of use only as a hint.
@@ -62,10 +64,14 @@ fn advise(start: usize, size: usize, advice: libc::c_int) {
     let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(first), end - first, advice) };
 }
 
-/// Memory that can be had without swapping, in bytes; `None` where the system does not tell.
+/// Memory that can be had without swapping, in bytes: the system's, or what is left of the limit of a
+/// group that the process is in, if that is less. `None` where the system does not tell.
 #[must_use]
 pub fn available_bytes() -> Option<u64> {
-    available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let of_system = read(Path::new("/proc/meminfo")).and_then(|text| available_in(&text));
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    [of_system, left_in_groups(&groups, &read)].into_iter().flatten().min()
 }
 
 /// Makes this process the first that is ended where the machine has no memory left. A system that
@@ -80,6 +86,63 @@ fn available_in(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// The files of a version of control groups.
+struct GroupFiles {
+    root: &'static str,
+    limit: &'static str,
+    usage: &'static str,
+    /// What of the usage is cached files that nobody has used for long, in `memory.stat`.
+    cached: &'static str,
+}
+
+const GROUPS_2: GroupFiles = GroupFiles {
+    root: "/sys/fs/cgroup",
+    limit: "memory.max",
+    usage: "memory.current",
+    cached: "inactive_file",
+};
+const GROUPS_1: GroupFiles = GroupFiles {
+    root: "/sys/fs/cgroup/memory",
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    cached: "total_inactive_file",
+};
+
+/// What is left of the tightest limit of the groups in `text`, which is `/proc/self/cgroup`, and of those
+/// above them; `None` where none has a limit.
+fn left_in_groups(text: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
+    let of_line = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let files = match controllers {
+            "" => GROUPS_2,
+            some if some.split(',').any(|controller| controller == "memory") => GROUPS_1,
+            _ => return None,
+        };
+        // In a container the path may be one of the system outside: then its root is what is seen.
+        let group = Path::new(files.root).join(path.trim_start_matches('/'));
+        let above = group.ancestors().take_while(|path| path.starts_with(files.root));
+        above.filter_map(|group| left_in(group, &files, read)).min()
+    };
+    text.lines().filter_map(of_line).min()
+}
+
+/// What is left of a group's limit: cached files of it make room.
+fn left_in(
+    group: &Path,
+    files: &GroupFiles,
+    read: &dyn Fn(&Path) -> Option<String>,
+) -> Option<u64> {
+    let number = |name: &str| read(&group.join(name))?.trim().parse::<u64>().ok();
+    // The word `max` is no limit.
+    let (limit, usage) = (number(files.limit)?, number(files.usage)?);
+    let stat = read(&group.join("memory.stat")).unwrap_or_default();
+    let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+    let cached = lines.find(|(name, _)| *name == files.cached);
+    let cached = cached.and_then(|(_, bytes)| bytes.trim().parse().ok()).unwrap_or(0);
+    Some(limit.saturating_sub(usage.saturating_sub(cached)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +153,32 @@ mod tests {
         assert_eq!(available_in(text), Some(3 * 1024));
         assert_eq!(available_in("MemTotal: 8 kB"), None);
         assert_eq!(available_in("MemAvailable: many kB"), None);
+    }
+
+    #[test]
+    fn the_tightest_limit_of_a_group_counts_and_cached_files_make_room() {
+        let files = [
+            ("/sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("/sys/fs/cgroup/a/memory.current", "700\n"),
+            ("/sys/fs/cgroup/a/memory.stat", "anon 300\ninactive_file 150\n"),
+            ("/sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("/sys/fs/cgroup/a/b/memory.current", "5\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "90\n"),
+            ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "100\n"),
+            ("/sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 40\n"),
+        ];
+        let read = |path: &Path| {
+            let found = files.iter().find(|(name, _)| Path::new(name) == path);
+            found.map(|(_, text)| (*text).to_owned())
+        };
+        let left = |text: &str| left_in_groups(text, &read);
+        assert_eq!(left("0::/a/b\n"), Some(450), "that of the group above");
+        assert_eq!(left("0::/c\n"), None, "no limit");
+        assert_eq!(left("4:cpu:/a\n3:hugetlb,memory:/outside/x\n"), Some(30));
+        assert_eq!(left("3:memory:/\n0::/a\n"), Some(30));
+        for text in ["", "0", "0:", "0::", "x:memory", "\n\n"] {
+            left(text);
+        }
     }
 
     #[test]

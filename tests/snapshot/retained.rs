@@ -4,13 +4,13 @@
 use super::{History, SEGMENT, go_on};
 use crate::sim::disk::SimDisk;
 use crate::sim::random::Random;
-use openoutcry::journal::format::LogKind;
+use openoutcry::journal::format::{LogKind, SEGMENT_HEADER_SIZE};
 use openoutcry::journal::info::info;
 use openoutcry::journal::recovery::{recover, recover_derived};
 use openoutcry::journal::retention::readers::{Reader, set};
-use openoutcry::journal::retention::{Keeper, Limits};
+use openoutcry::journal::retention::{Keeper, Limits, used};
 use openoutcry::journal::verify::verify;
-use openoutcry::node::boot::{Logs, boot};
+use openoutcry::node::boot::{BootError, Booted, Logs, boot};
 use openoutcry::node::retention::{Done, RetentionError, RetentionInputs, decide, retire};
 use openoutcry::snapshot::fold::{Folder, fold};
 use openoutcry::snapshot::store::Store;
@@ -166,6 +166,121 @@ fn everybody_who_needs_a_record_keeps_it() {
     let broken = files.disk.create(path, Append::Write).expect("the disk works");
     broken.allocate(0, 2).expect("the disk works");
     assert!(matches!(retire(&files.inputs), Err(RetentionError::Readers(_))));
+}
+
+/// The files below a directory.
+fn below(disk: &SimDisk, dir: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    disk.files().into_iter().filter(|(path, _)| path.starts_with(dir)).collect()
+}
+
+impl Files {
+    /// The same files, changed.
+    fn changed(&self, change: impl Fn(&mut Vec<(PathBuf, Vec<u8>)>)) -> Files {
+        let mut all = self.disk.files();
+        change(&mut all);
+        let disk = SimDisk::with_files(all);
+        let logs = Logs::new(&disk.shared(), Path::new("data"), Append::Write, SEGMENT, 1);
+        Files { inputs: RetentionInputs { logs, ..self.inputs.clone() }, disk }
+    }
+
+    /// The event log's segments, oldest first, with the sequence that each begins with.
+    fn event_segments(&self) -> Vec<(PathBuf, Sequence)> {
+        let events = &self.inputs.logs.events;
+        let segments = used(events).expect("it is sound");
+        segments.iter().map(|at| (events.segment_path(at.index), at.first)).collect()
+    }
+
+    fn oldest(&self) -> Sequence {
+        self.store().list().expect("the disk works")[0].0
+    }
+
+    fn start(&self) -> Result<Booted, BootError> {
+        boot(&self.inputs.logs, || unreachable!("the journal is not empty"), &mut |_| ())
+    }
+}
+
+/// A flipped bit in the first batch of a segment.
+fn flip(all: &mut [(PathBuf, Vec<u8>)], segment: &Path) {
+    let found = all.iter_mut().find(|(path, _)| path == segment).expect("it is there");
+    found.1[SEGMENT_HEADER_SIZE + 150] ^= 1;
+}
+
+/// A start without the first record needs a snapshot that the event log leads on from, whatever a power
+/// cut takes of it.
+#[test]
+fn no_snapshot_goes_before_the_event_log_is_durable_up_to_those_that_stay() {
+    let history = history();
+    for seed in 0..8 {
+        let files = Files::new(&history);
+        retire(&files.inputs).expect("the disk works");
+        let logs = &files.inputs.logs;
+        let folded = fold(&logs.commands, &files.store(), None, 1, &mut go_on).expect("it folds");
+        assert_eq!((folded.removed, folded.waits), (1, false));
+        files.disk.lose_power(&mut Random::new(seed));
+        files.check(&history, &format!("seed {seed}"));
+    }
+    // An event log that ends before the one that is to stay.
+    let whole = Files::new(&history);
+    retire(&whole.inputs).expect("the disk works");
+    let (oldest, segments) = (whole.oldest(), whole.event_segments());
+    let short = whole.changed(|all| {
+        let gone = segments.iter().filter(|(_, first)| *first > oldest);
+        let gone: Vec<&PathBuf> = gone.map(|(path, _)| path).collect();
+        all.retain(|(path, _)| !gone.contains(&path));
+    });
+    let fold = || {
+        let logs = &short.inputs.logs;
+        fold(&logs.commands, &short.store(), None, 1, &mut go_on).expect("it folds")
+    };
+    let folded = fold();
+    assert_eq!((folded.removed, folded.waits, short.oldest()), (0, true, oldest));
+    assert_eq!(short.start().expect("the older one serves").snapshot, oldest);
+    let folded = fold();
+    assert_eq!((folded.removed, folded.waits), (1, false), "the start has completed it");
+}
+
+#[test]
+fn a_damaged_event_log_is_cut_only_where_a_snapshot_leads_on_from_what_is_left() {
+    let history = history();
+    let files = Files::new(&history);
+    retire(&files.inputs).expect("the disk works");
+    let (oldest, segments) = (files.oldest(), files.event_segments());
+    let end = &history.batches.last().expect("it is not empty").1;
+    // Behind the oldest snapshot: that one serves, and the event log is as it was in the end.
+    let newest = files.store().list().expect("the disk works")[1].0;
+    let later = segments.iter().rev().find(|(_, first)| *first <= newest);
+    let (later, first) = later.expect("one holds it");
+    assert!(*first > oldest, "the two snapshots are in segments of their own");
+    let damaged = files.changed(|all| flip(all, later));
+    let booted = damaged.start().expect("the oldest one serves");
+    assert_eq!((booted.snapshot, &booted.state.hash()), (oldest, end));
+    drop(booted);
+    assert!(verify(&damaged.inputs.logs.events, &mut |_| ()).expect("it reads").ok);
+
+    // Before the newest one and before the oldest, or all of it: nothing leads on, and nothing is
+    // changed.
+    let (holds, _) = segments.iter().rev().find(|(_, first)| *first <= oldest).expect("one does");
+    let before = files.changed(|all| [holds, later].iter().for_each(|path| flip(all, path)));
+    let lost = files.changed(|all| all.retain(|(path, _)| !path.starts_with("data/events")));
+    for (damaged, segment) in [(before, holds), (lost, &PathBuf::from("0"))] {
+        let kept = below(&damaged.disk, "data/events");
+        let error = damaged.start().err().expect("nothing leads on from there");
+        assert!(matches!(error, BootError::EventLogLost { .. }), "{error}");
+        let text = error.to_string();
+        let number = segment.file_stem().and_then(|name| name.to_str()).expect("a number");
+        let number: u64 = number.parse().expect("a number");
+        let words = ["data/events", &format!("segment {number}, offset"), "of a copy"];
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        assert!(below(&damaged.disk, "data/events") == kept, "it is as it was");
+        assert!(below(&damaged.disk, "data/archive").is_empty(), "nothing was cut");
+        // What the text says: the event log of a copy.
+        let copy = below(&files.disk, "data/events");
+        let mended = damaged.changed(|all| {
+            all.retain(|(path, _)| !path.starts_with("data/events"));
+            all.extend(copy.iter().cloned());
+        });
+        assert_eq!(&mended.start().expect("the copy serves").state.hash(), end);
+    }
 }
 
 /// An event log that has not come to the snapshot is made of the journal's oldest records.

@@ -14,7 +14,8 @@ use super::{Failure, Global, Outcome};
 use crate::event::RejectReason;
 use crate::journal::format::LogKind;
 use crate::journal::info::LogInfo;
-use crate::journal::verify::{Damage, Report, verify_with};
+use crate::journal::verify::{Damage, Report, verify_reaching};
+use crate::types::Sequence;
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -57,9 +58,10 @@ struct InfoArgs {}
     before_help = "Examples:\n  outcry journal verify\n  outcry journal verify --log commands --threads 4 --json",
     after_help = "Bytes behind the last whole batch that nothing says was durable are a torn tail, \
                   which a start of the node cuts and archives; all else that is wrong is damage, and \
-                  the status is then 1. The event log is made again from the journal when a node \
-                  starts, and where a power cut kept later bytes of it and not earlier ones, that is its \
-                  unfinished end; the journal is repaired from a copy, see `outcry journal repair --help`. The \
+                  the status is then 1; so is the end of a journal that ends before a snapshot of it. The \
+                  event log is made again from the journal or a snapshot when a node starts, and where a \
+                  power cut kept later bytes of it and not earlier ones, that is its unfinished end; the \
+                  journal is repaired from a copy, see `outcry journal repair --help`. The \
                   first damage is told with its segment, offset and sequence, and what helps."
 )]
 struct VerifyArgs {
@@ -219,9 +221,13 @@ fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome 
     let kinds = args.log.map_or(LogKind::ALL.to_vec(), |kind| vec![kind]);
     let threads = args.threads.map_or_else(cores, usize::from);
     let mut reports = Vec::new();
+    // First: a running node makes further ones.
+    let journal = kinds.contains(&LogKind::Commands);
+    let snapshot = if journal { offline.reached()? } else { Sequence::NONE };
     for kind in kinds {
         let mut meter = Meter::new("verify");
-        let report = verify_with(offline.log(kind), threads, &mut |progress| {
+        let known = if kind == LogKind::Commands { snapshot } else { Sequence::NONE };
+        let report = verify_reaching(offline.log(kind), known, threads, &mut |progress| {
             let (done, all) = (progress.segments_done as u64, progress.segments as u64);
             meter.show(done, all, progress.sequence);
         });

@@ -5,7 +5,7 @@ use crate::cli::offline::Offline;
 use crate::cli::output::Style;
 use crate::cli::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;
-use crate::journal::repair::{RepairError, Repaired, Report, repair};
+use crate::journal::repair::{RepairError, Repaired, Report, repair_reaching};
 use crate::journal::segment::LogDir;
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
@@ -20,10 +20,13 @@ use std::path::{Path, PathBuf};
     after_help = "DIR is a data directory: a backup or another node's. It is only read. The node of the \
                   directory that is repaired must be stopped: the repair takes its lock. Nothing is \
                   replaced unless the copy has the same journal_id, continues the hash of the last sound \
-                  batch, is sound itself and leads to what stands behind the damage. The damaged bytes are \
+                  batch, is sound itself and leads to what stands behind the damage. A journal that ends \
+                  before a snapshot of it gets what it has lost at its end. The damaged bytes are \
                   kept in `archive` first. A segment is replaced whole by a rename; a repair that is \
                   killed can be given again. Status 1 tells that the copy cannot help, and why. An event \
-                  log needs no repair: a start of the node makes it again."
+                  log is not repaired: a start of the node makes it again from the journal, or, where \
+                  older segments were retired, from a snapshot; where no snapshot goes on from what it \
+                  holds, the start is refused: then put the directory `events` of the copy in its place."
 )]
 pub(super) struct Args {
     /// Data directory with a copy of the journal
@@ -51,7 +54,8 @@ pub(super) fn run(args: &Args, offline: &Offline, global: &Global) -> Outcome {
     })?;
     let mut meter = Meter::new("repair");
     let log = offline.log(LogKind::Commands);
-    let report = repair(log, &source, super::cores(), &mut |progress| {
+    let snapshot = offline.reached()?;
+    let report = repair_reaching(log, &source, snapshot, super::cores(), &mut |progress| {
         let (done, all) = (progress.segments_done as u64, progress.segments as u64);
         meter.show(done, all, progress.sequence);
     });

@@ -26,7 +26,9 @@ use std::path::Path;
                   registered reader or an unfinished sync needs a record of it; one of the event log also \
                   while the journal goes back as far, or the duplicate window does. With \
                   retention.archive it is copied there first, listed in SHA256SUMS (`sha256sum -c` \
-                  checks it), and read back. `retired.json` beside the segments says where a log begins."
+                  checks it), and read back. `retired.json` beside the segments says where a log begins. \
+                  --dry-run beside a running node does not know how far its lanes have read, and uses \
+                  the configuration given here."
 )]
 pub(super) struct Args {
     /// Only tells what would go, and what holds the rest back
@@ -122,6 +124,8 @@ struct LogRow {
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
     dry_run: bool,
+    /// A node runs: how far its lanes are, which may keep more, is not known here.
+    node_running: bool,
     /// Sequence of the oldest sound snapshot; null where no segment is beyond a limit.
     snapshot_sequence: Option<u64>,
     archive: Option<&'a Path>,
@@ -168,17 +172,24 @@ pub(super) fn run(args: &Args, offline: &Offline, global: &Global) -> Outcome {
         })?;
         retire(&inputs).map_err(Failure::bad)?.plans
     };
-    show(&plans, args, &inputs, global);
+    let running = args.dry_run && offline.running;
+    show(&plans, args, &inputs, running, global);
     Ok(())
 }
 
-fn show(plans: &Plans, args: &Args, inputs: &RetentionInputs, global: &Global) {
+fn show(plans: &Plans, args: &Args, inputs: &RetentionInputs, node_running: bool, global: &Global) {
     let output = global.output();
     let logs = [row(&plans.commands), row(&plans.events)];
     let archive = inputs.archive.as_deref();
     if output.is_json() {
         let snapshot_sequence = plans.snapshot().map(|sequence| sequence.0);
-        output.object(&Shown { dry_run: args.dry_run, snapshot_sequence, archive, logs });
+        output.object(&Shown {
+            dry_run: args.dry_run,
+            node_running,
+            snapshot_sequence,
+            archive,
+            logs,
+        });
         return;
     }
     if !inputs.limits.any() {
@@ -206,6 +217,12 @@ fn show(plans: &Plans, args: &Args, inputs: &RetentionInputs, global: &Global) {
                 held.why
             ));
         }
+    }
+    if node_running {
+        output.line(
+            "a node is running: how far its lanes have read is not known here, and they may keep more; \
+             its own configuration decides what it retires",
+        );
     }
     if let Some(archive) = archive.filter(|_| logs.iter().any(|row| row.segments > 0)) {
         let verb = if args.dry_run { "would be" } else { "are" };
