@@ -150,7 +150,7 @@ fn a_stopped_nodes_oldest_segments_go_when_nobody_needs_them() {
     // A start needs nothing that is gone.
     let node = Served::start(dir, &WINDOW);
     assert_eq!(number(&node.ready["recovery"]["snapshot_sequence"]), snapshot);
-    let ended = node.stop();
+    node.stop();
     assert_eq!(first(dir, "commands"), commands);
 
     // A replay begins with the oldest snapshot, which it cannot prove, and proves the next one.
@@ -158,7 +158,7 @@ fn a_stopped_nodes_oldest_segments_go_when_nobody_needs_them() {
     assert_eq!((&rows[0]["ok"], &rows[0]["replayed"]), (&true.into(), &false.into()));
     let node = Served::start(dir, &WINDOW);
     trade(dir);
-    node.stop();
+    let ended = node.stop();
     let next = number(&good(dir, &["snapshot", "take"])["sequence"]);
     assert!(next > snapshot);
     let rows = json(dir, &["snapshot", "verify", "--replay"], 0);

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// Rebuilds the state from the journal, offline, and compares the events
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  outcry replay\n  outcry replay --to 2026-03-01T12:00:00Z --json\n  \
+    before_help = "Examples:\n  outcry replay --to 2026-03-01T12:00:00Z --json\n  \
                    outcry replay --from 1000 --to 2000 --events range.events\n  outcry replay --verify crc",
     after_help = "Nothing is written to the data directory. Every CRC, every frame's SHA-256 and the hash \
                   chain of what is read are checked, and the events are compared byte by byte with the event log, where it \

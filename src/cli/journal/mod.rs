@@ -276,7 +276,9 @@ fn show_reports(reports: &[(LogKind, Report)], global: &Global) {
         ));
         if report.torn_tail_bytes > 0 {
             let next = match kind {
-                LogKind::Events => ", which the next start makes again from the journal",
+                LogKind::Events => {
+                    ", which the next start makes again from the journal or a snapshot"
+                }
                 LogKind::Commands | LogKind::Rejects => "",
             };
             output.line(format_args!(
