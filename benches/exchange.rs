@@ -61,6 +61,7 @@ fn genesis() -> Vec<GenesisItem> {
         quantity_min: 1,
         quantity_max: 1 << 40,
         price_max: 1 << 40,
+        market_band_bps: Instrument::MARKET_BAND_BPS,
     }));
     items.extend((2..ACCOUNTS + 2).map(|id| GenesisItem::Account(Account { id: AccountId(id) })));
     items

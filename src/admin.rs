@@ -7,7 +7,7 @@
 //! To add one: a variant here with its bounds in [`AdminCommand::check`], and what it does in
 //! `exchange/admin.rs`.
 
-use crate::genesis::Key;
+use crate::genesis::{APPLICATION_VERSION, Key};
 use crate::limits::{KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
 use crate::schema::{DefinitionError, SchemaDefinition};
 use crate::types::{AccountId, KeyId, Lane, Priority, Role};
@@ -38,6 +38,12 @@ pub enum AdminCommand {
     SetBulkShare {
         /// One in so many.
         one_in: u32,
+    },
+    /// From here on the rules of this version hold: a journal begins with those of the release that
+    /// made it, and keeps them until an operator asks for later ones.
+    ActivateRules {
+        /// A version that this release knows, above the one that holds.
+        version: u32,
     },
     /// How urgent a key's messages may be.
     SetEntitlement {
@@ -146,6 +152,9 @@ impl AdminCommand {
                 range("max_batch", *max_batch, 1..=LANE_BATCH_MAX)
             }
             AdminCommand::SetBulkShare { one_in } => range("one_in", *one_in, 1..=BULK_SHARE_MAX),
+            AdminCommand::ActivateRules { version } => {
+                range("version", *version, 2..=APPLICATION_VERSION)
+            }
             AdminCommand::SetEntitlement { critical_per_s, .. } => rate(*critical_per_s),
             AdminCommand::DefineKey { public_key, accounts, critical_per_s, .. } => {
                 let digits = public_key.bytes().all(|byte| byte.is_ascii_hexdigit());

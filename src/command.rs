@@ -225,6 +225,9 @@ macro_rules! layout {
     };
 }
 
+/// Flag of [`NewOrder`]: it only ever rests; one that would trade on entry is refused.
+pub const POST_ONLY: u8 = 1;
+
 layout! {
     /// Enters an order.
     NewOrder = 1, "new-order" {
@@ -234,13 +237,14 @@ layout! {
         instrument: InstrumentId,
         /// Buy or sell.
         side: Side,
-        /// Limit.
+        /// Limit or market.
         order_type: OrderType,
         /// How long it lives.
         time_in_force: TimeInForce,
-        /// Must be zero.
+        /// What else it asks for: bit 0 is [`POST_ONLY`]; all others must be zero.
         flags: u8,
-        /// Limit price in ticks.
+        /// Limit price in ticks; of a market order the worst price that it takes, 0 for the
+        /// instrument's band.
         price: Price,
         /// Quantity in lots.
         quantity: Quantity,

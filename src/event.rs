@@ -170,6 +170,10 @@ reasons! {
     SchemaConflict = 122, "the version or name of the schema is taken, or a higher version is there";
     /// It could not be applied, and an operator has set it aside.
     Quarantined = 123, "the command could not be applied and was set aside by an operator";
+    /// A post-only order that would trade on entry.
+    WouldTrade = 124, "a post-only order would trade on entry";
+    /// A market order finds nothing to trade with.
+    NoLiquidity = 125, "there is nothing to trade with on the other side of the book";
 
     /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
     TooManyRequests = 429, "too many requests: try again later";

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the exchange's rules, with which a new journal begins. What the rules make of a journal
 /// changes only with it: a later release activates its own by a record.
-pub const APPLICATION_VERSION: u32 = 1;
+pub const APPLICATION_VERSION: u32 = 2;
+
+/// The first version of the rules that knows market, fill-or-kill and post-only orders.
+pub const VERSION_ORDER_KINDS: u32 = 2;
 
 /// One item of genesis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,19 @@ pub struct Instrument {
     pub quantity_max: i64,
     /// Highest price in ticks.
     pub price_max: i64,
+    /// How far a market order without a price of its own trades from the best price that it finds, in
+    /// hundredths of a percent of that.
+    #[serde(default = "Instrument::default_market_band", skip_serializing_if = "is_default_band")]
+    pub market_band_bps: u32,
+}
+
+impl Instrument {
+    /// [`Instrument::market_band_bps`] where nothing else is said: 5 %.
+    pub const MARKET_BAND_BPS: u32 = 500;
+
+    const fn default_market_band() -> u32 {
+        Instrument::MARKET_BAND_BPS
+    }
 }
 
 /// An account.
@@ -138,6 +154,10 @@ impl Key {
 }
 
 // Serde hands over references.
+fn is_default_band(bps: &u32) -> bool {
+    *bps == Instrument::MARKET_BAND_BPS
+}
+
 fn is_default_priority(priority: &Priority) -> bool {
     *priority == Key::default_priority()
 }

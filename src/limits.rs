@@ -88,6 +88,8 @@ pub const SCHEMAS_WEIGHT_MAX: usize = 16 * 1024 * 1024;
 pub const SCHEMA_REGISTERED_MAX_BYTES: usize = 15 * 1024;
 /// Decimal places of an asset, a price or a quantity.
 pub const SCALE_MAX: u8 = 12;
+/// Widest band of a market order, in hundredths of a percent: to twice the best price.
+pub const MARKET_BAND_BPS_MAX: u32 = 10_000;
 
 const _: () = assert!(FRAME_DEFAULT_BYTES <= FRAME_MAX_BYTES);
 const _: () = assert!(FRAME_INLINE_BYTES < FRAME_DEFAULT_BYTES);

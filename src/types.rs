@@ -178,8 +178,10 @@ impl Side {
 }
 
 byte_enum!(
-    /// Kind of an order (section 4.4): 1 is market, which this release refuses by name.
+    /// Kind of an order (section 4.4, FIX 40).
     OrderType {
+        /// Executes at once at what the book offers, within a protection price; never rests.
+        Market = 1 => "market",
         /// Executes at the limit price or better.
         Limit = 2 => "limit",
     }
@@ -192,6 +194,8 @@ byte_enum!(
         Gtc = 1 => "gtc",
         /// What does not trade at once is cancelled.
         Ioc = 3 => "ioc",
+        /// Trades whole and at once, or is cancelled.
+        Fok = 4 => "fok",
     }
 );
 

@@ -99,8 +99,9 @@ fn mistakes_are_told_by_status_and_name() {
         (order("100.505", "1"), "price 100.505 is not a multiple of 0.01, the tick of BTC-USDT"),
         (order("100", "0.0000001"), "quantity 0.0000001 is not a multiple of 0.000001, the lot"),
         (order("1e2", "1"), "price 1e2 is not a decimal number"),
-        (order("1", "1") + " --type market", "market orders do not exist in this release"),
-        (order("1", "1") + " --tif fok", "fok does not exist in this release"),
+        (order("1", "1") + " --type stop", "stop orders do not exist in this release"),
+        (order("1", "1") + " --tif day", "day does not exist in this release"),
+        (order("1", "1").replace(" --price 1", ""), "price: a limit order needs one"),
         (
             "order deposit --account 2 --asset EUR --amount 1".to_owned(),
             "asset EUR: no such asset; there is BTC, USDT",

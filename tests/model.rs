@@ -6,7 +6,7 @@ use openoutcry::command::{Command, NewOrder, ReplaceOrder};
 use openoutcry::event::RejectReason::{self, *};
 use openoutcry::exchange::Context;
 use openoutcry::genesis::Instrument;
-use openoutcry::types::{ClientOrderId, OrderId, Side, Status, TimeInForce};
+use openoutcry::types::{ClientOrderId, OrderId, OrderType, Side, Status, TimeInForce};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A live order; the place in the vector of all orders is its time priority.
@@ -63,6 +63,15 @@ pub(crate) struct Model {
 /// Status, order, filled, leaves.
 type Done = (Status, u64, i64, i64);
 type Refused = (RejectReason, u64, i64, i64);
+
+/// Whether an order that comes in can trade with one in the book.
+fn crosses(taker: &Live, maker: &Live) -> bool {
+    let price_is_good = match taker.side {
+        Side::Buy => maker.price <= taker.price,
+        Side::Sell => maker.price >= taker.price,
+    };
+    maker.instrument == taker.instrument && maker.side != taker.side && price_is_good
+}
 
 fn no(reason: RejectReason) -> Refused {
     (reason, 0, 0, 0)
@@ -243,16 +252,23 @@ impl Model {
     fn new_order(&mut self, ctx: &Context, c: &NewOrder) -> Result<Done, Refused> {
         self.account(c.account.0).map_err(no)?;
         self.instrument(c.instrument.0).map_err(no)?;
-        if c.flags != 0 {
+        let market = c.order_type == OrderType::Market;
+        let post_only = c.flags == 1;
+        let rests = c.time_in_force == TimeInForce::Gtc;
+        if c.flags > 1 || post_only && !rests || market && rests {
             return Err(no(UnsupportedOrder));
         }
-        self.bounds(c.instrument.0, c.price.0, c.quantity.0).map_err(no)?;
+        let price = match self.best(c.instrument.0, c.side.opposite()) {
+            _ if !market || c.price.0 != 0 => c.price.0,
+            None => return Err(no(NoLiquidity)),
+            Some(best) => self.protection(c.instrument.0, c.side, best),
+        };
+        self.bounds(c.instrument.0, price, c.quantity.0).map_err(no)?;
         let client = c.client_order_id.0;
         let same = |o: &Live| client != 0 && o.client == client && o.account == c.account.0;
         if self.orders.iter().any(same) {
             return Err(no(DuplicateClientOrderId));
         }
-        let rests = c.time_in_force == TimeInForce::Gtc;
         if rests && self.orders.len() == self.orders_max {
             return Err(no(CapacityReached));
         }
@@ -263,17 +279,25 @@ impl Model {
             instrument: c.instrument.0,
             client,
             side: c.side,
-            price: c.price.0,
+            price,
             quantity: c.quantity.0,
             filled: 0,
         };
+        let crossing: Vec<i64> =
+            self.orders.iter().filter(|o| crosses(&order, o)).map(Live::leaves).collect();
+        if post_only && !crossing.is_empty() {
+            return Err(no(WouldTrade));
+        }
         let (cell, amount) = self.hold(&order);
         if amount > i128::from(i64::MAX) {
             return Err(no(Overflow));
         }
         self.need(cell.0, cell.1, amount).map_err(no)?;
         self.add(cell, -amount, amount);
-        self.trade(&mut order);
+        let all = crossing.iter().map(|leaves| i128::from(*leaves)).sum::<i128>();
+        if c.time_in_force != TimeInForce::Fok || all >= i128::from(order.quantity) {
+            self.trade(&mut order);
+        }
         let (id, filled, leaves) = (order.id, order.filled, order.leaves());
         if leaves > 0 && !rests {
             let (cell, amount) = self.hold(&order);
@@ -282,6 +306,23 @@ impl Model {
             return Ok((status, id, filled, 0));
         }
         Ok(self.rest(order))
+    }
+
+    fn best(&self, instrument: u32, side: Side) -> Option<i64> {
+        let own = self.orders.iter().filter(|o| o.instrument == instrument && o.side == side);
+        let prices = own.map(|o| o.price);
+        if side == Side::Buy { prices.max() } else { prices.min() }
+    }
+
+    /// The worst price that a market order takes: so far from the best one, and one there can be.
+    fn protection(&self, instrument: u32, side: Side, best: i64) -> i64 {
+        let it = &self.instruments[instrument as usize - 1];
+        let band = (i128::from(best) * i128::from(it.market_band_bps) / 10_000) as i64;
+        if side == Side::Buy {
+            best.saturating_add(band).min(it.price_max)
+        } else {
+            (best - band).max(1)
+        }
     }
 
     fn rest(&mut self, order: Live) -> Done {
@@ -341,13 +382,8 @@ impl Model {
     /// Trades an order that is not in the book with the best other order until nothing crosses.
     fn trade(&mut self, taker: &mut Live) {
         while taker.leaves() > 0 {
-            let crosses = |o: &Live| match taker.side {
-                Side::Buy => o.price <= taker.price,
-                Side::Sell => o.price >= taker.price,
-            };
-            let other = |o: &Live| o.instrument == taker.instrument && o.side != taker.side;
             let candidates = self.orders.iter().enumerate();
-            let makers = candidates.filter(|(_, o)| other(o) && crosses(o));
+            let makers = candidates.filter(|(_, o)| crosses(taker, o));
             // The first of equals: the vector is in order of time.
             let best = makers.min_by_key(|(_, o)| match taker.side {
                 Side::Buy => o.price,

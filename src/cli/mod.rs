@@ -35,6 +35,7 @@ mod own_key;
 mod quarantine;
 mod registered;
 mod replay;
+mod rules;
 mod schema;
 mod serve;
 mod signals;
@@ -83,6 +84,7 @@ commands! {
     Encode => encode,
     Decode => decode,
     Keys => keys,
+    Rules => rules,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

@@ -185,6 +185,7 @@ mod tests {
             quantity_min: 1,
             quantity_max: i64::MAX,
             price_max: i64::MAX,
+            market_band_bps: Instrument::MARKET_BAND_BPS,
         };
         Venue {
             assets: vec![asset(1, "BTC", 8), asset(2, "USDT", 2)],

@@ -161,6 +161,7 @@ fn instrument_fields(one: &Instrument, symbols: &BTreeMap<AssetId, &str>) -> Vec
         ("quantity_min", quantity(one.quantity_min)),
         ("quantity_max", quantity(one.quantity_max)),
         ("price_max", price(one.price_max)),
+        ("market_band_bps", one.market_band_bps.to_string()),
     ]
 }
 

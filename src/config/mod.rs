@@ -23,7 +23,8 @@ pub use venue::genesis_items;
 
 use crate::limits::{
     ACCOUNTS_MAX, BATCH_COUNT_MAX, DEDUPE_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES,
-    GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
+    GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX,
+    SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
 use crate::types::{Priority, Role};
@@ -487,7 +488,12 @@ entry! {
         quantity_max: String, Rule::Decimal;
         /// Highest price.
         price_max: String, Rule::Decimal;
-    } optional {}
+    } optional {
+        /// How far from the best price a market order without one of its own trades, in hundredths of a
+        /// percent of it; 500 where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        market_band_bps: Option<u32>, integer(0, MARKET_BAND_BPS_MAX as i64);
+    }
 }
 
 entry! {
@@ -681,6 +687,7 @@ mod demo {
             quantity_min: "0.000001".into(),
             quantity_max: "100000000".into(),
             price_max: "10000000".into(),
+            market_band_bps: None,
         }]
     }
 

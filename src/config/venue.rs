@@ -152,6 +152,7 @@ fn instrument(
         quantity_min,
         quantity_max,
         price_max,
+        market_band_bps: entry.market_band_bps.unwrap_or(Instrument::MARKET_BAND_BPS),
     })
 }
 

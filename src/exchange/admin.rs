@@ -54,6 +54,7 @@ impl Exchange {
                 self.controls.bulk_share = *one_in;
                 Ok(())
             }
+            AdminCommand::ActivateRules { version } => self.activate(*version),
             AdminCommand::SetEntitlement { key, priority, critical_per_s } => {
                 self.change_key(*key, |key| {
                     key.priority = *priority;
@@ -88,6 +89,17 @@ impl Exchange {
                 registered.map(|_| ()).map_err(|error| error.reason())
             }
         }
+    }
+
+    /// Rules are never taken back: what they allowed may rest in the books.
+    fn activate(&mut self, version: u32) -> Result<(), RejectReason> {
+        let settings = self.settings.as_mut().ok_or(RejectReason::InvalidAdmin)?;
+        if version <= settings.application_version {
+            return Err(RejectReason::InvalidAdmin);
+        }
+        settings.application_version = version;
+        self.version = version;
+        Ok(())
     }
 
     fn find_key(&self, id: KeyId) -> Result<&Key, RejectReason> {

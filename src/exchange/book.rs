@@ -146,6 +146,32 @@ impl Book {
         }
     }
 
+    /// Best price of one side.
+    #[inline]
+    pub(super) fn best_price(&self, side: Side) -> Option<Price> {
+        let best = self.side(side);
+        best.best().map(|_| price_of(side, best.best_key))
+    }
+
+    /// Whether one side has an order at `limit` or a better price.
+    #[inline]
+    pub(super) fn reaches(&self, side: Side, limit: Price) -> bool {
+        self.side(side).crossed_by(key_of(side, limit)).is_some()
+    }
+
+    /// Whether one side has so much open at `limit` or better prices. Looks at no more levels than
+    /// that takes.
+    pub(super) fn offers(&self, levels: &Levels, side: Side, limit: Price, wanted: i64) -> bool {
+        let limit = key_of(side, limit);
+        let (mut left, mut at) = (wanted, self.side(side).crossed_by(limit));
+        while left > 0 {
+            let Some(handle) = at else { return false };
+            left -= levels.at(handle).open;
+            at = levels.next(handle).filter(|&next| levels.at(next).key <= limit);
+        }
+        true
+    }
+
     /// Levels of one side, best first.
     pub(super) fn levels<'a>(
         &self,

@@ -7,7 +7,9 @@ use super::Exchange;
 use super::book::Book;
 use super::instrument::Rules;
 use crate::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
-use crate::limits::{ASSETS_MAX, INSTRUMENTS_MAX, ORDERS_MAX, SCALE_MAX, SYMBOL_MAX_BYTES};
+use crate::limits::{
+    ASSETS_MAX, INSTRUMENTS_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX, SCALE_MAX, SYMBOL_MAX_BYTES,
+};
 use crate::types::{AccountId, AssetId, KeyId};
 use thiserror::Error;
 
@@ -126,6 +128,7 @@ impl Exchange {
         }
         let seed = u128::from_str_radix(&settings.seed, 16).map_err(|_| DefineError::Seed)?;
         *self = Exchange::with_capacity(settings.orders_max as usize, seed);
+        self.version = settings.application_version;
         self.settings = Some(settings.clone());
         Ok(())
     }
@@ -176,6 +179,8 @@ impl Exchange {
         }
         let (min, max) = (instrument.quantity_min, instrument.quantity_max);
         check_field(name, "quantity_max", max, min, i64::MAX)?;
+        let band = instrument.market_band_bps.into();
+        check_field(name, "market_band_bps", band, 0, MARKET_BAND_BPS_MAX.into())?;
         self.rules.push(Rules::new(instrument));
         self.books.push(Book::EMPTY);
         self.instruments.push(instrument.clone());

@@ -7,37 +7,60 @@ use super::matcher::{Market, Taker};
 use super::order::NewResting;
 use super::outbox::{Outbox, Outcome};
 use super::{Context, Exchange};
-use crate::command::{CancelOrder, NewOrder, ReplaceOrder};
+use crate::command::{CancelOrder, NewOrder, POST_ONLY, ReplaceOrder};
 use crate::event::RejectReason;
+use crate::genesis::VERSION_ORDER_KINDS;
 use crate::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Side, TimeInForce,
+    AccountId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity, Side, TimeInForce,
 };
+
+/// What becomes of an order beside its trades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// What does not trade rests.
+    Rests,
+    /// It rests, or is refused.
+    PostOnly,
+    /// What does not trade at once is cancelled.
+    Immediate,
+    /// It trades whole, or is cancelled.
+    Whole,
+}
 
 impl Exchange {
     /// Enters an order: freeze, match, clear, and rest or cancel what is left.
     ///
-    /// Refused in this order: account, instrument, flags, price, quantity, client's number, room
-    /// to rest, size of the hold, funds.
+    /// Refused in this order: account, instrument, kind (flags, or a combination that is none),
+    /// nothing to trade with (a market order without a price), price, quantity, client's number, room to
+    /// rest, a trade on entry (post-only), size of the hold, funds.
     pub(super) fn new_order(
         &mut self,
         ctx: &Context,
         command: &NewOrder,
         out: &mut Outbox,
     ) -> Result<Outcome, RejectReason> {
-        let NewOrder { side, price, quantity: Quantity(quantity), .. } = *command;
+        let NewOrder { side, quantity: Quantity(quantity), .. } = *command;
         let account = self.account_index(command.account)?;
         let instrument = self.instrument_index(command.instrument)?;
-        if command.flags != 0 {
-            return Err(RejectReason::UnsupportedOrder);
-        }
-        let rules = &self.rules[instrument as usize];
+        let manner = self.manner(command)?;
+        let (rules, book) = (&self.rules[instrument as usize], &self.books[instrument as usize]);
+        let price = match (command.order_type, command.price) {
+            (OrderType::Market, Price(0)) => {
+                let best = book.best_price(side.opposite()).ok_or(RejectReason::NoLiquidity)?;
+                rules.protection(side, best)
+            }
+            (_, price) => price,
+        };
         rules.check(price, command.quantity)?;
         if self.orders.find_by_client(account, command.client_order_id).is_some() {
             return Err(RejectReason::DuplicateClientOrderId);
         }
-        let may_rest = command.time_in_force == TimeInForce::Gtc;
+        let may_rest = matches!(manner, Manner::Rests | Manner::PostOnly);
         if may_rest && self.orders.is_full() {
             return Err(RejectReason::CapacityReached);
+        }
+        if manner == Manner::PostOnly && book.reaches(side.opposite(), price) {
+            return Err(RejectReason::WouldTrade);
         }
         let hold = rules.hold(side, price, quantity)?;
         let cell = self.accounts.cell(account, rules.held_asset(side));
@@ -54,7 +77,9 @@ impl Exchange {
             leaves: quantity,
         };
         let mut market = self.market(instrument);
-        let leaves = market.sweep(&taker, out);
+        let is_short = manner == Manner::Whole
+            && !market.book.offers(market.levels, side.opposite(), price, quantity);
+        let leaves = if is_short { quantity } else { market.sweep(&taker, out) };
         if leaves > 0 && !may_rest {
             let rest = market.rules.rest_of_hold(side, price, leaves);
             market.accounts.unfreeze(cell, rest);
@@ -74,6 +99,25 @@ impl Exchange {
             market.book.rest(market.levels, market.orders, side, price, order);
         }
         Ok(Outcome::live(id, quantity - leaves, leaves))
+    }
+
+    /// What is to become of an order, by its type, time in force and flags.
+    #[inline]
+    fn manner(&self, command: &NewOrder) -> Result<Manner, RejectReason> {
+        let kind = (command.order_type, command.time_in_force, command.flags);
+        let later = match kind {
+            (OrderType::Limit, TimeInForce::Gtc, 0) => return Ok(Manner::Rests),
+            (OrderType::Limit, TimeInForce::Ioc, 0) => return Ok(Manner::Immediate),
+            (OrderType::Limit, TimeInForce::Gtc, POST_ONLY) => Manner::PostOnly,
+            (OrderType::Market, TimeInForce::Ioc, 0) => Manner::Immediate,
+            (_, TimeInForce::Fok, 0) => Manner::Whole,
+            _ => return Err(RejectReason::UnsupportedOrder),
+        };
+        // A journal of older rules has refused it.
+        if self.version < VERSION_ORDER_KINDS {
+            return Err(RejectReason::UnsupportedOrder);
+        }
+        Ok(later)
     }
 
     /// Cancels a live order and gives back what it holds.

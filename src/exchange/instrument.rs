@@ -17,6 +17,7 @@ pub(super) struct Rules {
     price_max: i64,
     base_per_lot: i64,
     quote_per_tick_lot: i64,
+    market_band_bps: u32,
     /// Index of the asset that is bought and sold.
     pub(super) base: u32,
     /// Index of the asset that pays.
@@ -32,6 +33,7 @@ impl Rules {
             price_max: instrument.price_max,
             base_per_lot: instrument.base_per_lot,
             quote_per_tick_lot: instrument.quote_per_tick_lot,
+            market_band_bps: instrument.market_band_bps,
             base: instrument.base.0 - 1,
             quote: instrument.quote.0 - 1,
         }
@@ -52,6 +54,17 @@ impl Rules {
             return Err(RejectReason::InvalidQuantity);
         }
         Ok(())
+    }
+
+    /// The worst price that a market order without a price of its own takes, where `best` is the best
+    /// one on the other side.
+    pub(super) fn protection(&self, side: Side, best: Price) -> Price {
+        let band = i128::from(best.0) * i128::from(self.market_band_bps) / 10_000;
+        let band = i64::try_from(band).unwrap_or(i64::MAX);
+        match side {
+            Side::Buy => Price(best.0.saturating_add(band).min(self.price_max)),
+            Side::Sell => Price((best.0 - band).max(1)),
+        }
     }
 
     /// Index of the asset that an order of this side holds.
@@ -110,6 +123,7 @@ mod tests {
         price_max: 100,
         base_per_lot: 5,
         quote_per_tick_lot: 7,
+        market_band_bps: 1_000,
         base: 0,
         quote: 1,
     };
@@ -124,6 +138,19 @@ mod tests {
         for quantity in [0, 1, -1, 11, i64::MIN, i64::MAX] {
             assert_eq!(RULES.check(Price(1), Quantity(quantity)), Err(InvalidQuantity));
         }
+    }
+
+    #[test]
+    fn a_market_orders_protection_stays_within_the_prices_there_are() {
+        // A tenth of the best price, in whole ticks towards it.
+        assert_eq!(RULES.protection(Side::Buy, Price(55)), Price(60));
+        assert_eq!(RULES.protection(Side::Sell, Price(55)), Price(50));
+        assert_eq!(RULES.protection(Side::Buy, Price(9)), Price(9));
+        assert_eq!(RULES.protection(Side::Buy, Price(95)), Price(100));
+        let all = Rules { market_band_bps: 10_000, price_max: i64::MAX, ..RULES };
+        assert_eq!(all.protection(Side::Sell, Price(55)), Price(1));
+        assert_eq!(all.protection(Side::Buy, Price(i64::MAX)), Price(i64::MAX));
+        assert_eq!(all.protection(Side::Sell, Price(i64::MAX)), Price(1));
     }
 
     #[test]

@@ -107,6 +107,8 @@ impl Context {
 #[derive(Clone, Debug)]
 pub struct Exchange {
     settings: Option<Settings>,
+    /// Version of the rules that hold, from the settings.
+    version: u32,
     assets: Vec<Asset>,
     instruments: Vec<Instrument>,
     keys: Vec<Key>,
@@ -145,6 +147,7 @@ impl Exchange {
         orders.add_account();
         Exchange {
             settings: None,
+            version: 0,
             assets: Vec::new(),
             instruments: Vec::new(),
             keys: Vec::new(),

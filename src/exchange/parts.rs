@@ -48,6 +48,8 @@ impl Exchange {
     pub fn pack(&self, part: Part, pack: &mut Pack) {
         let Exchange {
             settings,
+            // Made from the settings.
+            version: _,
             assets,
             instruments,
             keys,

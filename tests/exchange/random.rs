@@ -164,6 +164,15 @@ impl Trader {
 
     fn order(&mut self, model: &Model) -> Command {
         let one_in = |random: &mut Random| random.one_in(400);
+        let time_in_force = match self.random.below(100) {
+            0..15 => TimeInForce::Ioc,
+            15..25 => TimeInForce::Fok,
+            _ => TimeInForce::Gtc,
+        };
+        // Of those that rest some only ever rest, of the others some take any price; rarely nonsense.
+        let rests = time_in_force == TimeInForce::Gtc;
+        let is_market = self.random.one_in(if rests { 400 } else { 3 });
+        let is_post_only = self.random.one_in(if rests { 6 } else { 400 });
         let side = self.random.pick(&[Side::Buy, Side::Sell]);
         NewOrder {
             account: self.account(),
@@ -173,14 +182,10 @@ impl Trader {
                 1 + self.random.below(3) as u32
             }),
             side,
-            order_type: OrderType::Limit,
-            time_in_force: if self.random.below(100) < 15 {
-                TimeInForce::Ioc
-            } else {
-                TimeInForce::Gtc
-            },
-            flags: u8::from(one_in(&mut self.random)),
-            price: self.near(side),
+            order_type: if is_market { OrderType::Market } else { OrderType::Limit },
+            time_in_force,
+            flags: u8::from(is_post_only) | u8::from(one_in(&mut self.random)) << 1,
+            price: if is_market && self.random.one_in(2) { Price(0) } else { self.near(side) },
             quantity: self.size(),
             client_order_id: ClientOrderId(match self.random.below(10) {
                 0..=3 => 0,

@@ -4,6 +4,8 @@
 //! fund 2 3 1000                     accounts 2 and 3 get 1000 of every asset
 //! buy  A 10 @ 100                   -> pending
 //! 3: sell B 4 @ 99.5 ioc as 7       -> filled 4, trade A 4 @ 100 leaves 6
+//! buy  C 5 market                   -> filled 5, trade B 5 @ 101
+//! buy  D 5 @ 99 post                -> pending
 //! cancel A                          -> partly canceled 4
 //! book                              -> | 101x3 (bids | asks, best first)
 //! balance 2 USDT                    -> 999600 / 0 (available / frozen)
@@ -14,11 +16,11 @@
 //! invariant is checked, and that its events are whole.
 
 use openoutcry::command::{
-    CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw,
+    CancelOrder, Command, Deposit, NewOrder, POST_ONLY, ReplaceOrder, Transfer, Withdraw,
 };
 use openoutcry::event::{Balance, CommandResult, Event, EventBody};
 use openoutcry::exchange::{Context, Exchange, Outbox};
-use openoutcry::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
+use openoutcry::genesis::{APPLICATION_VERSION, Account, Asset, GenesisItem, Instrument, Settings};
 use openoutcry::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
     Sequence, Side, Status, TimeInForce, TimeNs,
@@ -38,7 +40,7 @@ pub(crate) fn settings(orders_max: u32) -> GenesisItem {
         dedupe_window_s: 60,
         timestamp_ahead_max_ms: 1000,
         orders_max,
-        application_version: 1,
+        application_version: APPLICATION_VERSION,
     })
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn instrument(id: u32, symbol: &str, base: u32, quote: u32) -> Instru
         quantity_min: 1,
         quantity_max: i64::MAX,
         price_max: i64::MAX,
+        market_band_bps: Instrument::MARKET_BAND_BPS,
     }
 }
 
@@ -194,12 +197,16 @@ impl World {
                 let (from, to) = (AccountId(number(from)), AccountId(number(to)));
                 self.tell(Transfer { from, to, asset, amount })
             }
-            [side @ ("buy" | "sell"), name, quantity, "@", price, ref rest @ ..] => {
+            [side @ ("buy" | "sell"), name, quantity, ref rest @ ..] => {
                 let side = if side == "buy" { Side::Buy } else { Side::Sell };
+                let (price, rest) = match rest {
+                    ["@", price, rest @ ..] => (parse(price, 2), rest),
+                    rest => (0, rest),
+                };
                 let command = NewOrder {
                     account,
                     side,
-                    price: Price(parse(price, 2)),
+                    price: Price(price),
                     quantity: Quantity(parse(quantity, 0)),
                     ..new_order(rest)
                 };
@@ -319,7 +326,14 @@ fn new_order(words: &[&str]) -> NewOrder {
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
+            "gtc" => order.time_in_force = TimeInForce::Gtc,
             "ioc" => order.time_in_force = TimeInForce::Ioc,
+            "fok" => order.time_in_force = TimeInForce::Fok,
+            "post" => order.flags = POST_ONLY,
+            "market" => {
+                order.order_type = OrderType::Market;
+                order.time_in_force = TimeInForce::Ioc;
+            }
             "as" => order.client_order_id = ClientOrderId(number(words.next().expect("a number"))),
             "on" => {
                 order.instrument = match *words.next().expect("an instrument") {

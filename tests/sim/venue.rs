@@ -101,6 +101,7 @@ fn instrument(id: InstrumentId, symbol: &str) -> Instrument {
         quantity_min: 1,
         quantity_max: 500,
         price_max: 1000,
+        market_band_bps: Instrument::MARKET_BAND_BPS,
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn server(then: Then) -> String {
             quantity_min: 1,
             quantity_max: 100,
             price_max: 100,
+            market_band_bps: 500,
         };
         out.clear();
         send_reference(&[asset], &[instrument], reference, &mut out);

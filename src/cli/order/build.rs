@@ -3,8 +3,11 @@
 
 use super::{CancelArgs, DepositArgs, NewArgs, ReplaceArgs, TransferArgs, WithdrawArgs};
 use crate::cli::venue::{self, Venue};
-use crate::command::{CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw};
-use crate::types::{AccountId, ClientOrderId, OrderId, OrderType, Side, TimeInForce};
+use crate::command::{
+    CancelOrder, Command, Deposit, NewOrder, POST_ONLY, ReplaceOrder, Transfer, Withdraw,
+};
+use crate::genesis::Instrument;
+use crate::types::{AccountId, ClientOrderId, OrderId, OrderType, Price, Side, TimeInForce};
 
 /// A value that cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +33,11 @@ pub(super) enum Request<'a> {
         symbol: &'a str,
         side: Side,
         order_type: OrderType,
-        tif: TimeInForce,
-        price: &'a str,
+        /// None for what is usual: gtc, of a market order ioc.
+        tif: Option<TimeInForce>,
+        post_only: bool,
+        /// A market order needs none.
+        price: Option<&'a str>,
         quantity: &'a str,
         client_order_id: u64,
     },
@@ -73,7 +79,8 @@ impl<'a> Request<'a> {
             side: args.side,
             order_type: args.order_type,
             tif: args.tif,
-            price: &args.price,
+            post_only: args.post_only,
+            price: args.price.as_deref(),
             quantity: &args.quantity,
             client_order_id: args.client_order_id,
         }
@@ -126,6 +133,7 @@ impl<'a> Request<'a> {
                 side,
                 order_type,
                 tif,
+                post_only,
                 price,
                 quantity,
                 client_order_id,
@@ -136,9 +144,9 @@ impl<'a> Request<'a> {
                     instrument: instrument.id,
                     side,
                     order_type,
-                    time_in_force: tif,
-                    flags: 0,
-                    price: price_of(instrument, price)?,
+                    time_in_force: tif.unwrap_or(usual_tif(order_type)),
+                    flags: if post_only { POST_ONLY } else { 0 },
+                    price: limit(order_type, instrument, price)?,
                     quantity: quantity_of(instrument, quantity)?,
                     client_order_id: ClientOrderId(client_order_id),
                 }
@@ -176,5 +184,27 @@ impl<'a> Request<'a> {
                 Transfer { from: AccountId(from), to: AccountId(to), asset, amount }.into()
             }
         })
+    }
+}
+
+/// Time in force of an order of which nothing is said.
+const fn usual_tif(order_type: OrderType) -> TimeInForce {
+    match order_type {
+        OrderType::Limit => TimeInForce::Gtc,
+        OrderType::Market => TimeInForce::Ioc,
+    }
+}
+
+/// The price of an order; 0 for a market order without one.
+fn limit(
+    order_type: OrderType,
+    instrument: &Instrument,
+    price: Option<&str>,
+) -> Result<Price, FieldError> {
+    let failed = |text| FieldError { column: "price", text };
+    match price {
+        Some(text) => venue::parse_price(instrument, text).map_err(failed),
+        None if order_type == OrderType::Market => Ok(Price(0)),
+        None => Err(failed("price: a limit order needs one".to_owned())),
     }
 }

@@ -5,7 +5,7 @@
 
 use super::build::{Request, Which};
 use super::{parse_side, parse_tif, parse_type};
-use crate::types::{OrderType, Side, TimeInForce};
+use crate::types::{OrderType, Side};
 
 /// Every column there is. `to_account` and `order_id` may be left out like all others that no line
 /// uses.
@@ -16,6 +16,7 @@ pub(super) const COLUMNS: &[&str] = &[
     "side",
     "type",
     "tif",
+    "post_only",
     "price",
     "quantity",
     "client_order_id",
@@ -216,15 +217,21 @@ impl<'a> Row<'a> {
     }
 
     fn new_order(&self) -> Result<Request<'a>, LineError> {
-        let columns = ["account", "symbol", "side", "type", "tif", "price", "quantity"];
-        self.only("new", &[&columns[..], &["client_order_id"]].concat())?;
+        let columns = ["account", "symbol", "side", "type", "tif", "post_only", "price"];
+        self.only("new", &[&columns[..], &["quantity", "client_order_id"]].concat())?;
+        let order_type = self.word("type", Some(OrderType::Limit), parse_type)?;
+        let price = match order_type {
+            OrderType::Limit => Some(self.need("price")?),
+            OrderType::Market => self.find("price"),
+        };
         Ok(Request::New {
             account: self.need_number("account")?,
             symbol: self.need("symbol")?,
             side: self.word::<Side>("side", None, parse_side)?,
-            order_type: self.word("type", Some(OrderType::Limit), parse_type)?,
-            tif: self.word("tif", Some(TimeInForce::Gtc), parse_tif)?,
-            price: self.need("price")?,
+            order_type,
+            tif: self.word("tif", Some(None), |text| parse_tif(text).map(Some))?,
+            post_only: self.word("post_only", Some(false), parse_yes)?,
+            price,
             quantity: self.need("quantity")?,
             client_order_id: self.find_number("client_order_id")?,
         })
@@ -251,6 +258,14 @@ impl<'a> Row<'a> {
     }
 }
 
+fn parse_yes(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("write yes or no".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,8 +287,9 @@ mod tests {
                 symbol: "BTC-USDT",
                 side: Side::Buy,
                 order_type: OrderType::Limit,
-                tif: TimeInForce::Gtc,
-                price: "100.5",
+                tif: None,
+                post_only: false,
+                price: Some("100.5"),
                 quantity: "2",
                 client_order_id: 0,
             }

@@ -63,7 +63,7 @@ struct Sending {
 #[command(before_help = "Examples:\n  \
     outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
     outcry order new --account 3 --symbol BTC-USDT --side sell --price 99 --quantity 2 --tif ioc\n  \
-    outcry order new --account 2 --symbol BTC-USDT --side buy --price 7 --quantity 1 --json")]
+    outcry order new --account 2 --symbol BTC-USDT --side buy --type market --quantity 1 --json")]
 struct NewArgs {
     /// Whose order it is
     #[arg(long)]
@@ -74,15 +74,19 @@ struct NewArgs {
     /// buy or sell
     #[arg(long, value_parser = parse_side)]
     side: Side,
-    /// limit
+    /// limit, or market: trades at once at what the book offers, and never rests
     #[arg(long = "type", value_name = "TYPE", default_value = "limit", value_parser = parse_type)]
     order_type: OrderType,
-    /// gtc (until filled or cancelled) or ioc (what does not trade at once is cancelled)
-    #[arg(long, default_value = "gtc", value_parser = parse_tif)]
-    tif: TimeInForce,
-    /// Limit price, decimal
+    /// gtc (until filled or cancelled), ioc (what does not trade at once is cancelled) or fok (trades
+    /// whole and at once, or is cancelled) [default: gtc, of a market order ioc]
+    #[arg(long, value_parser = parse_tif)]
+    tif: Option<TimeInForce>,
+    /// Only ever rests: refused where it would trade on entry
+    #[arg(long)]
+    post_only: bool,
+    /// Limit price, decimal; of a market order the worst price it takes [default: the instrument's band]
     #[arg(long, allow_hyphen_values = true)]
-    price: String,
+    price: Option<String>,
     /// Quantity, decimal
     #[arg(long, allow_hyphen_values = true)]
     quantity: String,
@@ -224,22 +228,20 @@ fn parse_side(text: &str) -> Result<Side, String> {
 
 fn parse_type(text: &str) -> Result<OrderType, String> {
     OrderType::from_word(text).ok_or_else(|| match text {
-        "market" => "market orders do not exist in this release; a limit order with --tif ioc and \
-                     the worst price you accept does the same"
-            .to_owned(),
         "stop" | "stop-limit" | "trailing-stop" | "iceberg" | "pegged" => {
-            format!("{text} orders do not exist in this release; only limit does")
+            format!("{text} orders do not exist in this release; limit and market do")
         }
-        _ => "write limit".to_owned(),
+        _ => "write limit or market".to_owned(),
     })
 }
 
 fn parse_tif(text: &str) -> Result<TimeInForce, String> {
     TimeInForce::from_word(text).ok_or_else(|| match text {
-        "fok" | "day" | "gtd" | "gtx" | "opg" | "cls" | "post-only" => {
-            format!("{text} does not exist in this release; only gtc and ioc do")
+        "post-only" => "write --post-only beside it".to_owned(),
+        "day" | "gtd" | "gtx" | "opg" | "cls" => {
+            format!("{text} does not exist in this release; gtc, ioc and fok do")
         }
-        _ => "write gtc or ioc".to_owned(),
+        _ => "write gtc, ioc or fok".to_owned(),
     })
 }
 

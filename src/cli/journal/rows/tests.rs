@@ -34,6 +34,7 @@ fn venue() -> Venue {
         quantity_min: 1,
         quantity_max: i64::MAX,
         price_max: i64::MAX,
+        market_band_bps: Instrument::MARKET_BAND_BPS,
     }));
     venue
 }
