@@ -86,7 +86,9 @@ fn what_a_power_cut_leaves_of_the_event_log_is_its_end_and_a_flipped_bit_is_dama
     );
     std::fs::write(&path, &known).expect("a writable file");
     flip(&path, |_| lost);
-    refused(dir, &["journal", "verify"], 1, &["damage in events", "made again from the journal"]);
+    let words = ["damage in events", "move the directory `events` away"];
+    refused(dir, &["journal", "verify"], 1, &words);
+    refused(dir, &["replay"], 1, &["the event log is damaged", "`events` away", "of a copy"]);
     std::fs::write(&path, &torn).expect("a writable file");
     Served::start(dir, &[]).stop();
     let report = good(dir, &["journal", "verify"]);

@@ -69,15 +69,24 @@ fn help(log: &LogDir, found: &Found) -> &'static str {
         LogKind::Commands => recovery::help(found.flaw),
         // A marker that cannot be read is told by who reads the journal.
         LogKind::Events if matches!(log.beside(LogKind::Commands).retired(), Ok(Some(_))) => {
-            "a start of the node makes the event log again from a snapshot before that; where there is \
-             none it is refused, and says what helps"
+            "put the directory `events` of a copy of this data directory in its place: it cannot be made \
+             again from the journal's first record, because older segments of the journal were retired"
         }
-        LogKind::Events => "the event log is made again from the journal when the node starts",
+        LogKind::Events => {
+            "move the directory `events` away and start the node, which makes it again from the \
+             journal's first record"
+        }
         LogKind::Rejects => {
             "the reject log is cut there when the node starts, the cut bytes are archived"
         }
     }
 }
+
+/// What helps where the event log is not as the journal's records make it, and whether the journal has
+/// all of them is not known.
+pub const EVENTS_HELP: &str = "move the directory `events` away and start the node, which makes it again from the journal's first \
+     record; where older segments of the journal were retired, put the directory `events` of a copy of \
+     this data directory in its place";
 
 /// Checks a log: every CRC, every frame hash, the hash chain, the order.
 ///

@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
                   before a snapshot of it gets all that the copy proves behind its end. The damaged bytes are \
                   kept in `archive` first. A segment is replaced whole by a rename; a repair that is \
                   killed can be given again. Status 1 tells that the copy cannot help, and why. An event \
-                  log is not repaired: a start of the node makes it again from the journal, or, where \
-                  older segments were retired, from a snapshot; where no snapshot goes on from what it \
-                  holds, the start is refused: then put the directory `events` of the copy in its place."
+                  log is not repaired: where it is damaged, move the directory `events` away and start the \
+                  node, which makes it again from the journal's first record; where older segments were \
+                  retired, put the directory `events` of the copy in its place."
 )]
 pub(super) struct Args {
     /// Data directory with a copy of the journal
