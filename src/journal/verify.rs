@@ -4,7 +4,9 @@
 //! reported, because a batch half written may stand before one that is whole by the time it is
 //! read. Behind the last `synced_to` nothing counts as damage, exactly as in recovery. Nobody syncs the
 //! event log: where a power cut has kept later batches of it and not earlier ones, or more of it than
-//! of the journal, that is its unfinished end too, which the next start makes again.
+//! of the journal, that is its unfinished end too, which the next start makes again. A start looks at it
+//! from the segment of the snapshot that it begins with: in an earlier one it makes nothing again, and
+//! what is wrong there is damage.
 
 use super::format::{BatchHeader, LogKind, is_zero};
 use super::info::info;
@@ -108,6 +110,21 @@ pub fn verify_with(
     verify_reaching(log, Sequence::NONE, threads, progress)
 }
 
+/// Checks an event log. Where a power cut may have left what is wrong with it, `base` is asked for the
+/// sequence of the snapshot that a start would begin with; 0 for none.
+///
+/// # Errors
+/// A file cannot be read, or `base` fails.
+pub fn verify_events(
+    log: &LogDir,
+    base: &mut dyn FnMut() -> io::Result<Sequence>,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Report> {
+    assert!(log.kind() == LogKind::Events, "no other log is made again behind a snapshot");
+    check(log, Sequence::NONE, base, threads, progress)
+}
+
 /// What is wrong with a journal that ends at `last`, where a snapshot was made of it.
 pub(super) fn ends_before(last: Sequence, snapshot: Sequence) -> String {
     format!(
@@ -127,6 +144,16 @@ pub fn verify_reaching(
     threads: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> io::Result<Report> {
+    check(log, snapshot, &mut || Ok(Sequence::NONE), threads, progress)
+}
+
+fn check(
+    log: &LogDir,
+    snapshot: Sequence,
+    base: &mut dyn FnMut() -> io::Result<Sequence>,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Report> {
     let limit = Sequence(u64::MAX);
     let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
     let mut looked = scan(log, options, progress);
@@ -143,7 +170,7 @@ pub fn verify_reaching(
     }
     let found = looked?;
     let damaged = match found.found.filter(|found| found.damage) {
-        Some(flaw) if is_unfinished(log, &found, &flaw)? => None,
+        Some(flaw) if is_unfinished(log, &found, &flaw, base)? => None,
         other => other,
     };
     let damage = damaged.map(|found| Damage {
@@ -180,7 +207,12 @@ pub fn verify_reaching(
 }
 
 /// Whether a flaw is where an event log ends that a power cut left, whatever stands behind it.
-fn is_unfinished(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
+fn is_unfinished(
+    log: &LogDir,
+    scan: &Scan,
+    found: &Found,
+    base: &mut dyn FnMut() -> io::Result<Sequence>,
+) -> io::Result<bool> {
     let disorder = found.flaw.is_disorder();
     if log.kind() != LogKind::Events || disorder || found.flaw == Flaw::MissingSegment {
         return Ok(false);
@@ -190,7 +222,11 @@ fn is_unfinished(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
     if found.sequence < journal.first {
         return Ok(false);
     }
-    Ok(found.sequence > journal.last || is_unwritten(log, scan, found)?)
+    if found.sequence <= journal.last && !is_unwritten(log, scan, found)? {
+        return Ok(false);
+    }
+    // A start looks at no segment before that of its snapshot.
+    Ok(found.segment >= log.segment_of(base()?)?)
 }
 
 /// Whether the batch in which a flaw lies was not written whole: a sector of it holds the zeros that
