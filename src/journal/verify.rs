@@ -8,7 +8,7 @@
 //! from the segment of the snapshot that it begins with: in an earlier one it makes nothing again, and
 //! what is wrong there is damage.
 
-use super::format::{BatchHeader, LogKind, is_zero};
+use super::format::{BATCH_HEADER_SIZE, BatchHeader, LogKind, SEGMENT_HEADER_SIZE, is_zero};
 use super::info::info;
 use super::recovery;
 use super::scan::{Found, Progress, Scan, ScanOptions, scan};
@@ -235,12 +235,21 @@ fn is_unwritten(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
     let Some(file) = scan.files.iter().find(|file| file.index == found.segment) else {
         return Ok(false);
     };
-    // The batch begins where the last sound one ends.
-    let end = scan.end.filter(|end| scan.files[end.file].index == found.segment);
-    let start = end.map_or(found.offset, |end| end.offset) as usize;
     let map = log.open(&file.path)?.map(file.length)?;
+    let (mut start, offset) = (0, found.offset as usize);
+    if offset >= SEGMENT_HEADER_SIZE {
+        // Behind the last sound batch sound parts may stand of one that is not there whole.
+        let end = scan.end.filter(|end| scan.files[end.file].index == found.segment);
+        start = end.map_or(SEGMENT_HEADER_SIZE, |end| end.offset as usize);
+        while let Some(length) = batch_length(map.bytes(), start)
+            && start + length <= offset
+        {
+            start += length;
+        }
+    }
     let rest = map.bytes().get(start..).unwrap_or_default();
-    let length = BatchHeader::parse(rest).map_or(1, |header| header.length.get() as usize);
+    // Of a header that is not sound, its own bytes.
+    let length = batch_length(map.bytes(), start).unwrap_or(BATCH_HEADER_SIZE);
     let mut at = 0;
     while at < length.min(rest.len()) {
         let next = at + SECTOR - (start + at) % SECTOR;
@@ -250,6 +259,12 @@ fn is_unwritten(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
         at = next;
     }
     Ok(false)
+}
+
+/// Length of the batch at a place, by its header; none where that is not sound.
+fn batch_length(bytes: &[u8], at: usize) -> Option<usize> {
+    let header = BatchHeader::parse(bytes.get(at..)?)?;
+    Some(header.length.get() as usize).filter(|length| *length >= BATCH_HEADER_SIZE)
 }
 
 /// Lower-case hex.
