@@ -86,12 +86,55 @@ fn what_a_power_cut_leaves_of_the_event_log_is_its_end_and_a_flipped_bit_is_dama
     );
     std::fs::write(&path, &known).expect("a writable file");
     flip(&path, |_| lost);
-    refused(dir, &["journal", "verify"], 1, &["damage in events", "made again from the journal"]);
+    let words = ["damage in events", "move the directory `events` away"];
+    refused(dir, &["journal", "verify"], 1, &words);
+    refused(dir, &["replay"], 1, &["the event log is damaged", "`events` away", "of a copy"]);
     std::fs::write(&path, &torn).expect("a writable file");
     Served::start(dir, &[]).stop();
     let report = good(dir, &["journal", "verify"]);
     assert_eq!(report["events"]["torn_tail_bytes"], 0, "{report}");
     assert!(std::fs::read(&path).expect("a segment")[..used] == known[..used]);
+}
+
+#[test]
+fn a_hole_in_the_event_log_where_no_start_looks_is_damage_and_is_made_again_from_the_first_record()
+{
+    let dir = dir();
+    let dir = dir.path();
+    let node = Served::start(dir, &[]);
+    let load = ["load", "--connections", "4", "--window", "256", "--commands", "60000"];
+    good(dir, &load);
+    node.stop();
+    let events = dir.join("journal/events");
+    let path = segment(dir, "events");
+    let known = std::fs::read(&path).expect("a segment");
+    let lost = known.len() / 2 / 512 * 512;
+    let mut torn = known.clone();
+    torn[lost..lost + 512].fill(0);
+    std::fs::write(&path, &torn).expect("a writable file");
+    // A start would begin with the first record.
+    let verify = ["journal", "verify"];
+    assert_eq!(good(dir, &verify)["ok"], true);
+    std::fs::write(&path, &known).expect("a writable file");
+    let taken = good(dir, &["snapshot", "take"])["sequence"].as_u64().expect("a number");
+    let logs = good(dir, &["journal", "info"])["logs"].clone();
+    assert!(logs[1]["segments"].as_u64() > Some(1), "{logs}");
+
+    std::fs::write(&path, &torn).expect("a writable file");
+    let words = ["damage in events: segment 0", "move the directory `events` away"];
+    refused(dir, &verify, 1, &words);
+    let node = Served::start(dir, &[]);
+    assert_eq!(node.ready["recovery"]["snapshot_sequence"], taken);
+    node.stop();
+    // A start leaves it, and what helps is what is said.
+    refused(dir, &verify, 1, &words);
+    refused(dir, &["replay"], 1, &["the event log is damaged", "`events` away"]);
+    std::fs::rename(&events, dir.join("away")).expect("ours");
+    let node = Served::start(dir, &[]);
+    assert_eq!(node.ready["recovery"]["snapshot_sequence"], Value::Null);
+    node.stop();
+    assert_eq!(good(dir, &verify)["ok"], true);
+    assert!(std::fs::read(&path).expect("a segment") == known, "byte by byte what it was");
 }
 
 #[test]

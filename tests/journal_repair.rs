@@ -1,6 +1,7 @@
 //! A damaged journal and a copy of it: whatever byte is damaged, a repair brings back what was durable,
 //! byte by byte, whenever it is interrupted; and a copy that cannot help changes nothing.
 
+use crate::cli_replay::used;
 use crate::journal_damage::{Files, ID, Written, batches, journal, journal_of, log_in, places};
 use crate::sim::disk::SimDisk;
 use crate::sim::random::Random;
@@ -179,11 +180,12 @@ fn what_a_journal_has_lost_at_its_end_is_told_and_taken_from_a_copy() {
                 assert!(run(&disk, 1).expect("no damage inside").repaired.is_empty());
 
                 let report = reaching(&disk, snapshot).unwrap_or_else(|e| panic!("{what}: {e}"));
-                assert!(report.last >= snapshot && !report.repaired.is_empty(), "{what}");
+                assert_eq!(report.last, end, "{what}: all that the copy proves");
+                assert!(!report.repaired.is_empty() && report.copy_ends.is_none(), "{what}");
                 assert!(report.repaired.iter().all(|range| range.what.contains("a snapshot of")));
                 assert!(check(snapshot).ok, "{what}");
                 segments = segments.max(report.repaired.len());
-                for batch in found.iter().filter(|batch| batch.last <= snapshot.0) {
+                for batch in &found {
                     let (path, bytes) = &original[batch.file];
                     let now = bytes_of(&disk.files(), path);
                     assert!(now[batch.start..batch.end] == bytes[batch.start..batch.end], "{what}");
@@ -207,6 +209,93 @@ fn what_a_journal_has_lost_at_its_end_is_told_and_taken_from_a_copy() {
         }
     }
     assert!(segments > 1, "more than a segment was lost once");
+}
+
+/// A journal of which only the first batch is left, and the sequence of a snapshot in the middle.
+fn without_its_end(original: &Files) -> (Files, Sequence) {
+    let found = batches(original);
+    let mut lost = original.clone();
+    lost[0].1[found[0].end..].fill(0);
+    lost.truncate(1);
+    (lost, Sequence(found[1].last))
+}
+
+#[test]
+fn a_lost_end_is_taken_as_far_as_the_copy_is_sound_and_the_rest_is_told() {
+    let original = journal();
+    let found = batches(&original);
+    let (lost, snapshot) = without_its_end(&original);
+    let reaching = |copy: &Files| {
+        let disk = disk(&lost, copy);
+        let (log, copy) = (log_in(&disk, "data"), log_in(&disk, "copy"));
+        let report = repair_reaching(&log, &copy, snapshot, 1, &mut |_| ());
+        (report, verify_reaching(&log, snapshot, 1, &mut |_| ()).expect("the disk works"))
+    };
+    for (index, batch) in found.iter().enumerate().skip(1) {
+        let mut copy = original.clone();
+        copy[batch.file].1[batch.end - 40] ^= 1;
+        let (report, now) = reaching(&copy);
+        if batch.last <= snapshot.0 {
+            let error = report.expect_err("what was durable is not there");
+            assert!(matches!(error, RepairError::DamagedCopy { .. }), "{error}");
+            continue;
+        }
+        let report = report.unwrap_or_else(|error| panic!("batch {index}: {error}"));
+        assert_eq!(report.last.0, found[index - 1].last, "batch {index}");
+        assert_eq!((now.ok, now.last_sequence), (true, report.last), "batch {index}");
+        let ends = report.copy_ends.expect("the copy goes on");
+        assert_eq!(ends.segment, batch.file as u64);
+        assert!((batch.start..batch.end).contains(&(ends.offset as usize)), "{ends:?}");
+        assert!((report.last.0 + 1..=batch.last).contains(&ends.sequence.0), "{ends:?}");
+    }
+    // The copy's last segment is another journal's.
+    let mut copy = original.clone();
+    copy[2] = journal_of(JournalId([6; 16]), u64::MAX).swap_remove(2);
+    let report = reaching(&copy).0.expect("what was durable is there");
+    let ends = report.copy_ends.expect("something stands there");
+    assert_eq!((ends.segment, ends.offset, ends.sequence), (2, 0, report.last.next()));
+}
+
+#[test]
+fn a_lost_end_whose_repair_is_interrupted_is_refused_until_all_of_it_is_there() {
+    let original = journal();
+    let end = Sequence(batches(&original).last().expect("nine").last);
+    let (lost, snapshot) = without_its_end(&original);
+    let mut random = Random::new(12);
+    let mut partly = 0;
+    for count in 0.. {
+        let disk = disk(&lost, &original);
+        let reaching = || {
+            let (log, copy) = (log_in(&disk, "data"), log_in(&disk, "copy"));
+            repair_reaching(&log, &copy, snapshot, 1, &mut |_| ())
+        };
+        disk.fail_in(count, io::ErrorKind::Other);
+        let first = reaching();
+        let what = format!("interrupted after {count} steps");
+        if count % 2 == 0 {
+            disk.kill();
+        } else {
+            disk.lose_power(&mut random);
+        }
+        let now = verify_reaching(&log_in(&disk, "data"), snapshot, 1, &mut |_| ());
+        let now = now.expect("the disk works");
+        assert!(!now.ok || now.last_sequence == end, "{what}: {now:?}");
+        let files = disk.files();
+        let begun =
+            files.iter().filter(|(path, bytes)| path.starts_with("data") && used(bytes) > 0);
+        let segments = begun.filter(|(path, _)| path.extension().is_some_and(|e| e == "seg"));
+        partly += usize::from(!now.ok && segments.count() > 1);
+        let report = reaching().unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(report.last, end, "{what}");
+        for (path, bytes) in &original {
+            let now = bytes_of(&disk.files(), path);
+            assert!(now[..used(bytes)] == bytes[..used(bytes)], "{what}: {}", path.display());
+        }
+        if first.is_ok() {
+            assert!(partly > 0, "it was never interrupted between two segments");
+            return;
+        }
+    }
 }
 
 #[test]

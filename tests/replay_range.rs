@@ -12,9 +12,9 @@ const PAGE: usize = 4096;
 const BATCH_HEADER: usize = 144;
 
 /// A batch of a log, whole: partial ones stand together with the one that ends them.
-struct Batch {
-    first: u64,
-    last: u64,
+pub(crate) struct Batch {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
     bytes: Vec<u8>,
     /// Sequence and time of each record; in an event log, the sequence of each event and its block's
     /// time.
@@ -53,7 +53,7 @@ fn segments(dir: &Path, log: &str) -> Vec<PathBuf> {
 }
 
 /// Cuts a log's segments into batches, by the format's document alone.
-fn batches(dir: &Path, log: &str) -> Vec<Batch> {
+pub(crate) fn batches(dir: &Path, log: &str) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     let mut is_open = false;
     for path in segments(dir, log) {

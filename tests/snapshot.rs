@@ -635,6 +635,20 @@ fn a_fold_goes_on_from_the_newest_sound_snapshot_and_keeps_as_many_as_it_is_told
 }
 
 #[test]
+fn an_unsound_snapshot_among_those_to_keep_does_not_count() {
+    let history = History::new(11, 20);
+    let History { log, store, disk, .. } = &history;
+    let at = |batch: usize| history.batches[batch].0;
+    let take = |upto: usize| fold(log, store, Some(at(upto)), 3, &mut go_on).expect("it folds");
+    let paths = [5, 8, 12].map(|upto| take(upto).path);
+    damage(&disk.shared(), &paths[1], 300);
+    assert_eq!(take(15).removed, 0, "of the newest three one is of no use");
+    let left: Vec<_> = store.list().expect("it lists").into_iter().map(|(at, _)| at).collect();
+    assert_eq!(left, [5, 8, 12, 15].map(at));
+    assert_eq!(take(18).removed, 2, "three are sound");
+}
+
+#[test]
 fn a_fold_ends_where_the_journal_is_known_to_be_durable() {
     let history = History::new(8, 10);
     let History { log, store, .. } = &history;

@@ -1,6 +1,7 @@
 //! A node starts with its newest snapshot and the journal behind it, and makes snapshots by itself.
 
 use crate::cli_replay::{flip, segment, trade};
+use crate::replay_range::batches;
 use crate::support::{Served, copy, dir, good, json, refused, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
@@ -98,8 +99,12 @@ fn a_journal_that_ends_before_a_snapshot_has_lost_durable_records_and_is_refused
     copy(&commands, &old);
     let node = Served::start(dir.path(), &[]);
     trade(dir.path());
-    let before = node.stop();
+    node.stop();
     let taken = good(dir.path(), &["snapshot", "take"]);
+    // What was acknowledged behind the snapshot is in the copy too.
+    let node = Served::start(dir.path(), &[]);
+    trade(dir.path());
+    let before = node.stop();
     copy(&commands, &whole);
     let lose = || {
         std::fs::remove_dir_all(&commands).expect("ours");
@@ -117,7 +122,9 @@ fn a_journal_that_ends_before_a_snapshot_has_lost_durable_records_and_is_refused
     let repair = |from: &'static str| ["journal", "repair", "--from", from];
     refused(dir.path(), &repair("old"), 1, &["the copy ends at sequence"]);
     let repaired = good(dir.path(), &repair("whole"));
-    assert_eq!(repaired["last_sequence"], taken["sequence"], "{repaired}");
+    assert_eq!(repaired["last_sequence"], before["sequence"], "{repaired}");
+    assert!(before["sequence"].as_u64() > taken["sequence"].as_u64());
+    assert_eq!(repaired["copy_ends"], Value::Null);
     assert_eq!(good(dir.path(), &["journal", "verify"])["ok"], true);
     starts(dir.path(), taken["sequence"].as_u64(), &before);
     lose();
@@ -197,6 +204,48 @@ fn an_event_log_that_is_flawed_before_the_newest_snapshot_goes_on_from_the_one_b
     let said = starts(dir, Some(first), &before);
     let words = format!("does not go on from the snapshot of sequence {newest}");
     assert!(said.contains(&words), "{said}");
+}
+
+/// A line for each of so many orders that rest.
+fn orders(dir: &Path, count: u64) -> String {
+    let path = dir.join(format!("orders-{count}.csv"));
+    let lines = "\nnew,2,BTC-USDT,buy,1,1".repeat(count as usize);
+    std::fs::write(&path, format!("action,account,symbol,side,price,quantity{lines}"))
+        .expect("a writable directory");
+    path.display().to_string()
+}
+
+#[test]
+fn an_event_log_that_ends_inside_a_batch_of_the_journal_is_refused() {
+    let dir = dir();
+    let dir = dir.path();
+    let data = dir.join("journal");
+    Served::start(dir, &[]).stop();
+    copy(&data, &dir.join("before"));
+    let run = |count: u64, window: &str| {
+        std::fs::remove_dir_all(&data).expect("ours");
+        copy(&dir.join("before"), &data);
+        let node = Served::start(dir, &[]);
+        good(dir, &["order", "file", &orders(dir, count), "--window", window]);
+        node.stop()["sequence"].as_u64().expect("a sequence")
+    };
+    // One by one, and many at once: some of these share a batch.
+    let single = run(1, "1");
+    run(500, "500");
+    copy(&data, &dir.join("many"));
+    let shared = batches(dir, "commands").into_iter().filter(|batch| batch.first > single);
+    let shared = shared.max_by_key(|batch| batch.last - batch.first).expect("there are batches");
+    let inside = shared.first.midpoint(shared.last);
+    assert!(inside < shared.last, "hundreds at once share no batch");
+    assert_eq!(run(1 + inside - single, "1"), inside);
+    copy(&data.join("events"), &dir.join("events"));
+    std::fs::remove_dir_all(&data).expect("ours");
+    copy(&dir.join("many"), &data);
+    std::fs::remove_dir_all(data.join("events")).expect("ours");
+    copy(&dir.join("events"), &data.join("events"));
+    let (status, said) = Served::refused(dir, &[], &[]);
+    assert_eq!(status, 17, "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod crash;
 mod damage;
 mod demo;
 mod disk_failures;
+mod event_log_cut;
 mod exchange;
 mod frozen;
 mod full_disk;

@@ -16,6 +16,7 @@ use crate::sys::disk::Disk;
 use crate::sys::lock::is_held;
 use crate::timestamp;
 use crate::types::{Sequence, TimeNs};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The logs of a data directory.
@@ -75,6 +76,14 @@ impl Offline {
     pub(super) fn reached(&self) -> Result<Sequence, Failure> {
         let Some(id) = self.info(LogKind::Commands)?.id else { return Ok(Sequence::NONE) };
         self.logs.snapshots.reached(id).map_err(Failure::bad)
+    }
+
+    /// Sequence of the snapshot that a start would begin with; 0 where it would with the first record.
+    pub(super) fn base(&self) -> io::Result<Sequence> {
+        let Logs { commands, events, snapshots, .. } = &self.logs;
+        let Some(id) = info(commands)?.id else { return Ok(Sequence::NONE) };
+        let found = snapshots.load(commands, id, info(events)?.last).map_err(io::Error::other)?;
+        Ok(found.snapshot.map_or(Sequence::NONE, |(snapshot, ..)| snapshot.sequence()))
     }
 
     /// How far through the journal a segment is, for a progress: how many are before it, and of how many.

@@ -248,14 +248,14 @@ struct Taken {
     from: u64,
     /// Records replayed.
     records: u64,
-    /// Older snapshots removed.
+    /// Older snapshots removed; beside a node none are.
     removed: usize,
     /// Older ones than `snapshots.keep` stay, because of the event log.
     waits: bool,
     seconds: f64,
     state_hash: String,
     skipped: Vec<SkippedRow>,
-    /// A node was writing the journal meanwhile.
+    /// A node, or another command, had the directory: only what is durable was folded.
     node_running: bool,
 }
 
@@ -275,8 +275,12 @@ fn take(args: &TakeArgs, offline: &Offline, store: &Store, global: &Global) -> O
         Err(LockError::Taken { .. }) => None,
         Err(error) => return Err(Failure::bad(error)),
     };
-    let run = if lock.is_some() { fold_stopped } else { fold };
-    let folded = run(&offline.logs.commands, store, upto, keep, &mut progress);
+    let journal = &offline.logs.commands;
+    let folded = match lock {
+        Some(_) => fold_stopped(journal, store, upto, keep, &mut progress),
+        // What goes waits for the event log's syncs, and those are the node's: it removes with its own.
+        None => fold(journal, store, upto, usize::MAX, &mut progress),
+    };
     meter.finish();
     let folded = folded.map_err(|error| match error {
         FoldError::Read(error) if error.is_empty_log() => offline.empty(),

@@ -6,7 +6,9 @@
 //! stands sound behind the damage continues it. The damaged bytes are in the archive, synced, before
 //! they are replaced. A segment is replaced whole, by renaming a synced file over it: a repair that is
 //! killed anywhere leaves the old segment or the new one, and can be repeated. What nothing says was
-//! durable is left alone: a start of the node cuts it.
+//! durable is left alone: a start of the node cuts it. But of an end that is lost nothing is left that
+//! could say so: there all that the copy proves is taken, and the segment in which the journal ends is
+//! replaced last, so that until then it ends before its snapshot, and no start takes it.
 
 use super::archive;
 use super::format::{
@@ -163,6 +165,30 @@ pub struct Report {
     pub hash: String,
     /// The journal.
     pub id: Option<JournalId>,
+    /// Where the copy is not sound behind what was taken of it for a lost end; none where it just ends.
+    pub copy_ends: Option<CopyEnd>,
+}
+
+/// Where a copy is not sound any more.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct CopyEnd {
+    /// The segment.
+    pub segment: u64,
+    /// Byte in its file.
+    pub offset: u64,
+    /// The first sequence that was not taken.
+    pub sequence: Sequence,
+    /// What is there.
+    pub what: String,
+}
+
+/// What of a segment is to be taken from the copy.
+struct Plan {
+    ranges: Vec<Range>,
+    /// What the copy reaches, where its next byte is, and what is wrong there.
+    tip: Tip,
+    at: u64,
+    flawed: Option<Found>,
 }
 
 /// A range of a segment to take from the copy.
@@ -190,7 +216,7 @@ pub fn repair(
 }
 
 /// The same for a journal of which there is a snapshot of sequence `snapshot`, which was durable when
-/// that was made: what the journal has lost of it at its end is taken from the copy too.
+/// that was made: where the journal ends before it, all that the copy proves behind that end is taken.
 ///
 /// # Errors
 /// [`RepairError`].
@@ -205,21 +231,36 @@ pub fn repair_reaching(
     let limit = Sequence(u64::MAX);
     let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
     let mut repaired: Vec<Repaired> = Vec::new();
-    let mut reached = None;
+    let (mut reached, mut copy_ends, mut is_whole) = (None, None, false);
     loop {
         let found = scan(log, options, progress).map_err(failed("read", log.dir()))?;
         let inner = found.found.filter(|found| found.damage);
         // An empty journal does not say which one it is.
-        let end = found.lost_end(snapshot).filter(|_| inner.is_none() && found.id.is_some());
-        let Some(damage) = inner.or(end) else {
+        let mut end = found.lost_end(snapshot).filter(|_| found.id.is_some());
+        if let Some(inner) = &inner
+            && !is_lost(log, &found, inner)?
+        {
+            end = None;
+        }
+        let Some(damage) = end.or(inner) else {
             let (last, hash) = (found.tip.sequence, hex(&found.tip.hash));
-            return Ok(Report { repaired, last, hash, id: found.id });
+            return Ok(Report { repaired, last, hash, id: found.id, copy_ends });
         };
         let (segment, offset, flaw) = (damage.segment, damage.offset, damage.flaw);
         if matches!(flaw, Flaw::Version | Flaw::Kind) {
             return Err(RepairError::TooNew { segment, offset, flaw });
         }
         let work = Work::new(log, source, &found, damage, end.map(|_| snapshot))?;
+        if end.is_some() {
+            if is_whole {
+                return Err(work.no_help());
+            }
+            is_whole = true;
+            let (taken, ends) = take_end(work)?;
+            repaired.extend(taken);
+            copy_ends = ends;
+            continue;
+        }
         // Each pass mends all of one segment, so that the next damage stands in a later one.
         if reached.is_some_and(|reached| work.segment <= reached) {
             return Err(work.no_help());
@@ -227,6 +268,61 @@ pub fn repair_reaching(
         reached = Some(work.segment);
         repaired.extend(work.run()?);
     }
+}
+
+/// Whether nothing is left in the segment behind the last sound batch: later segments may be there.
+fn is_lost(log: &LogDir, scan: &Scan, damage: &Found) -> Result<bool, RepairError> {
+    let (segment, start) = place(scan, damage);
+    let map = map(log, segment)?;
+    let bytes = map.as_ref().map_or(&[][..], |map| map.bytes());
+    Ok(is_zero(bytes.get(start as usize..).unwrap_or_default()))
+}
+
+/// Takes all that the copy proves behind the journal's end, which is before what was durable; and where
+/// the copy is not sound behind that. Nothing is replaced before all of it is proven.
+fn take_end(mut work: Work<'_>) -> Result<(Vec<Repaired>, Option<CopyEnd>), RepairError> {
+    let (needed, mut planned) = (work.durable, Vec::new());
+    let flawed = loop {
+        let header = work.header()?;
+        let Plan { ranges, tip, at, flawed } = work.plan(&header)?;
+        let segment = work.segment;
+        work.check_next(&ranges)?;
+        let next = if flawed.is_some() { Ok(None) } else { work.behind(tip)? };
+        let own_goes_on = work.own_follows(&tip, at);
+        let (next, flawed) = match next {
+            Ok(Some(next)) => (Some(next), None),
+            Ok(None) => (None, flawed),
+            Err(found) => (None, Some(found)),
+        };
+        planned.push((work, header, ranges));
+        match (next, flawed) {
+            (Some(next), _) => work = next,
+            (None, flawed) if tip.sequence >= needed || own_goes_on => break flawed,
+            (None, Some(Found { segment, offset, sequence, flaw, .. })) => {
+                return Err(RepairError::DamagedCopy { segment, offset, sequence, flaw });
+            }
+            (None, None) => {
+                return Err(RepairError::ShortCopy { segment, last: tip.sequence, needed });
+            }
+        }
+    };
+    // A segment is begun with its first batch.
+    planned.retain(|(.., ranges)| ranges.iter().any(|range| range.first != Sequence::NONE));
+    let mut repaired = Vec::new();
+    // The journal's end last.
+    let (count, ends) = (planned.len(), 1);
+    planned.rotate_left(ends.min(count));
+    for (work, header, ranges) in &planned {
+        repaired.extend(work.replace(header, ranges)?);
+    }
+    repaired.sort_by_key(|range| (range.segment, range.offset));
+    let ends = |Found { segment, offset, sequence, flaw, .. }: Found| CopyEnd {
+        segment,
+        offset,
+        sequence,
+        what: flaw.to_string(),
+    };
+    Ok((repaired, flawed.map(ends)))
 }
 
 /// The repair of one segment.
@@ -240,9 +336,11 @@ struct Work<'a> {
     id: JournalId,
     /// The segment in which the damage is.
     segment: u64,
-    /// What stands sound before it, and where the next batch begins.
+    /// What stands sound before it, and where the next batch begins; nothing does before the journal's
+    /// first segment.
     tip: Tip,
     start: u64,
+    is_first: bool,
     /// The last sequence that the journal itself says was durable.
     durable: Sequence,
     target: Option<Box<dyn Mapping>>,
@@ -286,6 +384,7 @@ impl<'a> Work<'a> {
             segment,
             tip,
             start,
+            is_first: scan.end.is_none(),
             durable,
             target,
             copy,
@@ -294,12 +393,45 @@ impl<'a> Work<'a> {
 
     fn run(mut self) -> Result<Vec<Repaired>, RepairError> {
         let header = self.header()?;
-        let ranges = self.plan(&header)?;
+        let ranges = self.plan(&header)?.ranges;
         if ranges.is_empty() {
             return Err(self.no_help());
         }
         self.check_next(&ranges)?;
         self.replace(&header, &ranges)
+    }
+
+    /// The work at the copy's next segment, where that goes on from `tip`; none where there is none, and
+    /// else what is wrong with it.
+    fn behind(&self, tip: Tip) -> Result<Result<Option<Work<'a>>, Found>, RepairError> {
+        let (segment, sequence) = (self.segment + 1, tip.sequence.next());
+        let Some(copy) = map(self.source, segment)?.filter(|copy| !is_zero(copy.bytes())) else {
+            return Ok(Ok(None));
+        };
+        let flaw = match SegmentHeader::parse(copy.bytes()) {
+            None => Flaw::SegmentHeader,
+            Some(header) if header.id() != self.id => Flaw::ForeignSegment,
+            Some(header) if header.first_sequence.get() != sequence.0 => {
+                Flaw::Gap { expected: sequence.0, found: header.first_sequence.get() }
+            }
+            Some(header) if header.previous_hash != tip.hash => Flaw::Chain,
+            Some(_) => {
+                let target = map(self.log, segment)?;
+                let next = Work { segment, tip, start: 0, is_first: false, target, copy, ..*self };
+                return Ok(Ok(Some(next)));
+            }
+        };
+        Ok(Err(Found { segment, offset: 0, sequence, flaw, damage: true }))
+    }
+
+    /// Whether the journal itself goes on from `tip`, at this place or with its next segment.
+    fn own_follows(&self, tip: &Tip, at: u64) -> bool {
+        let batch = Batch::parse(self.own(at)).ok();
+        let next = || self.next_header().map(|next| (next.first_sequence, next.previous_hash));
+        batch.is_some_and(|batch| batch.follows(tip, self.id).is_ok())
+            || next().is_some_and(|(first, previous)| {
+                first.get() == tip.sequence.next().0 && previous == tip.hash
+            })
     }
 
     fn no_help(&self) -> RepairError {
@@ -335,7 +467,7 @@ impl<'a> Work<'a> {
             }
             return Ok(header);
         }
-        if self.scan.end.is_none() {
+        if self.is_first {
             // Nothing stands before: the journal's first segment that there is.
             let begins = self.begins().unwrap_or(first);
             if first != begins || first == Sequence::NONE {
@@ -390,7 +522,7 @@ impl<'a> Work<'a> {
     }
 
     /// Walks the copy's batches beside the journal's, and notes where the copy's are needed.
-    fn plan(&self, header: &SegmentHeader) -> Result<Vec<Range>, RepairError> {
+    fn plan(&self, header: &SegmentHeader) -> Result<Plan, RepairError> {
         let mut ranges: Vec<Range> = Vec::new();
         let (mut tip, mut at) = (self.tip, self.start);
         if at == 0 {
@@ -403,13 +535,17 @@ impl<'a> Work<'a> {
         loop {
             let rest = self.copy.bytes().get(at as usize..).unwrap_or_default();
             let next = tip.sequence.next();
-            // What nothing says was durable is not for a repair; the damage itself is.
-            let needed = next <= self.durable || (ranges.is_empty() && at <= self.damage.offset);
+            // What nothing says was durable is not for a repair; the damage itself is, and all of a
+            // lost end.
+            let needed = self.snapshot.is_some()
+                || next <= self.durable
+                || (ranges.is_empty() && at <= self.damage.offset);
             if is_zero(rest) {
-                return self.end_of_copy(ranges, tip, at, header);
+                let ranges = self.end_of_copy(ranges, tip, at, header)?;
+                return Ok(Plan { ranges, tip, at, flawed: None });
             }
             if !needed {
-                return Ok(ranges);
+                return Ok(Plan { ranges, tip, at, flawed: None });
             }
             let (segment, offset) = (self.segment, at);
             let checked = Batch::parse(rest).and_then(|batch| {
@@ -424,6 +560,11 @@ impl<'a> Work<'a> {
                 Err(flawed) => {
                     let offset = offset + flawed.at as u64;
                     let (sequence, flaw) = (flawed.sequence.unwrap_or(next), flawed.flaw);
+                    if self.snapshot.is_some() {
+                        // Who takes the end says whether it is needed.
+                        let flawed = Some(Found { segment, offset, sequence, flaw, damage: true });
+                        return Ok(Plan { ranges, tip, at, flawed });
+                    }
                     return Err(RepairError::DamagedCopy { segment, offset, sequence, flaw });
                 }
             };
@@ -470,15 +611,12 @@ impl<'a> Work<'a> {
             return Err(RepairError::OtherSegments { segment, journal: next, copy });
         }
         let is_end = next.is_some() || segment >= self.last_used();
-        if last < needed && !goes_on && is_end {
-            // What the journal has lost at its end may be more than a segment: the next pass goes on.
-            let is_more = self.snapshot.is_some() && !ranges.is_empty();
-            goes_on = is_more
-                && begins_behind(self.source, segment + 1, last)?
-                    .is_some_and(|next| next.id() == self.id && next.previous_hash == tip.hash);
-            if !goes_on {
-                return Err(RepairError::ShortCopy { segment, last, needed });
-            }
+        if self.snapshot.is_some() {
+            // What the journal has lost at its end may be more than a segment.
+            goes_on |= begins_behind(self.source, segment + 1, last)?
+                .is_some_and(|next| next.id() == self.id && next.previous_hash == tip.hash);
+        } else if last < needed && !goes_on && is_end {
+            return Err(RepairError::ShortCopy { segment, last, needed });
         }
         let used = used_length(self.own(at)) as u64;
         if used > 0 && (goes_on || self.damage.flaw == Flaw::NotZero) {
@@ -509,7 +647,7 @@ impl<'a> Work<'a> {
 
     /// What stands sound behind the ranges must continue them.
     fn check_next(&self, ranges: &[Range]) -> Result<(), RepairError> {
-        let last = ranges.last().expect("a plan has ranges");
+        let Some(last) = ranges.last() else { return Ok(()) };
         let behind = BatchHeader::parse(self.own(last.end))
             .filter(|header| header.journal_id == self.id.0)
             .map(|header| (header.first_sequence.get(), header.previous_hash, last.end));
@@ -599,8 +737,12 @@ impl<'a> Work<'a> {
     }
 
     /// A batch of the copy may say of more than this journal knows that it was durable, where another
-    /// node wrote it: it says here no more than the journal does itself.
+    /// node wrote it: it says here no more than the journal does itself. Behind a lost end it may: all
+    /// of the journal before that was durable, and what is taken is synced.
     fn keep_claims(&self, bytes: &mut [u8], has_batches: bool) {
+        if self.snapshot.is_some() {
+            return;
+        }
         let mut at =
             if bytes.starts_with(&super::format::SEGMENT_MAGIC) { SEGMENT_HEADER_SIZE } else { 0 };
         let known = self.durable.max(self.scan.synced_to).0;

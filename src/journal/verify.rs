@@ -4,9 +4,11 @@
 //! reported, because a batch half written may stand before one that is whole by the time it is
 //! read. Behind the last `synced_to` nothing counts as damage, exactly as in recovery. Nobody syncs the
 //! event log: where a power cut has kept later batches of it and not earlier ones, or more of it than
-//! of the journal, that is its unfinished end too, which the next start makes again.
+//! of the journal, that is its unfinished end too, which the next start makes again. A start looks at it
+//! from the segment of the snapshot that it begins with: in an earlier one it makes nothing again, and
+//! what is wrong there is damage.
 
-use super::format::{BatchHeader, LogKind, is_zero};
+use super::format::{BATCH_HEADER_SIZE, BatchHeader, LogKind, SEGMENT_HEADER_SIZE, is_zero};
 use super::info::info;
 use super::recovery;
 use super::scan::{Found, Progress, Scan, ScanOptions, scan};
@@ -69,15 +71,24 @@ fn help(log: &LogDir, found: &Found) -> &'static str {
         LogKind::Commands => recovery::help(found.flaw),
         // A marker that cannot be read is told by who reads the journal.
         LogKind::Events if matches!(log.beside(LogKind::Commands).retired(), Ok(Some(_))) => {
-            "a start of the node makes the event log again from a snapshot before that; where there is \
-             none it is refused, and says what helps"
+            "put the directory `events` of a copy of this data directory in its place: it cannot be made \
+             again from the journal's first record, because older segments of the journal were retired"
         }
-        LogKind::Events => "the event log is made again from the journal when the node starts",
+        LogKind::Events => {
+            "move the directory `events` away and start the node, which makes it again from the \
+             journal's first record"
+        }
         LogKind::Rejects => {
             "the reject log is cut there when the node starts, the cut bytes are archived"
         }
     }
 }
+
+/// What helps where the event log is not as the journal's records make it, and whether the journal has
+/// all of them is not known.
+pub const EVENTS_HELP: &str = "move the directory `events` away and start the node, which makes it again from the journal's first \
+     record; where older segments of the journal were retired, put the directory `events` of a copy of \
+     this data directory in its place";
 
 /// Checks a log: every CRC, every frame hash, the hash chain, the order.
 ///
@@ -99,6 +110,21 @@ pub fn verify_with(
     verify_reaching(log, Sequence::NONE, threads, progress)
 }
 
+/// Checks an event log. Where a power cut may have left what is wrong with it, `base` is asked for the
+/// sequence of the snapshot that a start would begin with; 0 for none.
+///
+/// # Errors
+/// A file cannot be read, or `base` fails.
+pub fn verify_events(
+    log: &LogDir,
+    base: &mut dyn FnMut() -> io::Result<Sequence>,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Report> {
+    assert!(log.kind() == LogKind::Events, "no other log is made again behind a snapshot");
+    check(log, Sequence::NONE, base, threads, progress)
+}
+
 /// What is wrong with a journal that ends at `last`, where a snapshot was made of it.
 pub(super) fn ends_before(last: Sequence, snapshot: Sequence) -> String {
     format!(
@@ -118,6 +144,16 @@ pub fn verify_reaching(
     threads: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> io::Result<Report> {
+    check(log, snapshot, &mut || Ok(Sequence::NONE), threads, progress)
+}
+
+fn check(
+    log: &LogDir,
+    snapshot: Sequence,
+    base: &mut dyn FnMut() -> io::Result<Sequence>,
+    threads: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> io::Result<Report> {
     let limit = Sequence(u64::MAX);
     let options = ScanOptions { id: None, from_segment: 0, limit, verify: Verify::Chain, threads };
     let mut looked = scan(log, options, progress);
@@ -134,7 +170,7 @@ pub fn verify_reaching(
     }
     let found = looked?;
     let damaged = match found.found.filter(|found| found.damage) {
-        Some(flaw) if is_unfinished(log, &found, &flaw)? => None,
+        Some(flaw) if is_unfinished(log, &found, &flaw, base)? => None,
         other => other,
     };
     let damage = damaged.map(|found| Damage {
@@ -171,7 +207,12 @@ pub fn verify_reaching(
 }
 
 /// Whether a flaw is where an event log ends that a power cut left, whatever stands behind it.
-fn is_unfinished(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
+fn is_unfinished(
+    log: &LogDir,
+    scan: &Scan,
+    found: &Found,
+    base: &mut dyn FnMut() -> io::Result<Sequence>,
+) -> io::Result<bool> {
     let disorder = found.flaw.is_disorder();
     if log.kind() != LogKind::Events || disorder || found.flaw == Flaw::MissingSegment {
         return Ok(false);
@@ -181,7 +222,11 @@ fn is_unfinished(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
     if found.sequence < journal.first {
         return Ok(false);
     }
-    Ok(found.sequence > journal.last || is_unwritten(log, scan, found)?)
+    if found.sequence <= journal.last && !is_unwritten(log, scan, found)? {
+        return Ok(false);
+    }
+    // A start looks at no segment before that of its snapshot.
+    Ok(found.segment >= log.segment_of(base()?)?)
 }
 
 /// Whether the batch in which a flaw lies was not written whole: a sector of it holds the zeros that
@@ -190,12 +235,21 @@ fn is_unwritten(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
     let Some(file) = scan.files.iter().find(|file| file.index == found.segment) else {
         return Ok(false);
     };
-    // The batch begins where the last sound one ends.
-    let end = scan.end.filter(|end| scan.files[end.file].index == found.segment);
-    let start = end.map_or(found.offset, |end| end.offset) as usize;
     let map = log.open(&file.path)?.map(file.length)?;
+    let (mut start, offset) = (0, found.offset as usize);
+    if offset >= SEGMENT_HEADER_SIZE {
+        // Behind the last sound batch sound parts may stand of one that is not there whole.
+        let end = scan.end.filter(|end| scan.files[end.file].index == found.segment);
+        start = end.map_or(SEGMENT_HEADER_SIZE, |end| end.offset as usize);
+        while let Some(length) = batch_length(map.bytes(), start)
+            && start + length <= offset
+        {
+            start += length;
+        }
+    }
     let rest = map.bytes().get(start..).unwrap_or_default();
-    let length = BatchHeader::parse(rest).map_or(1, |header| header.length.get() as usize);
+    // Of a header that is not sound, its own bytes.
+    let length = batch_length(map.bytes(), start).unwrap_or(BATCH_HEADER_SIZE);
     let mut at = 0;
     while at < length.min(rest.len()) {
         let next = at + SECTOR - (start + at) % SECTOR;
@@ -205,6 +259,12 @@ fn is_unwritten(log: &LogDir, scan: &Scan, found: &Found) -> io::Result<bool> {
         at = next;
     }
     Ok(false)
+}
+
+/// Length of the batch at a place, by its header; none where that is not sound.
+fn batch_length(bytes: &[u8], at: usize) -> Option<usize> {
+    let header = BatchHeader::parse(bytes.get(at..)?)?;
+    Some(header.length.get() as usize).filter(|length| *length >= BATCH_HEADER_SIZE)
 }
 
 /// Lower-case hex.

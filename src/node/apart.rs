@@ -1,7 +1,7 @@
 //! The half of folding that runs in a process of its own, so that neither a panic there nor its memory
 //! is the node's: it folds what the journal has got, and tells what came of it in one line.
 //!
-//! Invariants: the process ends with the node, however that ends; where memory is short it is the one
+//! Invariants: on Linux the process ends with the node, however that ends; where memory is short it is the one
 //! that goes; it never has a core for itself.
 
 use super::boot::of_action;

@@ -4,14 +4,14 @@
 //! Invariants: nothing that runs is asked for anything: the process reads the journal's files as any
 //! other reader does, and its end, whatever it is, is not the node's. A snapshot that cannot be made
 //! for want of memory or space is tried again when the next one is due; a disk that fails stops the
-//! node; a process that breaks off twice in a row is not started again.
+//! node; where processes break off one after another, the time to the next one grows.
 
 use super::apart::Told;
 use crate::agent::{ExitProcess, FailStop};
 use crate::config::Config;
 use crate::fatal::StopReason;
 use crate::stats::Stats;
-use crate::sys::thread;
+use crate::sys::{process, thread};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -27,8 +27,8 @@ use std::time::Duration;
 const GLANCE: Duration = Duration::from_millis(20);
 /// What the process says is no longer than this.
 const TOLD_MAX_BYTES: u64 = 64 << 10;
-/// So many processes that break off in a row end all folding.
-const BROKEN_MAX: u32 = 2;
+/// Each process that breaks off in a row doubles the time to the next one, so many times at most.
+const DOUBLINGS_MAX: u32 = 5;
 
 /// What the thread needs that watches over the processes.
 pub(super) struct Plan {
@@ -84,6 +84,7 @@ impl Folding {
         if plan.interval.is_zero() {
             return Ok(None);
         }
+        process::wait_for_children()?;
         let (end, ended) = bounded(0);
         let run = move || {
             // A process that this thread starts has its core and its priority.
@@ -91,7 +92,7 @@ impl Folding {
                 thread::pin("snapshots", core);
             }
             thread::give_way();
-            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(plan.interval) {
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(plan.pause()) {
                 if plan.fold(&ended).is_break() {
                     return;
                 }
@@ -122,7 +123,12 @@ enum Came {
 }
 
 impl Plan {
-    /// Lets a process fold; breaks where there is to be no other.
+    /// Time to the next process.
+    fn pause(&self) -> Duration {
+        self.interval.saturating_mul(1 << self.broken.saturating_sub(1).min(DOUBLINGS_MAX))
+    }
+
+    /// Lets a process fold; breaks where the node stops.
     fn fold(&mut self, ended: &Receiver<()>) -> ControlFlow<()> {
         let came = (self.program)().and_then(|command| run(command, ended));
         match came {
@@ -131,15 +137,8 @@ impl Plan {
                 self.told(told);
             }
             Ok(Came::Broke(how)) => {
-                self.broken += 1;
+                self.broken = self.broken.saturating_add(1);
                 self.failed(&how);
-                if self.broken >= BROKEN_MAX {
-                    tracing::error!(
-                        "no more snapshots until the next start: {BROKEN_MAX} in a row broke off; \
-                         the journal has everything, and `outcry snapshot take` tries again"
-                    );
-                    return ControlFlow::Break(());
-                }
             }
             Ok(Came::Over) => return ControlFlow::Break(()),
             Err(error) => self.failed(&format!("a process for it cannot run: {error}")),
@@ -188,7 +187,11 @@ fn run(mut command: Command, ended: &Receiver<()>) -> io::Result<Came> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn()?;
     loop {
-        if let Some(status) = child.try_wait()? {
+        let waited = child.try_wait().inspect_err(|_| {
+            // It is not to work on unseen.
+            let _ = child.kill();
+        })?;
+        if let Some(status) = waited {
             return Ok(match said(&mut child)? {
                 Some(told) if status.success() => Came::Told(told),
                 _ => Came::Broke(format!("the process that makes it broke off: {status}")),
@@ -236,25 +239,20 @@ mod tests {
     const DONE: &str = r#"echo '{"Done":{"sequence":7,"bytes":8,"records":9,"elapsed_ns":10,"skipped":[],"waits":false}}'"#;
 
     #[test]
-    fn a_process_that_breaks_off_twice_in_a_row_is_not_started_again() {
-        let (mut plan, started) = plan(&[BREAKS, DONE, "exit 0", "exit 3", DONE]);
+    fn the_time_to_the_next_process_grows_while_they_break_off() {
+        let (mut plan, started) = plan(&[BREAKS, "exit 0", "exit 3", DONE, BREAKS]);
         let (_end, ended) = bounded(0);
-        let on: Vec<bool> = (0..4).map(|_| plan.fold(&ended).is_continue()).collect();
-        assert_eq!(on, [true, true, true, false], "one that is done between two makes up for it");
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            assert!(plan.fold(&ended).is_continue());
+            pauses.push(plan.pause().as_millis());
+        }
+        assert_eq!(pauses, [1, 2, 4, 1, 1], "one that is done makes up for it");
         let told = &plan.stats.snapshots;
         assert_eq!((told.sequence.get(), told.bytes.get(), told.duration_ns.get()), (7, 8, 10));
-        assert_eq!(told.failures.get(), 3);
-        let (again, stats) = (started.clone(), plan.stats.clone());
-        plan.broken = 0;
-        started.store(2, Ordering::Relaxed);
-        let folding = Folding::start(plan).expect("a thread").expect("an interval");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let thread = folding.thread.as_ref().expect("it was started");
-        while !thread.is_finished() {
-            assert!(Instant::now() < deadline, "it ends");
-            std::thread::yield_now();
-        }
-        assert_eq!((again.load(Ordering::Relaxed), stats.snapshots.failures.get()), (4, 5));
+        assert_eq!((told.failures.get(), started.load(Ordering::Relaxed)), (4, 5));
+        plan.broken = u32::MAX;
+        assert_eq!(plan.pause().as_millis(), 32, "and is bounded");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::genesis::APPLICATION_VERSION;
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
 use crate::journal::format::{JournalId, Tip};
 use crate::journal::quarantine::SetAside;
-use crate::journal::reader::Reader;
+use crate::journal::reader::{ReadError, Reader};
 use crate::journal::recovery::{Derived, Recovered, RecoveryError};
 use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::{Flaw, Verify};
@@ -103,14 +103,14 @@ pub(super) fn rebuild(
     base: Option<Snapshot>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Rebuilt, BootError> {
-    let Ground { base, recovered, verify } = ground(logs, id, end, base)?;
+    let Ground { base, recovered } = ground(logs, id, end, base)?;
     let log = logs.events.clone();
     let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, logs.segments_ahead);
     if recovered.is_empty() {
         prepare(&log, &mut preparer)?;
     }
     let mut events = EventLogWriter::new(log, id, APPLICATION_VERSION, &recovered, prepared)?;
-    let Start { mut state, mut numbers, mut rebuilt, mut reader } = start(logs, id, base, verify);
+    let Start { mut state, mut numbers, mut rebuilt, mut reader } = start(logs, id, base);
     let from = state.order.last;
     state.set_aside = set_aside(&logs.commands, from, end)?;
     poison::check(&logs.commands, from, end, &state.set_aside)?;
@@ -126,10 +126,14 @@ pub(super) fn rebuild(
         }
         trial.rest();
         rebuilt.end_batch(batch.last());
-        if batch.last() == recovered.tip.sequence && *rebuilt.chain_hash() != recovered.tip.hash {
-            return Err(BootError::Diverged { sequence: recovered.tip.sequence });
+        let written = recovered.tip.sequence;
+        let is_other = batch.last() == written && *rebuilt.chain_hash() != recovered.tip.hash;
+        // Batches of the two logs end at the same sequences.
+        let ends_inside = batch.first() <= written && written < batch.last();
+        if is_other || ends_inside {
+            return Err(BootError::Diverged { sequence: written });
         }
-        if batch.last() > recovered.tip.sequence {
+        if batch.last() > written {
             write(&mut events, rebuilt.sealed(), &mut preparer, &logs.events)?;
         }
         rebuilt.clear();
@@ -147,8 +151,6 @@ struct Ground {
     base: Option<Snapshot>,
     /// The event log.
     recovered: Recovered,
-    /// How much of the journal is still to be checked.
-    verify: Verify,
 }
 
 /// Takes an older snapshot where the event log does not go on from this one, and recovers the event log
@@ -160,7 +162,7 @@ fn ground(
     mut base: Option<Snapshot>,
 ) -> Result<Ground, BootError> {
     // Recovery of the journal has checked all of it from that snapshot on.
-    let mut verify = Verify::Structure;
+    let checked = base.as_ref().map_or(Sequence::NONE, Snapshot::sequence);
     loop {
         let from = base.as_ref().map_or(Sequence::NONE, Snapshot::sequence);
         let events = Derived::look(&logs.events, id, from, end, &mut |_| ())?;
@@ -170,7 +172,12 @@ fn ground(
                 return Err(BootError::EventLogIncomplete { dir, first });
             }
             Some(snapshot) if !goes_on(&logs.events, &events, snapshot) => {}
-            _ => return Ok(Ground { base, recovered: events.recover()?, verify }),
+            _ => {
+                if from < checked {
+                    prove(logs, base.as_ref(), checked)?;
+                }
+                return Ok(Ground { base, recovered: events.recover()? });
+            }
         }
         let older = newest(logs, Some(id), Sequence(from.0 - 1))?;
         if older.is_none() && is_retired(&logs.commands)? {
@@ -180,7 +187,25 @@ fn ground(
             "the event log does not go on from the snapshot of sequence {from}: an older one is taken"
         );
         base = older;
-        verify = Verify::Chain;
+    }
+}
+
+/// Checks the journal behind a snapshot up to `end`, before anything is cut.
+fn prove(logs: &Logs, base: Option<&Snapshot>, end: Sequence) -> Result<(), BootError> {
+    let journal = logs.commands.clone();
+    let mut reader = match base {
+        Some(base) => Reader::behind(journal, base.journal, base.place, Verify::Chain),
+        None => Reader::new(journal, Sequence(1), Verify::Chain),
+    };
+    loop {
+        match reader.next_batch(end) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(ReadError::Damaged { segment, offset, sequence, flaw }) => {
+                return Err(RecoveryError::Damage { segment, offset, sequence, flaw }.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -198,8 +223,9 @@ struct Start {
     reader: Reader,
 }
 
-fn start(logs: &Logs, id: JournalId, base: Option<Snapshot>, verify: Verify) -> Start {
-    let journal = logs.commands.clone();
+fn start(logs: &Logs, id: JournalId, base: Option<Snapshot>) -> Start {
+    // All of it was checked.
+    let (journal, verify) = (logs.commands.clone(), Verify::Structure);
     let Some(base) = base else {
         return Start {
             state: State::new(),

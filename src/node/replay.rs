@@ -22,7 +22,7 @@ use crate::journal::info::info;
 use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::segment::LogDir;
-use crate::journal::verify::{Damage, verify};
+use crate::journal::verify::{Damage, EVENTS_HELP, verify};
 use crate::journal::view::{Batch, Verify};
 use crate::lanes::apply::CannotApply;
 use crate::sequencer::Order;
@@ -130,8 +130,8 @@ pub enum ReplayError {
     Io(#[from] io::Error),
     /// The event log's own checksums are wrong.
     #[error(
-        "the event log is damaged between sequence {first} and {last}: {what}; a start of the node \
-         makes it again from the journal, or from a snapshot before that where older segments were retired"
+        "the event log is damaged between sequence {first} and {last}: {what}; {}",
+        EVENTS_HELP
     )]
     EventLog {
         /// First sequence of the batch.
@@ -143,9 +143,8 @@ pub enum ReplayError {
     },
     /// The event log has another history than the snapshot that the replay began with.
     #[error(
-        "the event log is damaged, or is not the one of the snapshot at sequence {sequence}: {what}; a \
-         start of the node makes it again from the journal, or from an older snapshot where older \
-         segments were retired"
+        "the event log is damaged, or is not the one of the snapshot at sequence {sequence}: {what}; {}",
+        EVENTS_HELP
     )]
     OtherEvents {
         /// Sequence of the snapshot.

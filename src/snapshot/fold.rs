@@ -263,9 +263,15 @@ fn fold_known(
     };
     // An unsound file of this very sequence was replaced.
     let skipped = found.skipped;
-    let unsound: Vec<PathBuf> =
+    let mut unsound: Vec<PathBuf> =
         skipped.iter().map(|skipped| skipped.path.clone()).filter(|other| *other != path).collect();
-    let (removed, waits) = match store.oldest_of(keep, &unsound)? {
+    let oldest = loop {
+        match store.oldest_of(keep, &unsound)? {
+            Some((sequence, path)) if store.check(sequence, &path).is_err() => unsound.push(path),
+            other => break other,
+        }
+    };
+    let (removed, waits) = match oldest {
         Some((oldest, path)) if may_begin_with(journal, store, oldest, &path)? => {
             (store.prune_before(oldest)?, false)
         }

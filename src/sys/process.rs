@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command};
+use std::sync::Arc;
 
 /// Makes the child that `command` starts die with the thread that starts it, however that ends:
 /// by a panic that aborts, or killed. On systems that cannot do this the child lives on.
@@ -50,6 +51,15 @@ fn die_with(parent: u32) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     Ok(())
+}
+
+/// Lets this process wait for its children, where whoever started it had it ignore their ends: the
+/// system forgets how a child ended then.
+///
+/// # Errors
+/// Where the system refuses.
+pub fn wait_for_children() -> io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(|_| ())
 }
 
 /// Lets this process have `wanted` open descriptors where the system allows as many, and makes its
@@ -144,6 +154,18 @@ mod tests {
 
     use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
+
+    #[test]
+    fn how_a_child_ended_is_known_whoever_started_us() {
+        // SAFETY: the call takes plain numbers; other tests' children end only later or are not waited
+        // for, as they are killed on drop.
+        #[allow(unsafe_code, reason = "std does not set signals")]
+        let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        assert_ne!(before, libc::SIG_ERR);
+        wait_for_children().expect("the system allows it");
+        let status = Command::new("sh").args(["-c", "exit 7"]).status().expect("a shell");
+        assert_eq!(status.code(), Some(7));
+    }
 
     #[test]
     fn a_child_is_asked_to_end() {

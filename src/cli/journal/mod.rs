@@ -12,9 +12,11 @@ use super::offline::Offline;
 use super::output::{Align, Style, Table, time};
 use super::{Failure, Global, Outcome};
 use crate::event::RejectReason;
+use crate::journal::Progress;
 use crate::journal::format::LogKind;
 use crate::journal::info::LogInfo;
-use crate::journal::verify::{Damage, Report, verify_reaching};
+
+use crate::journal::verify::{Damage, Report, verify_events, verify_reaching, verify_with};
 use crate::types::Sequence;
 use clap::Subcommand;
 use serde::Serialize;
@@ -58,9 +60,10 @@ struct InfoArgs {}
     before_help = "Examples:\n  outcry journal verify\n  outcry journal verify --log commands --threads 4 --json",
     after_help = "Bytes behind the last whole batch that nothing says was durable are a torn tail, \
                   which a start of the node cuts and archives; all else that is wrong is damage, and \
-                  the status is then 1; so is the end of a journal that ends before a snapshot of it. The \
-                  event log is made again from the journal or a snapshot when a node starts, and where a \
-                  power cut kept later bytes of it and not earlier ones, that is its unfinished end; the \
+                  the status is then 1; so is the end of a journal that ends before a snapshot of it. \
+                  Where a power cut kept later bytes of the event log and not earlier ones, that is its \
+                  unfinished end, which a start makes again; in a segment before that of the snapshot with \
+                  which a start begins, where it makes nothing again, it is damage. The \
                   journal is repaired from a copy, see `outcry journal repair --help`. The \
                   first damage is told with its segment, offset and sequence, and what helps."
 )]
@@ -226,11 +229,16 @@ fn run_verify(args: &VerifyArgs, offline: &Offline, global: &Global) -> Outcome 
     let snapshot = if journal { offline.reached()? } else { Sequence::NONE };
     for kind in kinds {
         let mut meter = Meter::new("verify");
-        let known = if kind == LogKind::Commands { snapshot } else { Sequence::NONE };
-        let report = verify_reaching(offline.log(kind), known, threads, &mut |progress| {
+        let progress = &mut |progress: &Progress| {
             let (done, all) = (progress.segments_done as u64, progress.segments as u64);
             meter.show(done, all, progress.sequence);
-        });
+        };
+        let log = offline.log(kind);
+        let report = match kind {
+            LogKind::Commands => verify_reaching(log, snapshot, threads, progress),
+            LogKind::Events => verify_events(log, &mut || offline.base(), threads, progress),
+            LogKind::Rejects => verify_with(log, threads, progress),
+        };
         meter.finish();
         let report = report.map_err(|error| {
             Failure::bad(format_args!("cannot read {}: {error}", offline.log(kind).dir().display()))

@@ -5,7 +5,7 @@ use crate::cli::offline::Offline;
 use crate::cli::output::Style;
 use crate::cli::{Failure, Global, Outcome};
 use crate::journal::format::LogKind;
-use crate::journal::repair::{RepairError, Repaired, Report, repair_reaching};
+use crate::journal::repair::{CopyEnd, RepairError, Repaired, Report, repair_reaching};
 use crate::journal::segment::LogDir;
 use crate::sys::disk::Disk;
 use crate::sys::lock::{DirLock, LockError};
@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
                   directory that is repaired must be stopped: the repair takes its lock. Nothing is \
                   replaced unless the copy has the same journal_id, continues the hash of the last sound \
                   batch, is sound itself and leads to what stands behind the damage. A journal that ends \
-                  before a snapshot of it gets what it has lost at its end. The damaged bytes are \
+                  before a snapshot of it gets all that the copy proves behind its end. The damaged bytes are \
                   kept in `archive` first. A segment is replaced whole by a rename; a repair that is \
                   killed can be given again. Status 1 tells that the copy cannot help, and why. An event \
-                  log is not repaired: a start of the node makes it again from the journal, or, where \
-                  older segments were retired, from a snapshot; where no snapshot goes on from what it \
-                  holds, the start is refused: then put the directory `events` of the copy in its place."
+                  log is not repaired: where it is damaged, move the directory `events` away and start the \
+                  node, which makes it again from the journal's first record; where older segments were \
+                  retired, put the directory `events` of the copy in its place."
 )]
 pub(super) struct Args {
     /// Data directory with a copy of the journal
@@ -44,6 +44,7 @@ struct Shown<'a> {
     repaired_bytes: u64,
     last_sequence: u64,
     chain_hash: &'a str,
+    copy_ends: Option<&'a CopyEnd>,
 }
 
 pub(super) fn run(args: &Args, offline: &Offline, global: &Global) -> Outcome {
@@ -102,6 +103,7 @@ fn show(report: &Report, args: &Args, global: &Global) {
             repaired_bytes: report.repaired.iter().map(|range| range.bytes).sum(),
             last_sequence: report.last.0,
             chain_hash: &report.hash,
+            copy_ends: report.copy_ends.as_ref(),
         });
         return;
     }
@@ -121,6 +123,12 @@ fn show(report: &Report, args: &Args, global: &Global) {
         if let Some(archived) = &range.archived {
             output.line(format_args!("  the damaged bytes are in {}", archived.display()));
         }
+    }
+    if let Some(CopyEnd { segment, offset, sequence, what }) = &report.copy_ends {
+        output.line(format_args!(
+            "the copy is not sound from sequence {sequence} on, in segment {segment}, offset {offset}: \
+             {what}; nothing of that was taken"
+        ));
     }
     let verdict = if report.repaired.is_empty() { "no damage" } else { "repaired" };
     output.line(format_args!(
