@@ -89,6 +89,45 @@ fn a_newcomer_can_deposit_trade_look_and_withdraw() {
 }
 
 #[test]
+fn market_fok_and_post_only_orders_are_entered_by_hand_and_by_file() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let dir = dir.path();
+    let of = |account: u64, side: &str, more: &str, status: i32| {
+        let order = format!("order new --account {account} --symbol BTC-USDT --side {side}");
+        run(dir, &format!("{order} {more}"), status)
+    };
+    let empty = of(2, "buy", "--type market --quantity 1", 1);
+    assert_eq!(empty["reject_reason"], "NoLiquidity");
+    assert_eq!(of(3, "sell", "--price 100 --quantity 2 --post-only", 0)["status"], "pending");
+    let crossing = of(2, "buy", "--price 100 --quantity 1 --post-only", 1);
+    assert_eq!(crossing["reject_reason"], "WouldTrade");
+    let killed = of(2, "buy", "--price 100 --quantity 3 --tif fok", 0);
+    assert_eq!((&killed["status"], &killed["filled"]), (&json!("fully-canceled"), &json!("0")));
+    let taken = of(2, "buy", "--type market --quantity 1", 0);
+    assert_eq!(taken["fills"], json!([{"price": "100", "quantity": "1"}]));
+    let contradiction = of(2, "buy", "--price 100 --quantity 1 --tif fok --post-only", 1);
+    assert_eq!(contradiction["reject_reason"], "UnsupportedOrder");
+    let file = dir.join("kinds.csv");
+    let text = "action,account,symbol,side,type,tif,post_only,price,quantity\n\
+                new,2,BTC-USDT,buy,,,yes,99,1\nnew,3,BTC-USDT,sell,market,,,,2\n\
+                new,2,BTC-USDT,buy,market,fok,,100,1\n";
+    std::fs::write(&file, text).expect("a writable directory");
+    let path = file.display().to_string();
+    let rows = json(dir, &["order", "file", &path, "--window", "1"], 0);
+    let told = |at: usize| (rows[at]["status"].clone(), rows[at]["filled"].clone());
+    assert_eq!(told(0), (json!("pending"), json!("0")), "{rows:?}");
+    assert_eq!(told(1), (json!("partial-canceled"), json!("1")));
+    assert_eq!(told(2), (json!("fully-filled"), json!("1")));
+    // A new journal has the newest rules.
+    let again = json(dir, &["rules", "activate"], 1);
+    assert_eq!(again[0]["reject_reason"], "InvalidAdmin", "{again:?}");
+    refused(dir, &["rules", "activate", "--version", "9"], 2, &["version must be 2 to 2, not 9"]);
+    let ended = node.stop();
+    assert_eq!(good(dir, &["replay"])["state_hash"], ended["state_hash"]);
+}
+
+#[test]
 fn mistakes_are_told_by_status_and_name() {
     let dir = dir();
     let node = Served::start(dir.path(), &[]);

@@ -275,7 +275,7 @@ fn a_journal_with_the_rules_of_a_newer_release_is_refused_and_left_as_it_is() {
     bytes[..SEGMENT_HEADER_SIZE].copy_from_slice(&header.page());
     std::fs::write(&path, &bytes).expect("a writable file");
 
-    let words = ["rules of version 2", "up to 1"];
+    let words = ["rules of version 3", "up to 2"];
     refused(dir.path(), &["replay"], 1, &words);
     refused(dir.path(), &["serve", "--set", "gateway.native.listen=127.0.0.1:0"], 18, &words);
     assert!(std::fs::read(&path).expect("a segment") == bytes, "it was changed");

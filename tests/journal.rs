@@ -611,7 +611,7 @@ fn the_reject_log_keeps_what_was_refused_and_never_more_than_its_bound() {
         LogDir::new(disk.shared(), Path::new("data"), LogKind::Rejects, Append::Write, SEGMENT);
     let mut total = 0;
     for life in 0..3_u64 {
-        let mut rejects = RejectLog::open(log.clone(), ID, 3).expect("it opens");
+        let mut rejects = RejectLog::open(log.clone(), ID, 1, 3).expect("it opens");
         assert_eq!(rejects.written(), Sequence(total));
         for number in 0..400_u64 {
             rejects.push(&Refused {
@@ -656,7 +656,7 @@ fn a_reject_without_space_is_counted_and_nothing_fails() {
     disk.set_capacity(Some(SEGMENT / 2));
     let log =
         LogDir::new(disk.shared(), Path::new("data"), LogKind::Rejects, Append::Write, SEGMENT);
-    let mut rejects = RejectLog::open(log, ID, 2).expect("it opens");
+    let mut rejects = RejectLog::open(log, ID, 1, 2).expect("it opens");
     let refused = Refused {
         time: TimeNs(5),
         reason: RejectReason::BadHash,

@@ -168,7 +168,8 @@ fn write_golden(dir: &Path) {
         }
     }
     write_golden_events(dir, sequence);
-    let mut rejects = RejectLog::open(log(dir, LogKind::Rejects), golden_id(), 4).expect("opens");
+    let mut rejects =
+        RejectLog::open(log(dir, LogKind::Rejects), golden_id(), 1, 4).expect("opens");
     for number in 0..3_u64 {
         rejects.push(&Refused {
             time: TimeNs(1_700_000_000_000_000_000 + number),
@@ -294,6 +295,6 @@ fn the_golden_journal_of_version_1_opens() {
         recover_derived(&events, golden_id(), Sequence(180), &mut |_| ()).expect("it is sound");
     assert_eq!(derived.tip.sequence, Sequence(180));
     assert!(derived.cut.is_empty());
-    let rejects = RejectLog::open(log(dir.path(), LogKind::Rejects), golden_id(), 4);
+    let rejects = RejectLog::open(log(dir.path(), LogKind::Rejects), golden_id(), 1, 4);
     assert_eq!(rejects.expect("it opens").written(), Sequence(3));
 }

@@ -459,7 +459,7 @@ fn what_is_wrong_with_a_snapshot_is_said() {
         bytes[16] = 9;
         reseal(bytes);
     });
-    assert_eq!(newer, "it holds rules of version 9, this release knows up to 1");
+    assert_eq!(newer, "it holds rules of version 9, this release knows up to 2");
     let other_state = refused(|bytes| {
         bytes[152] ^= 1;
         reseal(bytes);

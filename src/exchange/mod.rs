@@ -164,6 +164,12 @@ impl Exchange {
         }
     }
 
+    /// Version of the rules that hold; 0 before genesis.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
     /// Memory that orders touch at random, for who makes it resident before they come.
     #[must_use]
     pub fn memory(&self) -> [Region; 2] {

@@ -11,7 +11,6 @@ use super::recovery::{Recovered, RecoveryError, recover_derived};
 use super::segment::{LogDir, Preparer};
 use super::writer::{Appended, Fault, Writer};
 use crate::event::RejectReason;
-use crate::genesis::APPLICATION_VERSION;
 use crate::limits::FRAME_MAX_BYTES;
 use crate::types::{Epoch, KeyId, Sequence, SessionId, TimeNs};
 use std::io;
@@ -61,6 +60,7 @@ impl RejectLog {
     pub fn open(
         log: LogDir,
         id: JournalId,
+        application_version: u32,
         segments_max: usize,
     ) -> Result<RejectLog, RecoveryError> {
         assert!(log.kind() == LogKind::Rejects);
@@ -71,7 +71,7 @@ impl RejectLog {
         let recovered: Recovered = recover_derived(&log, id, Sequence(u64::MAX), &mut |_: &_| ())?;
         let (preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
         let builder = BatchBuilder::new(LogKind::Rejects, id, recovered.tip);
-        let writer = Writer::new(log.clone(), id, APPLICATION_VERSION, &recovered, prepared)
+        let writer = Writer::new(log.clone(), id, application_version, &recovered, prepared)
             .map_err(|fault| RecoveryError::Io {
                 action: "open",
                 path: fault.path,

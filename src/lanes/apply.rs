@@ -3,7 +3,7 @@
 use crate::admin::AdminCommand;
 use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
-use crate::genesis::GenesisItem;
+use crate::genesis::{APPLICATION_VERSION, GenesisItem};
 use crate::journal::format::RecordKind;
 use crate::journal::payload::{self, SessionLogon};
 use crate::types::{KeyId, Sequence, SessionId};
@@ -42,6 +42,17 @@ pub enum CannotApply {
         /// Its kind.
         kind: RecordKind,
     },
+    /// Rules are activated that a later release brings.
+    #[error(
+        "record {sequence} activates rules of version {version}, this release knows up to {}",
+        APPLICATION_VERSION
+    )]
+    Rules {
+        /// The record.
+        sequence: Sequence,
+        /// Their version.
+        version: u32,
+    },
     /// A command is to be set aside, and not by an operator.
     #[error(
         "record {sequence} sets command {target} aside without the signature of a key that is an operator's at that command"
@@ -76,6 +87,12 @@ pub fn apply(
         }
         RecordKind::Admin => {
             let command = AdminCommand::decode(input.payload).map_err(|_| unreadable)?;
+            // A newer release has checked that it knows these rules.
+            if let AdminCommand::ActivateRules { version } = command
+                && version > APPLICATION_VERSION
+            {
+                return Err(CannotApply::Rules { sequence, version });
+            }
             exchange.administer(&input.context, &command, outbox);
         }
         RecordKind::SessionLogon => {

@@ -154,9 +154,9 @@ impl BootError {
                 flaw: Flaw::Version | Flaw::Kind, ..
             })
             | BootError::TooNew(_)
-            | BootError::CannotApply(CannotApply::Kind { .. } | CannotApply::Payload { .. }) => {
-                StopReason::JournalTooNew
-            }
+            | BootError::CannotApply(
+                CannotApply::Kind { .. } | CannotApply::Payload { .. } | CannotApply::Rules { .. },
+            ) => StopReason::JournalTooNew,
             BootError::Recovery(RecoveryError::Damage { .. } | RecoveryError::Retired { .. }) => {
                 StopReason::JournalDamaged
             }
@@ -313,10 +313,12 @@ pub fn boot(
     }
     let batches = BatchBuilder::new(LogKind::Commands, id, recovered.tip)
         .with_capacity(crate::limits::WRITE_MAX_BYTES);
-    let writer = Writer::new(logs.commands.clone(), id, APPLICATION_VERSION, &recovered, prepared)?;
     let Rebuilt { event_log, event_preparer, state, numbers, snapshot, replayed } =
         rebuild(logs, id, recovered.tip.sequence, base, progress)?;
-    let reject_log = RejectLog::open(logs.rejects.clone(), id, REJECT_SEGMENTS_MAX)?;
+    // A release that does not know these rules is to see it before it reads a record.
+    let version = state.exchange.version();
+    let writer = Writer::new(logs.commands.clone(), id, version, &recovered, prepared)?;
+    let reject_log = RejectLog::open(logs.rejects.clone(), id, version, REJECT_SEGMENTS_MAX)?;
     let cut_bytes = recovered.cut.iter().map(|cut| cut.bytes).sum();
     Ok(Booted {
         state,
@@ -334,7 +336,7 @@ pub fn boot(
 }
 
 /// What a log's headers tell.
-fn look(log: &LogDir) -> Result<LogInfo, BootError> {
+pub(super) fn look(log: &LogDir) -> Result<LogInfo, BootError> {
     Ok(info(log).map_err(|source| unseen(log, source))?)
 }
 
@@ -421,7 +423,12 @@ fn begin(logs: &Logs, recovered: &Recovered, genesis: &Genesis) -> Result<(), Bo
     let (mut preparer, prepared) = Preparer::new(logs.commands.clone(), recovered, 1);
     prepare(&logs.commands, &mut preparer)?;
     let log = logs.commands.clone();
-    let mut writer = Writer::new(log, id, APPLICATION_VERSION, recovered, prepared)?;
+    let version = genesis.items.iter().find_map(|item| match item {
+        GenesisItem::Settings(settings) => Some(settings.application_version),
+        _ => None,
+    });
+    let version = version.unwrap_or(APPLICATION_VERSION);
+    let mut writer = Writer::new(log, id, version, recovered, prepared)?;
     let appended = writer.append(batches.sealed())?;
     assert_eq!(appended, Appended::Written, "a segment was prepared for it");
     let mut syncer = Syncer::new(Sequence::NONE);

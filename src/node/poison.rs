@@ -5,8 +5,7 @@
 //! data directory, crash-atomically. Where that has happened twice for one sequence and one release,
 //! the next start refuses and names it. A recovery that succeeds removes the file.
 
-use super::boot::{BootError, Logs, prepare};
-use crate::genesis::APPLICATION_VERSION;
+use super::boot::{BootError, Logs, look, prepare};
 use crate::journal::batch::{BatchBuilder, RecordFields};
 use crate::journal::format::{LogKind, RecordKind};
 use crate::journal::payload::Quarantine;
@@ -255,7 +254,8 @@ pub fn quarantine(
     batches.seal();
     let (mut preparer, prepared) = Preparer::new(logs.commands.clone(), recovered, 1);
     let log = logs.commands.clone();
-    let mut writer = Writer::new(log, id, APPLICATION_VERSION, recovered, prepared)?;
+    let version = look(&logs.commands)?.application_version;
+    let mut writer = Writer::new(log, id, version, recovered, prepared)?;
     while writer.append(batches.sealed())? == Appended::NotReady {
         prepare(&logs.commands, &mut preparer)?;
     }

@@ -6,11 +6,10 @@
 //! record is where the state begins. The event log is cut only where what is left leads from there on:
 //! one that leads on from nowhere is refused as it is.
 
-use super::boot::{BootError, Logs, Progress, prepare};
+use super::boot::{BootError, Logs, Progress, look, prepare};
 use super::poison::{self, Trial};
 use super::state::State;
 use crate::exchange::Outbox;
-use crate::genesis::APPLICATION_VERSION;
 use crate::journal::event_log::{EventLogBuilder, EventLogWriter};
 use crate::journal::format::{JournalId, Tip};
 use crate::journal::quarantine::SetAside;
@@ -109,7 +108,9 @@ pub(super) fn rebuild(
     if recovered.is_empty() {
         prepare(&log, &mut preparer)?;
     }
-    let mut events = EventLogWriter::new(log, id, APPLICATION_VERSION, &recovered, prepared)?;
+    // That of the journal's headers, which the event log's have one start later.
+    let version = look(&logs.commands)?.application_version;
+    let mut events = EventLogWriter::new(log, id, version, &recovered, prepared)?;
     let Start { mut state, mut numbers, mut rebuilt, mut reader } = start(logs, id, base);
     let from = state.order.last;
     state.set_aside = set_aside(&logs.commands, from, end)?;

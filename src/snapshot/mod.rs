@@ -158,7 +158,7 @@ impl Snapshot {
             version: VERSION.into(),
             header_size: (HEADER_SIZE as u16).into(),
             section_count: (Section::ALL.len() as u32).into(),
-            application_version: APPLICATION_VERSION.into(),
+            application_version: state.exchange.version().into(),
             reserved: 0.into(),
             journal_id: id.0,
             sequence: sequence.0.into(),

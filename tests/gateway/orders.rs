@@ -325,10 +325,10 @@ fn unsupported_kinds_of_orders_are_refused() {
     let good = buy(&ground, 1, 1);
     let orders = [
         Order { order_type: 0, ..good },
-        Order { order_type: 1, ..good },
+        Order { order_type: 3, ..good },
         Order { order_type: 9, ..good },
         Order { time_in_force: 0, ..good },
-        Order { time_in_force: 4, ..good },
+        Order { time_in_force: 6, ..good },
         Order { time_in_force: 200, ..good },
     ];
     for order in orders {
@@ -336,7 +336,7 @@ fn unsupported_kinds_of_orders_are_refused() {
         let message = peer.ask(&draft);
         assert_eq!(super::peer::reason(&message), 17, "{order:?}");
     }
-    for flags in [1, 0x80, 0xff] {
+    for flags in [2, 0x80, 0xff] {
         assert_eq!(refused(&peer.order(Order { flags, ..good })), 113, "flags {flags}");
     }
     assert!(peer.book(ground.instrument, 0, true).rows.is_empty());

@@ -219,19 +219,21 @@ impl<'a> Row<'a> {
     fn new_order(&self) -> Result<Request<'a>, LineError> {
         let columns = ["account", "symbol", "side", "type", "tif", "post_only", "price"];
         self.only("new", &[&columns[..], &["quantity", "client_order_id"]].concat())?;
+        // What is missing is told in the order of the columns.
+        let (account, symbol) = (self.need_number("account")?, self.need("symbol")?);
+        let side = self.word::<Side>("side", None, parse_side)?;
         let order_type = self.word("type", Some(OrderType::Limit), parse_type)?;
-        let price = match order_type {
-            OrderType::Limit => Some(self.need("price")?),
-            OrderType::Market => self.find("price"),
-        };
         Ok(Request::New {
-            account: self.need_number("account")?,
-            symbol: self.need("symbol")?,
-            side: self.word::<Side>("side", None, parse_side)?,
+            account,
+            symbol,
+            side,
             order_type,
             tif: self.word("tif", Some(None), |text| parse_tif(text).map(Some))?,
             post_only: self.word("post_only", Some(false), parse_yes)?,
-            price,
+            price: match order_type {
+                OrderType::Limit => Some(self.need("price")?),
+                OrderType::Market => self.find("price"),
+            },
             quantity: self.need("quantity")?,
             client_order_id: self.find_number("client_order_id")?,
         })
@@ -326,8 +328,12 @@ mod tests {
                 "line 2, column side: up: write buy or sell",
             ),
             (
+                "action,account,symbol,side,type\nnew,2,X,buy,stop\n",
+                "line 2, column type: stop: stop orders do not exist in this release",
+            ),
+            (
                 "action,account,symbol,side,type\nnew,2,X,buy,market\n",
-                "line 2, column type: market: market orders do not exist in this release",
+                "line 2, column quantity: is missing",
             ),
             ("action,account,price\ndeposit,2,5\n", "line 2, column price: deposit has no price"),
             (
