@@ -163,14 +163,14 @@ fn a_node_whose_starter_ignores_ends_of_children_knows_what_came_of_a_snapshot()
     let dir = dir.path();
     let log = std::fs::File::create(dir.join("serve.log")).expect("a writable directory");
     let binary = env!("CARGO_BIN_EXE_outcry");
-    let mut child = Command::new("sh")
+    let mut child = Command::new("bash")
         .current_dir(dir)
         .args(["-c", r#"trap '' CHLD; exec "$0" "$@""#, binary, "serve"])
         .args(["--set", "gateway.native.listen=127.0.0.1:0", "--set", "snapshots.interval_s=1"])
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .expect("a shell");
+        .expect("bash, which hands down an ignored signal");
     wait_for("the node", || dir.join("journal/endpoint.json").exists());
     trade(dir);
     let said = || std::fs::read_to_string(dir.join("serve.log")).expect("it was made");
