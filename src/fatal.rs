@@ -66,7 +66,7 @@ reasons! {
     /// The event log could not be written.
     EventLogWrite = 16,
         "A write or sync of an event log failed.",
-        "Look at the disk and the system log, then start again: the event log is rebuilt from the journal.";
+        "Look at the disk and the system log, then start again: the end of the event log is made again from the journal.";
     /// Replay gave other events than were recorded.
     ReplayDiverged = 17,
         "Replaying the journal gave other events than the event log holds.",

@@ -103,12 +103,13 @@ fn a_core_that_does_not_exist_is_warned_of_and_the_node_serves() {
 /// Names of a node's threads and the cores that each may run on, as the system tells them.
 fn threads(pid: u32) -> Vec<(String, String)> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    let told = tasks.map(|task| {
-        let path = task.expect("a task").path();
-        let name = std::fs::read_to_string(path.join("comm")).expect("a name").trim().to_owned();
-        let status = std::fs::read_to_string(path.join("status")).expect("a status");
-        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-        (name, allowed.expect("Linux tells it").trim().to_owned())
+    // A thread that ends meanwhile is none any more.
+    let told = tasks.filter_map(|task| {
+        let path = task.ok()?.path();
+        let name = std::fs::read_to_string(path.join("comm")).ok()?.trim().to_owned();
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        Some((name, allowed.trim().to_owned()))
     });
     told.collect()
 }

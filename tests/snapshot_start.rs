@@ -6,6 +6,7 @@ use crate::support::{Served, copy, dir, good, json, refused, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// A venue with three snapshots and orders behind each, stopped; the snapshots and the last line of
 /// the node.
@@ -154,6 +155,29 @@ fn a_running_node_makes_snapshots_and_keeps_the_newest() {
     assert_eq!(rows.last().expect("the result")["ok"], true);
     let newest = *listed().last().expect("there is one");
     starts(dir.path(), Some(newest), &before);
+}
+
+#[test]
+fn a_node_whose_starter_ignores_ends_of_children_knows_what_came_of_a_snapshot() {
+    let dir = dir();
+    let dir = dir.path();
+    let log = std::fs::File::create(dir.join("serve.log")).expect("a writable directory");
+    let binary = env!("CARGO_BIN_EXE_outcry");
+    let mut child = Command::new("bash")
+        .current_dir(dir)
+        .args(["-c", r#"trap '' CHLD; exec "$0" "$@""#, binary, "serve"])
+        .args(["--set", "gateway.native.listen=127.0.0.1:0", "--set", "snapshots.interval_s=1"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("bash, which hands down an ignored signal");
+    wait_for("the node", || dir.join("journal/endpoint.json").exists());
+    trade(dir);
+    let said = || std::fs::read_to_string(dir.join("serve.log")).expect("it was made");
+    wait_for("a snapshot", || said().contains("snapshot was written"));
+    assert!(!said().contains("no snapshot"), "{}", said());
+    child.kill().expect("it is ours");
+    child.wait().expect("it ends");
 }
 
 #[test]
