@@ -273,6 +273,9 @@ impl From<&Key> for KeyRow {
 /// What stands in the text of a directory answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryPage {
+    /// Version of the rules that hold; 0 from an older node, which does not tell.
+    #[serde(default)]
+    pub rules: u32,
     /// The sequenced settings.
     pub controls: Controls,
     /// Keys, in order of their numbers.

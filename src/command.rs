@@ -4,6 +4,7 @@
 //! offset. It is all that lanes and replay ever read. Layouts stand once, in the `layout!` calls
 //! below; `docs/NATIVE.md` shows them and a test compares the two.
 
+use crate::genesis::VERSION_ORDER_KINDS;
 use crate::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
     Side, TimeInForce,
@@ -310,6 +311,21 @@ layout! {
 }
 
 impl Command {
+    /// The first version of the rules whose release can read it: a journal of older rules never has it.
+    #[must_use]
+    #[inline]
+    pub const fn since(&self) -> u32 {
+        match self {
+            Command::NewOrder(NewOrder {
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::Gtc | TimeInForce::Ioc,
+                ..
+            }) => 1,
+            Command::NewOrder(_) => VERSION_ORDER_KINDS,
+            _ => 1,
+        }
+    }
+
     /// The account the command acts for, which its key must be bound to.
     #[must_use]
     pub const fn account(&self) -> AccountId {

@@ -149,7 +149,7 @@ reasons! {
     /// A table is full; nothing grows on the order path.
     CapacityReached = 112, "a table of the exchange is full";
     /// Flags or types that this release does not know.
-    UnsupportedOrder = 113, "this kind of order is not supported by this release";
+    UnsupportedOrder = 113, "this kind of order is not supported by this release, or by the rules that hold";
     /// The key was not entitled when the command was applied.
     KeyNotEntitled = 114, "the key was not entitled when the command was applied";
     /// From and to are one account.

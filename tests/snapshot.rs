@@ -124,7 +124,7 @@ impl Pen {
     fn admin(&mut self) {
         let number = self.random.below(40) as u32;
         let key = KeyId(1 + number % 5);
-        let command = match self.random.below(7) {
+        let command = match self.random.below(8) {
             0 => AdminCommand::SetLane {
                 lane: Lane::ALL[number as usize % 3],
                 max_batch: 1 + number,
@@ -142,6 +142,7 @@ impl Pen {
                 priority: Priority::Normal,
                 critical_per_s: Key::CRITICAL_PER_S,
             },
+            7 => AdminCommand::ActivateRules { version: 2 },
             4 => AdminCommand::DisableKey { key: KeyId(4) },
             5 => AdminCommand::EnableKey { key: KeyId(4) },
             _ => AdminCommand::RegisterSchema {

@@ -13,7 +13,8 @@ use clap::Subcommand;
     after_help = "A journal begins with the rules of the release that made it, and a newer release goes on \
                   with those, so that a replay gives the same events. Kinds of orders that came later are \
                   refused until an operator activates the rules that know them; this cannot be taken \
-                  back, and releases that do not know them cannot open the journal any more."
+                  back, and releases that do not know them cannot open the journal any more. Headers of \
+                  segments name them from the node's next start on."
 )]
 pub(super) struct Args {
     #[command(subcommand)]

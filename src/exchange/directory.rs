@@ -13,6 +13,7 @@ pub struct Directory {
     sequence: Sequence,
     permissions: Permissions,
     controls: Controls,
+    version: u32,
     keys: Vec<Key>,
     assets: Vec<Asset>,
     instruments: Vec<Instrument>,
@@ -27,6 +28,7 @@ impl Directory {
             sequence: exchange.sequence(),
             permissions: exchange.permissions().clone(),
             controls: *exchange.controls(),
+            version: exchange.version(),
             keys: exchange.keys().to_vec(),
             assets: exchange.assets.clone(),
             instruments: exchange.instruments.clone(),
@@ -44,6 +46,12 @@ impl Directory {
     #[must_use]
     pub fn permissions(&self) -> &Permissions {
         &self.permissions
+    }
+
+    /// Version of the rules that hold.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// The sequenced settings.

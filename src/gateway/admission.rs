@@ -271,6 +271,10 @@ fn command(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Adm
         Ok(canonical) => canonical,
         Err(error) => return malformed(error, client_sequence),
     };
+    if canonical.command.since() > directory.version() {
+        // Once in the journal, the release that began it could not read it any more.
+        return refused(RejectReason::UnsupportedOrder, client_sequence);
+    }
     if let Err(reason) = entitled(caller, directory, &canonical.command) {
         return refused(reason, client_sequence);
     }

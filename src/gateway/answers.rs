@@ -98,7 +98,7 @@ pub(super) fn directory(
 ) {
     let keys = directory.keys();
     let keys = &keys[keys.len().min(query.after_key.0 as usize)..];
-    send_directory(directory.controls(), keys, client_sequence, out);
+    send_directory(directory.version(), directory.controls(), keys, client_sequence, out);
 }
 
 /// Answers a question for registered schemas.

@@ -153,11 +153,6 @@ impl Writer {
         })
     }
 
-    /// Sets the application version that later segments carry (after an activation).
-    pub fn set_application_version(&mut self, version: u32) {
-        self.application_version = version;
-    }
-
     /// Last sequence that was written (received, in words of the ack policies).
     #[must_use]
     pub fn written(&self) -> Sequence {

@@ -13,7 +13,7 @@ pub mod store;
 
 use crate::checksum::crc64;
 use crate::exchange::{Exchange, pack_items, unpack_items};
-use crate::genesis::{APPLICATION_VERSION, GenesisItem};
+use crate::genesis::{APPLICATION_VERSION, GenesisItem, Settings};
 use crate::journal::event_log::EventLogBuilder;
 use crate::journal::format::{Hash, JournalId, Tip};
 use crate::journal::reader::BatchPlace;
@@ -93,6 +93,18 @@ pub enum Unsound {
     /// The state is not the one that was written.
     #[error("its state has another hash than its header says")]
     State,
+}
+
+/// Whether settings are those of genesis, but for later rules that were activated since.
+fn are_of(settings: Option<&Settings>, genesis: Option<&Settings>) -> bool {
+    match (settings, genesis) {
+        (Some(settings), Some(genesis)) => {
+            let application_version = settings.application_version;
+            application_version >= genesis.application_version
+                && *settings == Settings { application_version, ..genesis.clone() }
+        }
+        (settings, genesis) => settings == genesis,
+    }
 }
 
 impl Snapshot {
@@ -202,6 +214,9 @@ impl Snapshot {
         if !sections.is_empty() {
             return Err(Unsound::Header("bytes follow its last section"));
         }
+        if snapshot.state.exchange.version() != head.application_version {
+            return Err(Unsound::Header("it names other rules than those that hold"));
+        }
         let Head { sequence, time, epoch, .. } = head;
         snapshot.journal = Tip { sequence, time, epoch, hash: head.chain_hash };
         snapshot.events = Tip { sequence, time: head.event_time, epoch, hash: head.event_hash };
@@ -226,7 +241,7 @@ impl Snapshot {
                     GenesisItem::Settings(settings) => Some(settings),
                     _ => None,
                 });
-                ensure(settings == of_genesis, "the settings are not those of genesis")?;
+                ensure(are_of(settings, of_genesis), "the settings are not those of genesis")?;
                 if let Some(settings) = settings {
                     let fits = settings.dedupe_count_max <= DEDUPE_COUNT_MAX;
                     ensure(fits, "the duplicate window is too large")?;

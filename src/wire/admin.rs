@@ -80,6 +80,7 @@ impl<'a> DirectoryView<'a> {
 
 /// Appends the frame with the settings and as many of the keys as fit, and gives its place.
 pub fn send_directory(
+    rules: u32,
     controls: &Controls,
     keys: &[Key],
     client_sequence: u64,
@@ -87,7 +88,7 @@ pub fn send_directory(
 ) -> Range<usize> {
     const END: &str = "]}";
     let json = serde_json::to_string(controls).expect("plain data always serialises");
-    let mut text = format!("{{\"controls\":{json},\"keys\":[");
+    let mut text = format!("{{\"rules\":{rules},\"controls\":{json},\"keys\":[");
     let mut more = false;
     for (index, key) in keys.iter().enumerate() {
         let json = serde_json::to_string(&KeyRow::from(key)).expect("plain data always serialises");
@@ -146,7 +147,7 @@ mod tests {
         let (mut seen, mut pages) = (Vec::new(), 0);
         loop {
             let mut out = Vec::new();
-            let at = send_directory(&Controls::default(), &keys[seen.len()..], 5, &mut out);
+            let at = send_directory(2, &Controls::default(), &keys[seen.len()..], 5, &mut out);
             let frame = Frame::open(&out[at], &LIMITS).expect("just sealed");
             let Ok(ServerMessage::Directory(view)) = ServerMessage::decode(&frame) else {
                 panic!("no directory");

@@ -5,7 +5,6 @@ use ed25519_dalek::SigningKey;
 use openoutcry::command::{
     CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw,
 };
-use openoutcry::genesis::APPLICATION_VERSION;
 use openoutcry::genesis::{Account, Asset, GenesisItem, Instrument, Key, Settings};
 use openoutcry::node::boot::Genesis;
 use openoutcry::types::{
@@ -61,7 +60,7 @@ impl Rules {
             dedupe_window_s: 3600,
             timestamp_ahead_max_ms: 30_000,
             orders_max: self.orders_max,
-            application_version: APPLICATION_VERSION,
+            application_version: 1,
         };
         let mut items = vec![GenesisItem::Settings(settings)];
         for (id, symbol) in (1..).map(AssetId).zip(["BTC", "USD"]) {
