@@ -17,11 +17,11 @@ pub use follow::{Out, Written};
 use super::state::{State, TooNew, enact};
 use crate::event::Event;
 use crate::exchange::Outbox;
-use crate::journal::format::{RecordKind, SEGMENT_HEADER_SIZE, Tip, is_zero};
+use crate::journal::format::{RecordKind, Tip};
 use crate::journal::info::info;
 use crate::journal::quarantine::SetAside;
 use crate::journal::reader::{ReadError, Reader};
-use crate::journal::segment::LogDir;
+use crate::journal::segment::{FirstPage, LogDir};
 use crate::journal::verify::{Damage, EVENTS_HELP, verify};
 use crate::journal::view::{Batch, Verify};
 use crate::lanes::apply::CannotApply;
@@ -460,10 +460,8 @@ fn ended(log: &LogDir, reader: &Reader, error: ReadError) -> Result<u64, ReplayE
 
 /// True where every later segment is prepared and not begun.
 fn is_unused_after(log: &LogDir, segment: u64) -> io::Result<bool> {
-    let mut page = vec![0; SEGMENT_HEADER_SIZE];
     for (_, path) in log.segments()?.iter().filter(|(index, _)| *index > segment) {
-        let read = log.open(path)?.read_at(&mut page, 0)?;
-        if !is_zero(&page[..read]) {
+        if !FirstPage::read(&*log.open(path)?)?.is_unused() {
             return Ok(false);
         }
     }
