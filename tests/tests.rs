@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a randomised test that fails tells its seed and history")]
 
 mod allocation;
+mod bare_book;
 mod cli;
 mod cli_journal;
 mod cli_keys;

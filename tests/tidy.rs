@@ -28,6 +28,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "sys::memory",
         "a table tells where its memory lies; what is done with it is not its",
     ),
+    (
+        "exchange",
+        "sys::prefetch",
+        "a hint to the processor, which changes nothing that can be seen",
+    ),
     ("gateway", "journal::format", "a message carries the flags that its record will have"),
     ("gateway", "journal::payload", "a logon is admitted in the form in which it is sequenced"),
     ("gateway", "publish::outbound", "answers arrive in the form in which they are released"),

@@ -22,17 +22,20 @@ impl Exchange {
         self.orders.check();
         self.sessions.check();
         self.schemas.check();
-        let (mut orders, mut levels, mut forks_max) = (0, 0, 0);
+        let (mut orders, mut levels, mut nodes) = (0, 0, 0);
         let mut held = vec![0i64; self.accounts.cell_count()];
         for (index, book) in (0..).zip(&self.books) {
-            let counted = book.check(&self.levels, &self.orders, index);
+            let counted = book.check(&self.levels, &self.orders, |orders, order, side| {
+                let cold = orders.cold(order);
+                cold.instrument() == index && cold.side() == side
+            });
             orders += counted.orders;
             levels += counted.levels;
-            forks_max += counted.forks_max;
+            nodes += counted.nodes;
         }
         assert!(orders == self.orders.count(), "every live order is in one queue");
         assert!(levels == self.levels.count(), "no level is lost");
-        assert!(self.levels.fork_count() <= forks_max, "no fork is lost");
+        assert!(nodes == self.levels.node_count(), "no node is lost");
         for account in 0..self.accounts.ids().count() as u32 {
             let all = self.orders.of_account(account, OrderId(0));
             for order in all.into_iter().flatten() {

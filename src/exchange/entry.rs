@@ -46,7 +46,7 @@ impl Exchange {
         let (rules, book) = (&self.rules[instrument as usize], &self.books[instrument as usize]);
         let price = match (command.order_type, command.price) {
             (OrderType::Market, Price(0)) => {
-                let best = book.best_price(side.opposite()).ok_or(RejectReason::NoLiquidity)?;
+                let best = book.best_price(&self.levels, side.opposite()).ok_or(RejectReason::NoLiquidity)?;
                 rules.protection(side, best)
             }
             (_, price) => price,
@@ -59,7 +59,7 @@ impl Exchange {
         if may_rest && self.orders.is_full() {
             return Err(RejectReason::CapacityReached);
         }
-        if manner == Manner::PostOnly && book.reaches(side.opposite(), price) {
+        if manner == Manner::PostOnly && book.crossed_by(side, price).is_some() {
             return Err(RejectReason::WouldTrade);
         }
         let hold = rules.hold(side, price, quantity)?;
@@ -78,7 +78,7 @@ impl Exchange {
         };
         let mut market = self.market(instrument);
         let is_short = manner == Manner::Whole
-            && !market.book.offers(market.levels, side.opposite(), price, quantity);
+            && !market.book.offers(market.levels, side, price, quantity);
         let leaves = if is_short { quantity } else { market.sweep(&taker, out) };
         if leaves > 0 && !may_rest {
             let rest = market.rules.rest_of_hold(side, price, leaves);
@@ -237,8 +237,7 @@ impl Exchange {
     /// Limit price of a live order: its level knows it.
     #[inline]
     pub(super) fn price_of(&self, order: u32) -> Price {
-        let key = self.levels.at(self.orders.hot(order).level).key;
-        super::level::price_of(self.orders.cold(order).side(), key)
+        self.levels.at(self.orders.hot(order).level).price
     }
 
     /// All that a match in this instrument reads and writes.

@@ -1,17 +1,24 @@
-//! A hash index from a key that lives elsewhere to a `u32` handle: open addressing, linear
-//! probing, backward-shift deletion.
+//! A hash index from a key that lives elsewhere to a `u32` handle: open addressing, probing at even
+//! steps, backward-shift deletion.
 //!
 //! Invariants:
 //! - A slot is 8 bytes: the handle plus one below, 32 bits of the key's hash above; 0 is empty.
 //! - At most half of the slots are used, so that a probe is short and always ends.
-//! - No tombstones: after a removal the table is as if the entry had never been there.
+//! - A slot's highest bit of the handle says that an entry went past it to a later slot. Nearly all
+//!   entries lie at home, in a slot that none went past: they are found, found missing and removed
+//!   with a look at one slot.
+//! - No tombstones: after a removal the table is as if the entry had never been there, but for marks
+//!   of having been passed.
 //! - The hash is keyed from genesis, so that a client who chooses ids cannot choose collisions.
 //!   Where an entry lies never shows: nothing walks this table except to grow it.
 //! - Numbers are given one after another, so *blocks* of neighbouring numbers are hashed and lie
 //!   side by side: live entries stay close together in a table made for many more, instead of
-//!   each on a cache line (and a page) of its own.
+//!   each on a cache line (and a page) of its own. A step of a probe is a block and one slot, so that
+//!   of two full blocks with one place the second lies in the next block, slot by slot, instead of
+//!   every entry of it behind the whole first one.
 
 use crate::sys::memory::Region;
+use crate::sys::prefetch::prefetch;
 
 /// Slots of the smallest table: no block is larger.
 const SLOTS_MIN: usize = 64;
@@ -20,6 +27,13 @@ const SLOTS_MIN: usize = 64;
 const SHARED_BLOCK_BITS: u32 = 6;
 /// The same where each account has a series of its own: a block is a cache line.
 const OWN_BLOCK_BITS: u32 = 3;
+
+/// Slots from one place of a probe to the next: odd, so that a probe meets every slot.
+const STEP: usize = (1 << SHARED_BLOCK_BITS) + 1;
+/// Set in a slot that an entry went past.
+const PASSED: u64 = 1 << 31;
+/// Handles are below this.
+const HANDLES_MAX: u32 = (PASSED - 1) as u32;
 
 const _: () = assert!(1 << SHARED_BLOCK_BITS <= SLOTS_MIN);
 
@@ -46,11 +60,14 @@ impl Hasher {
         product as u64 ^ (product >> 64) as u64
     }
 
-    /// The hash of `block` with its lowest bits those of `number`.
+    /// The hash of `block` with its lowest bits those of `number`, turned by an amount that the hash
+    /// tells: where every number is a multiple of the block's length, each block has another place
+    /// for them.
     #[inline]
     const fn place(self, block: u64, number: u64, bits: u32) -> u32 {
         let low = (1 << bits) - 1;
-        (self.fold(block) as u32 & !low) | (number as u32 & low)
+        let hash = self.fold(block);
+        (hash as u32 & !low) | (number as u32).wrapping_add((hash >> 32) as u32) & low
     }
 
     /// Hash of a number of the series that all share.
@@ -95,34 +112,55 @@ impl Index {
         self.count
     }
 
+    /// The slot that a probe looks at after this one.
+    #[inline]
+    const fn after(&self, at: usize) -> usize {
+        (at + STEP) & self.mask
+    }
+
     /// The handle with this hash for which `is_it` holds.
     #[inline]
     pub(super) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut at = hash as usize & self.mask;
         loop {
             let slot = self.slots[at];
-            if slot == 0 {
-                return None;
-            }
-            if (slot >> 32) as u32 == hash {
-                let handle = slot as u32 - 1;
+            if (slot >> 32) as u32 == hash && slot != 0 {
+                let handle = handle_in(slot);
                 if is_it(handle) {
                     return Some(handle);
                 }
             }
-            at = (at + 1) & self.mask;
+            if slot & PASSED == 0 {
+                return None;
+            }
+            at = self.after(at);
         }
+    }
+
+    /// Asks for the memory of this hash's home.
+    #[inline]
+    pub(super) fn fetch(&self, hash: u32) {
+        prefetch(&self.slots, hash as usize & self.mask);
+    }
+
+    /// The handle that most likely has this hash: a hint of what [`Index::find`] will give.
+    #[inline]
+    pub(super) fn guess(&self, hash: u32) -> Option<u32> {
+        let slot = self.slots[hash as usize & self.mask];
+        ((slot >> 32) as u32 == hash && slot != 0).then(|| handle_in(slot))
     }
 
     /// Adds an entry. The caller has made sure that its key is not in the table.
     #[inline]
     pub(super) fn insert(&mut self, hash: u32, handle: u32) {
         assert!(self.count * 2 < self.slots.len(), "the index was sized for fewer entries");
+        assert!(handle < HANDLES_MAX, "a slot has a bit for its mark");
         let mut at = hash as usize & self.mask;
         while self.slots[at] != 0 {
-            at = (at + 1) & self.mask;
+            self.slots[at] |= PASSED;
+            at = self.after(at);
         }
-        self.slots[at] = u64::from(hash) << 32 | (u64::from(handle) + 1);
+        self.slots[at] = entry(hash, handle);
         self.count += 1;
     }
 
@@ -132,7 +170,7 @@ impl Index {
         if (self.count + 1) * 2 > self.slots.len() {
             let mut larger = Index::with_capacity(self.slots.len());
             for &slot in self.slots.iter().filter(|&&slot| slot != 0) {
-                larger.insert((slot >> 32) as u32, slot as u32 - 1);
+                larger.insert((slot >> 32) as u32, handle_in(slot));
             }
             *self = larger;
         }
@@ -142,15 +180,26 @@ impl Index {
     /// Removes an entry that is there.
     #[inline]
     pub(super) fn remove(&mut self, hash: u32, handle: u32) {
-        let slot = u64::from(hash) << 32 | (u64::from(handle) + 1);
-        let mut hole = hash as usize & self.mask;
-        while self.slots[hole] != slot {
-            assert!(self.slots[hole] != 0, "a live entry must be in its index");
-            hole = (hole + 1) & self.mask;
+        let entry = entry(hash, handle);
+        let mut at = hash as usize & self.mask;
+        while self.slots[at] & !PASSED != entry {
+            assert!(self.slots[at] != 0, "a live entry must be in its index");
+            at = self.after(at);
         }
+        self.count -= 1;
+        if self.slots[at] & PASSED == 0 {
+            self.slots[at] = 0;
+        } else {
+            self.close_hole(at);
+        }
+    }
+
+    /// Empties a slot that entries went past, and moves those up that would not be found beyond it.
+    #[cold]
+    fn close_hole(&mut self, mut hole: usize) {
         let mut at = hole;
         loop {
-            at = (at + 1) & self.mask;
+            at = self.after(at);
             let slot = self.slots[at];
             if slot == 0 {
                 break;
@@ -158,17 +207,63 @@ impl Index {
             // An entry may fill the hole only if its home is not between the hole and itself:
             // otherwise a probe that starts at its home would no longer meet it.
             let home = (slot >> 32) as usize & self.mask;
-            let from_home = at.wrapping_sub(home) & self.mask;
-            let from_hole = at.wrapping_sub(hole) & self.mask;
-            if from_home >= from_hole {
-                self.slots[hole] = slot;
+            if self.steps(home, at) >= self.steps(hole, at) {
+                self.slots[hole] = slot & !PASSED | self.slots[hole] & PASSED;
                 hole = at;
+                if slot & PASSED == 0 {
+                    break;
+                }
+            } else if slot & PASSED == 0 {
+                break;
             }
         }
         self.slots[hole] = 0;
-        self.count -= 1;
+    }
+
+    /// Steps of a probe from one slot to another.
+    #[inline]
+    const fn steps(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from).wrapping_mul(STEP_INVERSE) & self.mask
+    }
+
+    /// Checks that every entry is found: what is before it on the way from its home was passed.
+    pub(super) fn check(&self) {
+        let mut count = 0;
+        for (at, &slot) in self.slots.iter().enumerate().filter(|&(_, &slot)| slot != 0) {
+            let mut way = (slot >> 32) as usize & self.mask;
+            while way != at {
+                assert!(self.slots[way] & !PASSED != 0, "an entry is found from its home");
+                assert!(self.slots[way] & PASSED != 0, "what an entry passed is marked");
+                way = self.after(way);
+            }
+            count += 1;
+        }
+        assert!(self.count == count);
     }
 }
+
+#[inline]
+const fn entry(hash: u32, handle: u32) -> u64 {
+    (hash as u64) << 32 | (handle as u64 + 1)
+}
+
+#[inline]
+const fn handle_in(slot: u64) -> u32 {
+    (slot & !PASSED) as u32 - 1
+}
+
+/// What [`STEP`] has to be multiplied with for 1, modulo any power of two.
+const STEP_INVERSE: usize = {
+    let mut inverse = STEP;
+    let mut bits = 3;
+    while bits < usize::BITS {
+        inverse = inverse.wrapping_mul(2usize.wrapping_sub(STEP.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+};
+
+const _: () = assert!(STEP.wrapping_mul(STEP_INVERSE) == 1);
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +299,7 @@ mod tests {
                 key_of[handle as usize] = key;
             }
             assert_eq!(index.count(), map.len());
+            index.check();
         }
     }
 
@@ -243,9 +339,40 @@ mod tests {
             blocks.dedup();
             assert!(blocks.len() > 2800, "only {} places for 4096 blocks", blocks.len());
             let pairs = homes(1).zip(homes(1).skip(1));
-            assert_eq!(pairs.filter(|&(a, b)| b != a.wrapping_add(1)).count(), 4095);
+            let apart = pairs.filter(|&(a, b)| b != a.wrapping_add(1)).count();
+            assert!(apart <= 2 * 4096, "a block lies in two runs at most, not in {apart}");
         }
-        assert_eq!(hasher.own(5, 8) + 7, hasher.own(5, 15));
+        let line = |number| hasher.own(5, number) >> OWN_BLOCK_BITS;
+        assert!((8..16).all(|number| line(number) == line(8)));
         assert_ne!(hasher.own(5, 8), hasher.own(6, 8));
+    }
+
+    #[test]
+    fn full_blocks_with_one_place_do_not_lie_behind_each_other() {
+        // Every other block of a dense series is live, half of the table is used.
+        let hasher = Hasher::new(9);
+        let mut index = Index::with_capacity(1 << 16);
+        let numbers = || (0..1u64 << 17).filter(|number| number >> 6 & 1 == 0);
+        for (handle, number) in (0..).zip(numbers()) {
+            index.insert(hasher.shared(number), handle);
+        }
+        index.check();
+        let steps = |number| {
+            let (mut at, mut length) = (hasher.shared(number) as usize & index.mask, 1);
+            while index.slots[at] & PASSED != 0 {
+                (at, length) = (index.after(at), length + 1);
+            }
+            length
+        };
+        let total: usize = numbers().map(steps).sum();
+        assert!(total < 4 * index.count(), "{total} steps for {}", index.count());
+    }
+
+    #[test]
+    fn multiples_of_a_blocks_length_spread_over_the_places_in_it() {
+        let hasher = Hasher::new(9);
+        let mut places = [0; 64];
+        (0..64_000u64).for_each(|block| places[hasher.shared(block << 6) as usize & 63] += 1);
+        assert!(places.iter().all(|&count| (800..1200).contains(&count)), "{places:?}");
     }
 }

@@ -19,6 +19,7 @@
 mod accounts;
 mod admin;
 mod audit;
+mod bare;
 mod book;
 mod clearing;
 mod define;
@@ -36,6 +37,7 @@ mod query;
 mod schemas;
 mod sessions;
 
+pub use bare::{BATCH_COUNT_MAX, BareBook, BareCommand, BareEvent};
 pub use define::DefineError;
 pub use directory::Directory;
 pub use order::OrderRow;

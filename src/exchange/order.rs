@@ -1,4 +1,5 @@
-//! Live orders: a slab, two indexes, and each account's list.
+//! Live orders: a slab with an index of ids, which is all that a book needs; beside it what accounts
+//! need: an index of clients' numbers, and each account's list.
 //!
 //! An order's slot has a hot half, which matching reads and writes, and a cold half in a parallel
 //! array; each is 32 bytes, two to a cache line. Others hold `u32` handles.
@@ -14,6 +15,7 @@ use super::index::{Hasher, Index};
 use super::level::NONE;
 use crate::packing::Pack;
 use crate::sys::memory::Region;
+use crate::sys::prefetch::prefetch;
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
 };
@@ -34,7 +36,7 @@ pub(super) struct Hot {
     pub(super) prev: u32,
     /// The level it rests at.
     pub(super) level: u32,
-    /// Index of its account.
+    /// Index of its account; of its instrument where there are books alone.
     pub(super) account: u32,
 }
 
@@ -117,44 +119,54 @@ struct OpenList {
     newest: u32,
 }
 
-/// The live orders.
+/// Where the hot halves of orders are: all that a book's queues need.
+pub(super) trait Slots {
+    /// The hot half of a slot.
+    fn hot(&self, order: u32) -> &Hot;
+
+    /// The hot half of a slot, to change it.
+    fn hot_mut(&mut self, order: u32) -> &mut Hot;
+}
+
+/// The hot halves of live orders, and the index of their ids.
 #[derive(Clone, Debug)]
-pub(super) struct Orders {
+pub(super) struct Slab {
     hot: Vec<Hot>,
-    cold: Vec<Cold>,
     free: u32,
     count: usize,
     count_max: usize,
     by_id: Index,
-    by_client: Index,
-    lists: Vec<OpenList>,
     hasher: Hasher,
 }
 
-impl Orders {
+impl Slots for Slab {
+    #[inline]
+    fn hot(&self, order: u32) -> &Hot {
+        &self.hot[order as usize]
+    }
+
+    #[inline]
+    fn hot_mut(&mut self, order: u32) -> &mut Hot {
+        &mut self.hot[order as usize]
+    }
+}
+
+impl Slab {
     /// Room for so many live orders.
-    pub(super) fn with_capacity(count_max: usize, hasher: Hasher) -> Orders {
-        Orders {
+    pub(super) fn with_capacity(count_max: usize, hasher: Hasher) -> Slab {
+        Slab {
             hot: Vec::with_capacity(count_max),
-            cold: Vec::with_capacity(count_max),
             free: NONE,
             count: 0,
             count_max,
             by_id: Index::with_capacity(count_max),
-            by_client: Index::with_capacity(count_max),
-            lists: Vec::new(),
             hasher,
         }
     }
 
-    /// The memory of the indexes, where a live order's place is a matter of chance.
+    /// The memory of slots and index.
     pub(super) fn memory(&self) -> [Region; 2] {
-        [self.by_id.memory(), self.by_client.memory()]
-    }
-
-    /// Makes an empty list for the next account.
-    pub(super) fn add_account(&mut self) {
-        self.lists.push(OpenList { oldest: NONE, newest: NONE });
+        [Region::of(&self.hot), self.by_id.memory()]
     }
 
     /// True when no further order can rest.
@@ -168,16 +180,163 @@ impl Orders {
         self.count
     }
 
+    /// The live order with this id.
+    #[inline]
+    pub(super) fn find(&self, id: u64) -> Option<u32> {
+        // 0 names no order, and marks free slots.
+        if id == 0 {
+            return None;
+        }
+        self.by_id.find(self.hasher.shared(id), |order| self.hot[order as usize].id == id)
+    }
+
+    /// Gives an order a slot and an entry in the index of ids.
+    #[inline]
+    pub(super) fn open(&mut self, id: u64, leaves: i64, account: u32) -> u32 {
+        assert!(self.count < self.count_max, "capacity is checked before an order is accepted");
+        let hot = Hot { id, leaves, next: NONE, prev: NONE, level: NONE, account };
+        let order = if self.free == NONE {
+            self.hot.push(hot);
+            self.hot.len() as u32 - 1
+        } else {
+            let order = self.free;
+            let slot = &mut self.hot[order as usize];
+            self.free = slot.next;
+            *slot = hot;
+            order
+        };
+        self.count += 1;
+        self.by_id.insert(self.hasher.shared(id), order);
+        order
+    }
+
+    /// Takes an order, which is in no queue any more, out of the index and frees its slot.
+    #[inline]
+    pub(super) fn close(&mut self, order: u32) {
+        let slot = &mut self.hot[order as usize];
+        let id = slot.id;
+        assert!(id != 0, "only a live order ends");
+        slot.id = 0;
+        slot.next = self.free;
+        self.free = order;
+        self.count -= 1;
+        self.by_id.remove(self.hasher.shared(id), order);
+    }
+
+    /// Asks for the memory where the index would have this order.
+    #[inline]
+    pub(super) fn fetch_entry(&self, id: u64) {
+        self.by_id.fetch(self.hasher.shared(id));
+    }
+
+    /// Asks for the memory of this order, if it is likely to be live.
+    #[inline]
+    pub(super) fn fetch_slot(&self, id: u64) {
+        if let Some(order) = self.by_id.guess(self.hasher.shared(id)) {
+            prefetch(&self.hot, order as usize);
+        }
+    }
+
+    /// Asks for the memory of the neighbours in this order's queue, if it is live, and gives its
+    /// level.
+    #[inline]
+    pub(super) fn fetch_neighbours(&self, id: u64) -> Option<u32> {
+        let order = self.by_id.guess(self.hasher.shared(id))?;
+        let hot = self.hot(order);
+        prefetch(&self.hot, hot.prev as usize);
+        prefetch(&self.hot, hot.next as usize);
+        Some(hot.level)
+    }
+
+    /// Bytes of slots that were ever used, and of the whole index.
+    pub(super) fn touched_bytes(&self) -> usize {
+        self.hot.len() * size_of::<Hot>() + self.by_id.memory().size_bytes()
+    }
+
+    /// Checks slots, free list and index against each other.
+    pub(super) fn check(&self) {
+        let mut free_count = 0;
+        let mut at = self.free;
+        while at != NONE {
+            assert!(self.hot(at).id == 0, "a free slot has no id");
+            free_count += 1;
+            assert!(free_count <= self.hot.len(), "the free list ends");
+            at = self.hot(at).next;
+        }
+        assert!(free_count + self.count == self.hot.len());
+        assert!(self.hot.len() <= self.count_max);
+        assert!(self.by_id.count() == self.count);
+        self.by_id.check();
+        for (order, hot) in (0..).zip(&self.hot).filter(|(_, hot)| hot.id != 0) {
+            assert!(hot.leaves > 0);
+            assert!(self.find(hot.id) == Some(order));
+        }
+    }
+}
+
+/// The live orders of the exchange.
+#[derive(Clone, Debug)]
+pub(super) struct Orders {
+    slab: Slab,
+    cold: Vec<Cold>,
+    by_client: Index,
+    lists: Vec<OpenList>,
+}
+
+impl Slots for Orders {
+    #[inline]
+    fn hot(&self, order: u32) -> &Hot {
+        self.slab.hot(order)
+    }
+
+    #[inline]
+    fn hot_mut(&mut self, order: u32) -> &mut Hot {
+        self.slab.hot_mut(order)
+    }
+}
+
+impl Orders {
+    /// Room for so many live orders.
+    pub(super) fn with_capacity(count_max: usize, hasher: Hasher) -> Orders {
+        Orders {
+            slab: Slab::with_capacity(count_max, hasher),
+            cold: Vec::with_capacity(count_max),
+            by_client: Index::with_capacity(count_max),
+            lists: Vec::new(),
+        }
+    }
+
+    /// The memory of the indexes, where a live order's place is a matter of chance.
+    pub(super) fn memory(&self) -> [Region; 2] {
+        [self.slab.by_id.memory(), self.by_client.memory()]
+    }
+
+    /// Makes an empty list for the next account.
+    pub(super) fn add_account(&mut self) {
+        self.lists.push(OpenList { oldest: NONE, newest: NONE });
+    }
+
+    /// True when no further order can rest.
+    #[inline]
+    pub(super) const fn is_full(&self) -> bool {
+        self.slab.is_full()
+    }
+
+    /// Live orders.
+    pub(super) const fn count(&self) -> usize {
+        self.slab.count()
+    }
+
     /// The hot half of a slot.
     #[inline]
     pub(super) fn hot(&self, order: u32) -> &Hot {
-        &self.hot[order as usize]
+        self.slab.hot(order)
     }
 
     /// The hot half of a slot, to change it.
     #[inline]
     pub(super) fn hot_mut(&mut self, order: u32) -> &mut Hot {
-        &mut self.hot[order as usize]
+        self.slab.hot_mut(order)
     }
 
     /// The cold half of a slot.
@@ -190,17 +349,13 @@ impl Orders {
     #[inline]
     pub(super) fn resize(&mut self, order: u32, quantity: i64, leaves: i64) {
         self.cold[order as usize].quantity = quantity;
-        self.hot[order as usize].leaves = leaves;
+        self.hot_mut(order).leaves = leaves;
     }
 
     /// The live order with this id.
     #[inline]
     pub(super) fn find(&self, id: OrderId) -> Option<u32> {
-        // 0 names no order, and marks free slots.
-        if id.0 == 0 {
-            return None;
-        }
-        self.by_id.find(self.hasher.shared(id.0), |order| self.hot[order as usize].id == id.0)
+        self.slab.find(id.0)
     }
 
     /// The live order of this account with this client's number.
@@ -210,30 +365,20 @@ impl Orders {
             return None;
         }
         self.by_client.find(self.client_hash(account, client.0), |order| {
-            self.cold[order as usize].client == client.0
-                && self.hot[order as usize].account == account
+            self.cold[order as usize].client == client.0 && self.hot(order).account == account
         })
     }
 
     #[inline]
     fn client_hash(&self, account: u32, client: u64) -> u32 {
-        self.hasher.own(u64::from(account), client)
+        self.slab.hasher.own(u64::from(account), client)
     }
 
     /// Gives an order a slot and enters it everywhere but in its level's queue.
     #[inline]
     pub(super) fn open(&mut self, new: &NewResting) -> u32 {
-        assert!(self.count < self.count_max, "capacity is checked before an order is accepted");
         let list = &mut self.lists[new.account as usize];
         let older = list.newest;
-        let hot = Hot {
-            id: new.id,
-            leaves: new.leaves,
-            next: NONE,
-            prev: NONE,
-            level: NONE,
-            account: new.account,
-        };
         let cold = Cold {
             quantity: new.quantity,
             client: new.client,
@@ -242,25 +387,18 @@ impl Orders {
             older,
             place: new.instrument << 1 | u32::from(matches!(new.side, Side::Sell)),
         };
-        let order = if self.free == NONE {
-            self.hot.push(hot);
+        let order = self.slab.open(new.id, new.leaves, new.account);
+        if order as usize == self.cold.len() {
             self.cold.push(cold);
-            self.hot.len() as u32 - 1
         } else {
-            let order = self.free;
-            self.free = self.hot[order as usize].next;
-            self.hot[order as usize] = hot;
             self.cold[order as usize] = cold;
-            order
-        };
+        }
         list.newest = order;
         if older == NONE {
             list.oldest = order;
         } else {
             self.cold[older as usize].newer = order;
         }
-        self.count += 1;
-        self.by_id.insert(self.hasher.shared(new.id), order);
         if new.client != 0 {
             self.by_client.insert(self.client_hash(new.account, new.client), order);
         }
@@ -270,10 +408,9 @@ impl Orders {
     /// Takes an order, which is in no queue any more, out of everything and frees its slot.
     #[inline]
     pub(super) fn close(&mut self, order: u32) {
-        let Hot { id, account, .. } = self.hot[order as usize];
+        let Hot { account, .. } = *self.hot(order);
         let Cold { client, newer, older, .. } = self.cold[order as usize];
-        assert!(id != 0, "only a live order ends");
-        self.by_id.remove(self.hasher.shared(id), order);
+        self.slab.close(order);
         if client != 0 {
             self.by_client.remove(self.client_hash(account, client), order);
         }
@@ -288,11 +425,6 @@ impl Orders {
         } else {
             self.cold[older as usize].newer = newer;
         }
-        let slot = &mut self.hot[order as usize];
-        slot.id = 0;
-        slot.next = self.free;
-        self.free = order;
-        self.count -= 1;
     }
 
     /// Packs an order of this price. Its instrument and side are told by where it stands.
@@ -350,18 +482,8 @@ impl Orders {
 
     /// Checks slab, indexes and lists against each other.
     pub(super) fn check(&self) {
-        let mut free_count = 0;
-        let mut at = self.free;
-        while at != NONE {
-            assert!(self.hot(at).id == 0, "a free slot has no id");
-            free_count += 1;
-            assert!(free_count <= self.hot.len(), "the free list ends");
-            at = self.hot(at).next;
-        }
-        assert!(free_count + self.count == self.hot.len());
-        assert!(self.hot.len() == self.cold.len());
-        assert!(self.hot.len() <= self.count_max);
-        assert!(self.by_id.count() == self.count);
+        self.slab.check();
+        assert!(self.slab.hot.len() == self.cold.len());
         let mut listed = 0;
         let mut named = 0;
         for account in 0..self.lists.len() as u32 {
@@ -372,9 +494,7 @@ impl Orders {
                 assert!(hot.account == account);
                 assert!(hot.id > last_id, "an account's list is in order of id");
                 assert!(cold.older == older);
-                assert!(hot.leaves > 0);
                 assert!(hot.leaves <= cold.quantity);
-                assert!(self.find(OrderId(hot.id)) == Some(order));
                 if cold.client != 0 {
                     named += 1;
                     let found = self.find_by_client(account, ClientOrderId(cold.client));
@@ -385,8 +505,9 @@ impl Orders {
             }
             assert!(self.lists[account as usize].newest == older);
         }
-        assert!(listed == self.count, "every live order is in its account's list");
+        assert!(listed == self.count(), "every live order is in its account's list");
         assert!(self.by_client.count() == named);
+        self.by_client.check();
     }
 }
 
