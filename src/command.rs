@@ -7,7 +7,7 @@
 use crate::genesis::VERSION_ORDER_KINDS;
 use crate::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
-    Side, TimeInForce,
+    SelfTrade, SessionId, Side, Sides, TimeInForce, TimeNs,
 };
 use thiserror::Error;
 
@@ -80,6 +80,8 @@ wire_number! {
     OrderId, u64, "uint64", OrderId, |v: &OrderId| v.0;
     ClientOrderId, u64, "int", ClientOrderId, |v: &ClientOrderId| v.0;
     InstrumentId, u32, "uint32", InstrumentId, |v: &InstrumentId| v.0;
+    SessionId, u32, "uint32", SessionId, |v: &SessionId| v.0;
+    TimeNs, u64, "uint64", TimeNs, |v: &TimeNs| v.0;
     AssetId, u32, "uint32", AssetId, |v: &AssetId| v.0;
     Price, i64, "decimal", Price, |v: &Price| v.0;
     Quantity, i64, "decimal", Quantity, |v: &Quantity| v.0;
@@ -103,7 +105,7 @@ macro_rules! wire_enum {
         }
     )+};
 }
-wire_enum!(Side, OrderType, TimeInForce);
+wire_enum!(Side, Sides, OrderType, TimeInForce);
 
 /// One field of a payload, as documents and tools show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,8 +228,24 @@ macro_rules! layout {
     };
 }
 
-/// Flag of [`NewOrder`]: it only ever rests; one that would trade on entry is refused.
+/// Flag of an order: it only ever rests; one that would trade on entry is refused.
 pub const POST_ONLY: u8 = 1;
+/// Bits of an order's flags that hold its [`SelfTrade`], 0 for the one of its account.
+pub const SELF_TRADE_MASK: u8 = 0b1110;
+/// Flag of a post-only order: instead of being refused it gets the best price at which it does not trade.
+pub const REPRICE: u8 = 1 << 4;
+
+/// An order's flags that ask for this [`SelfTrade`].
+#[must_use]
+pub const fn self_trade_flags(mode: SelfTrade) -> u8 {
+    (mode as u8) << 1
+}
+
+/// The [`SelfTrade`] that an order's flags ask for, 0 where they leave it to the account.
+#[must_use]
+pub const fn self_trade_asked(flags: u8) -> u8 {
+    (flags & SELF_TRADE_MASK) >> 1
+}
 
 layout! {
     /// Enters an order.
@@ -242,7 +260,9 @@ layout! {
         order_type: OrderType,
         /// How long it lives.
         time_in_force: TimeInForce,
-        /// What else it asks for: bit 0 is [`POST_ONLY`]; all others must be zero.
+        /// What else it asks for: bit 0 post-only, bits 1 to 3 what happens instead of a trade with
+        /// itself (0 as the account has it, else 1 to 5), bit 4 reprice (with post-only); all others
+        /// must be zero.
         flags: u8,
         /// Limit price in ticks; of a market order the worst price that it takes, 0 for the
         /// instrument's band.
@@ -308,6 +328,59 @@ layout! {
         /// How much, in the asset's smallest unit.
         amount: Amount,
     }
+    /// Enters an order with what [`NewOrder`] has no field for. A field that the order does not use is
+    /// 0.
+    EnterOrder = 7, "enter-order" {
+        /// Whose order it is.
+        account: AccountId,
+        /// What is traded.
+        instrument: InstrumentId,
+        /// Buy or sell.
+        side: Side,
+        /// Limit, market, stop or stop-limit.
+        order_type: OrderType,
+        /// How long it lives.
+        time_in_force: TimeInForce,
+        /// As in a new order.
+        flags: u8,
+        /// Limit price in ticks; of a market or stop order the worst price that it takes, 0 for the
+        /// instrument's band (a stop's is taken from its stop price).
+        price: Price,
+        /// Quantity in lots; 0 for as much as `budget` buys.
+        quantity: Quantity,
+        /// Stop and stop-limit: the last price at or beyond which it comes into the market (FIX 99).
+        stop_price: Price,
+        /// Iceberg: what of it the book shows at a time, in lots (FIX 1138).
+        display_quantity: Quantity,
+        /// What must trade on entry, or nothing does (FIX 110).
+        min_quantity: Quantity,
+        /// Market buy: the most that it pays, in the smallest unit of the quote asset (FIX 152).
+        budget: Amount,
+        /// Good-till-date: the time after which it no longer trades, nanoseconds since 1970 (FIX 126).
+        expires: TimeNs,
+        /// The client's number for it; 0 for none.
+        client_order_id: ClientOrderId,
+    }
+    /// Cancels all live orders that match and were entered before it, some with every record that
+    /// follows. The session that entered an order is told of it, and the sender when all is done.
+    MassCancel = 8, "mass-cancel" {
+        /// Whose orders; 0 for any account's, which takes an operator, or `session` to be the sender's.
+        account: AccountId,
+        /// Orders in this instrument; 0 for all.
+        instrument: InstrumentId,
+        /// Buys, sells or both.
+        sides: Sides,
+        /// Orders that this session entered; 0 for all.
+        session: SessionId,
+    }
+    /// Says what becomes of the sender's orders when its connection is lost or it logs out, until it
+    /// says otherwise.
+    CancelOnDisconnect = 9, "cancel-on-disconnect" {
+        /// 1: they are cancelled when the session was away for the grace time; 0: they stay.
+        enabled: u8,
+        /// The grace time in milliseconds, at most a day.
+        grace_ms: u32,
+    }
 }
 
 impl Command {
@@ -321,12 +394,15 @@ impl Command {
                 time_in_force: TimeInForce::Gtc | TimeInForce::Ioc,
                 ..
             }) => 1,
-            Command::NewOrder(_) => VERSION_ORDER_KINDS,
+            Command::NewOrder(_)
+            | Command::EnterOrder(_)
+            | Command::MassCancel(_)
+            | Command::CancelOnDisconnect(_) => VERSION_ORDER_KINDS,
             _ => 1,
         }
     }
 
-    /// The account the command acts for, which its key must be bound to.
+    /// The account the command acts for, which its key must be bound to; 0 for none.
     #[must_use]
     pub const fn account(&self) -> AccountId {
         match self {
@@ -336,6 +412,9 @@ impl Command {
             Command::Deposit(c) => c.account,
             Command::Withdraw(c) => c.account,
             Command::Transfer(c) => c.from,
+            Command::EnterOrder(c) => c.account,
+            Command::MassCancel(c) => c.account,
+            Command::CancelOnDisconnect(_) => AccountId(0),
         }
     }
 
@@ -346,7 +425,13 @@ impl Command {
             Command::NewOrder(c) => Some(c.instrument),
             Command::CancelOrder(c) => Some(c.instrument),
             Command::ReplaceOrder(c) => Some(c.instrument),
-            Command::Deposit(_) | Command::Withdraw(_) | Command::Transfer(_) => None,
+            Command::EnterOrder(c) => Some(c.instrument),
+            Command::MassCancel(c) if c.instrument.0 != 0 => Some(c.instrument),
+            Command::Deposit(_)
+            | Command::Withdraw(_)
+            | Command::Transfer(_)
+            | Command::MassCancel(_)
+            | Command::CancelOnDisconnect(_) => None,
         }
     }
 }
@@ -389,6 +474,31 @@ mod tests {
             Withdraw { account: AccountId(2), asset: AssetId(1), amount: Amount(7) }.into(),
             Transfer { from: AccountId(2), to: AccountId(3), asset: AssetId(1), amount: Amount(7) }
                 .into(),
+            EnterOrder {
+                account: AccountId(2),
+                instrument: InstrumentId(3),
+                side: Side::Buy,
+                order_type: OrderType::StopLimit,
+                time_in_force: TimeInForce::Gtd,
+                flags: 17,
+                price: Price(4),
+                quantity: Quantity(5),
+                stop_price: Price(6),
+                display_quantity: Quantity(7),
+                min_quantity: Quantity(8),
+                budget: Amount(9),
+                expires: TimeNs(10),
+                client_order_id: ClientOrderId(11),
+            }
+            .into(),
+            MassCancel {
+                account: AccountId(2),
+                instrument: InstrumentId(3),
+                sides: Sides::Sell,
+                session: SessionId(4),
+            }
+            .into(),
+            CancelOnDisconnect { enabled: 1, grace_ms: 2 }.into(),
         ]
     }
 

@@ -4,8 +4,8 @@
 //! [`EVENT_SIZE`] bytes, little-endian, so that a reader can step over kinds it does not know.
 
 use crate::types::{
-    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence,
-    SessionId, Side, Status, TimeNs,
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity,
+    Sequence, SessionId, Side, Status, TimeNs,
 };
 
 /// Bytes of one event in the event log: a head of 16 and a body of 64.
@@ -174,6 +174,40 @@ reasons! {
     WouldTrade = 124, "a post-only order would trade on entry";
     /// A market order finds nothing to trade with.
     NoLiquidity = 125, "there is nothing to trade with on the other side of the book";
+    /// What was left of the order was cancelled instead of trading with an order of its own owner.
+    SelfTradePrevented = 126, "it would have traded with an order of its own owner";
+    /// The stop price is missing, out of bounds, or beyond the limit price.
+    InvalidStop = 127, "the stop price is missing or out of bounds";
+    /// The display quantity is negative, above the quantity, or a too small part of it.
+    InvalidDisplay = 128, "the display quantity is above the quantity, or less than a hundredth of it";
+    /// The minimum quantity is negative or above the quantity.
+    InvalidMinimum = 129, "the minimum quantity is negative or above the quantity";
+    /// The time of expiry is missing, or over.
+    InvalidExpiry = 130, "the time of expiry is missing, or was over";
+    /// The budget is negative, or buys nothing.
+    InvalidBudget = 131, "the budget is negative, or too small for a lot at the best price";
+    /// The price is further from the last one than the instrument's collar allows.
+    OutsideCollar = 132, "the price is beyond the collar around the last price";
+    /// The quantity is above the account's limit for an order.
+    OrderTooLarge = 133, "the quantity is above the limit of the account";
+    /// Price times quantity is above the account's limit for an order.
+    NotionalTooLarge = 134, "price times quantity is above the limit of the account";
+    /// The account has as many live orders as it may have.
+    TooManyOpenOrders = 135, "the account has as many live orders as it may have";
+    /// With all its live orders filled, the account's position would be above its limit.
+    NetPositionLimit = 136, "the net position could pass the limit of the account";
+    /// Position and live orders together would be above the account's limit.
+    GrossPositionLimit = 137, "position and live orders together pass the limit of the account";
+    /// The account has used up its rate of orders.
+    OrderRateExceeded = 138, "the account enters orders faster than its limit allows";
+    /// The account may not trade this instrument.
+    InstrumentRestricted = 139, "the account may not trade this instrument";
+    /// As many mass cancels as there may be are under way.
+    TooManyMassCancels = 140, "too many mass cancels are under way: try again";
+    /// A session is named that is not the sender's, or the sender has none.
+    InvalidSession = 141, "the session must be that of the sender";
+    /// The grace time is too long, or a switch is neither 0 nor 1.
+    InvalidGrace = 142, "the grace time is longer than a day, or the switch is neither 0 nor 1";
 
     /// The node is overloaded, or the session has used up its rate (rows S1.89, S4.35).
     TooManyRequests = 429, "too many requests: try again later";
@@ -188,7 +222,7 @@ pub struct CommandResult {
     pub reason: Option<RejectReason>,
     /// The session that sent it.
     pub session: SessionId,
-    /// Trades of this command.
+    /// Trades of this command's own order, which stand right behind the result.
     pub fill_count: u32,
     // What is known last does not stand side by side: fields that are copied in pairs are read from
     // where they were written one by one a moment before, which stalls.
@@ -231,7 +265,8 @@ pub struct Trade {
     pub maker_leaves: Quantity,
 }
 
-/// A trade as the session of the resting order is told of it.
+/// A trade as the session of an order is told of it that is not the command's own: one that rested, or a
+/// stop that the command triggered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MakerFill {
     /// The session that entered the order.
@@ -251,6 +286,32 @@ pub struct MakerFill {
     /// Filled quantity, in all.
     pub filled: Quantity,
     /// Open quantity.
+    pub leaves: Quantity,
+}
+
+/// A change of a live order that is neither a fill nor its own command's result, as the session that
+/// entered it is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderUpdate {
+    /// What happened.
+    pub change: OrderChange,
+    /// The session that entered the order; 0 for none.
+    pub session: SessionId,
+    /// What is traded; 0 for none.
+    pub instrument: InstrumentId,
+    /// Number among the session's outbound messages; 0 where there is no session.
+    pub outbound: u64,
+    /// The order.
+    pub order_id: OrderId,
+    /// The client's number for it.
+    pub client_order_id: ClientOrderId,
+    /// Its limit price now.
+    pub price: Price,
+    /// Its whole quantity now, what is filled included.
+    pub quantity: Quantity,
+    /// Filled quantity, in all.
+    pub filled: Quantity,
+    /// Open quantity now; 0 where the order has ended.
     pub leaves: Quantity,
 }
 
@@ -287,6 +348,8 @@ pub enum EventBody {
     Trade(Trade),
     /// The match as the maker's session is told of it.
     MakerFill(MakerFill),
+    /// An order changed that is not the command's own.
+    Update(OrderUpdate),
     /// A balance touched.
     Balance(Balance),
     /// A session began or ended.
@@ -388,6 +451,12 @@ impl Event {
                 put.i64(f.filled.0).i64(f.leaves.0);
                 0x30
             }
+            EventBody::Update(u) => {
+                put.u32(u.session.0).u32(u.instrument.0).u64(u.outbound).u64(u.order_id.0);
+                put.u64(u.client_order_id.0).i64(u.price.0).i64(u.quantity.0);
+                put.i64(u.filled.0).i64(u.leaves.0);
+                0x60 | u.change as u8
+            }
             EventBody::Balance(b) => {
                 put.u64(b.account.0).u32(b.asset.0).u32(0).i64(b.available.0).i64(b.frozen.0);
                 0x40
@@ -474,6 +543,18 @@ impl Event {
                 let active = flags & FLAG_ACTIVE != 0;
                 EventBody::Session(SessionChange { session, active, outbound: get.u64() })
             }
+            0x60 => EventBody::Update(OrderUpdate {
+                change: OrderChange::from_u8(head[12] & 0x0F)?,
+                session: SessionId(get.u32()),
+                instrument: InstrumentId(get.u32()),
+                outbound: get.u64(),
+                order_id: OrderId(get.u64()),
+                client_order_id: ClientOrderId(get.u64()),
+                price: Price(get.i64()),
+                quantity: Quantity(get.i64()),
+                filled: Quantity(get.i64()),
+                leaves: Quantity(get.i64()),
+            }),
             _ => return None,
         };
         Some(Event {
@@ -534,9 +615,21 @@ mod tests {
                 frozen: Amount(4),
             }),
             EventBody::Session(SessionChange { session: SessionId(1), active: true, outbound: 2 }),
+            EventBody::Update(OrderUpdate {
+                change: OrderChange::Expired,
+                session: SessionId(1),
+                instrument: InstrumentId(2),
+                outbound: 3,
+                order_id: OrderId(4),
+                client_order_id: ClientOrderId(5),
+                price: Price(6),
+                quantity: Quantity(7),
+                filled: Quantity(8),
+                leaves: Quantity(9),
+            }),
         ];
         for (index, body) in (0..).zip(bodies) {
-            let event = Event { sequence: Sequence(9), index, last: index == 4, body };
+            let event = Event { sequence: Sequence(9), index, last: index == 5, body };
             let mut bytes = [0; EVENT_SIZE];
             event.encode(&mut bytes);
             assert_eq!(Event::decode(&bytes), Some(event));

@@ -184,18 +184,80 @@ byte_enum!(
         Market = 1 => "market",
         /// Executes at the limit price or better.
         Limit = 2 => "limit",
+        /// Becomes a market order when the last price reaches its stop price.
+        Stop = 3 => "stop",
+        /// Becomes a limit order when the last price reaches its stop price.
+        StopLimit = 4 => "stop-limit",
     }
 );
 
 byte_enum!(
     /// How long an order lives; the numbers are FIX 59.
     TimeInForce {
+        /// Until the trading day ends.
+        Day = 0 => "day",
         /// Until it is filled or cancelled.
         Gtc = 1 => "gtc",
         /// What does not trade at once is cancelled.
         Ioc = 3 => "ioc",
         /// Trades whole and at once, or is cancelled.
         Fok = 4 => "fok",
+        /// Until a time that it names.
+        Gtd = 6 => "gtd",
+    }
+);
+
+byte_enum!(
+    /// What happens instead of a trade between orders of one owner (FIX 2964); the incoming order's
+    /// wish holds.
+    SelfTrade {
+        /// They trade.
+        Allow = 1 => "allow",
+        /// What is left of the incoming order is cancelled.
+        CancelNewest = 2 => "cancel-newest",
+        /// The resting order is cancelled, and the incoming one goes on.
+        CancelOldest = 3 => "cancel-oldest",
+        /// Both are cancelled.
+        CancelBoth = 4 => "cancel-both",
+        /// Both lose the smaller of the two quantities; what is left of the larger goes on.
+        Decrement = 5 => "decrement",
+    }
+);
+
+byte_enum!(
+    /// Which sides of a book a command concerns.
+    Sides {
+        /// Buys and sells.
+        Both = 0 => "both",
+        /// Buys.
+        Buy = 1 => "buy",
+        /// Sells.
+        Sell = 2 => "sell",
+    }
+);
+
+byte_enum!(
+    /// A change of an order that is neither its own command's result nor a fill.
+    OrderChange {
+        /// A stop's price was reached: it is in the market now.
+        Triggered = 1 => "triggered",
+        /// A post-only order was given the best price at which it does not trade.
+        Repriced = 2 => "repriced",
+        /// It lost quantity instead of trading with an order of its own owner.
+        Reduced = 3 => "reduced",
+        /// It was cancelled instead of trading with an order of its own owner.
+        SelfTrade = 4 => "self-trade",
+        /// Its time was over.
+        Expired = 5 => "expired",
+        /// A mass cancel took it.
+        MassCanceled = 6 => "mass-canceled",
+        /// Its session was lost for longer than the grace time.
+        Disconnected = 7 => "disconnected",
+        /// What was left of a triggered stop found nothing to trade with.
+        Unfilled = 8 => "unfilled",
+        /// No order: a mass cancel is done. `order_id` names its command, `quantity` says how many orders it
+        /// cancelled.
+        MassCancelDone = 9 => "mass-cancel-done",
     }
 );
 

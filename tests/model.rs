@@ -166,6 +166,9 @@ impl Model {
                 self.need(c.account.0, asset, c.amount.0.into()).map_err(no)?;
                 self.move_available(c.account.0, 1, asset, c.amount.0.into())
             }
+            Command::EnterOrder(_) | Command::MassCancel(_) | Command::CancelOnDisconnect(_) => {
+                panic!("the streams have none of these")
+            }
             Command::Transfer(c) => {
                 let both = [c.from.0, c.to.0];
                 let asset = self.money(&both, c.asset.0, c.amount.0).map_err(no)?;

@@ -46,7 +46,9 @@ impl Exchange {
         let (rules, book) = (&self.rules[instrument as usize], &self.books[instrument as usize]);
         let price = match (command.order_type, command.price) {
             (OrderType::Market, Price(0)) => {
-                let best = book.best_price(&self.levels, side.opposite()).ok_or(RejectReason::NoLiquidity)?;
+                let best = book
+                    .best_price(&self.levels, side.opposite())
+                    .ok_or(RejectReason::NoLiquidity)?;
                 rules.protection(side, best)
             }
             (_, price) => price,
@@ -77,8 +79,8 @@ impl Exchange {
             leaves: quantity,
         };
         let mut market = self.market(instrument);
-        let is_short = manner == Manner::Whole
-            && !market.book.offers(market.levels, side, price, quantity);
+        let is_short =
+            manner == Manner::Whole && !market.book.offers(market.levels, side, price, quantity);
         let leaves = if is_short { quantity } else { market.sweep(&taker, out) };
         if leaves > 0 && !may_rest {
             let rest = market.rules.rest_of_hold(side, price, leaves);

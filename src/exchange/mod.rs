@@ -220,6 +220,10 @@ impl Exchange {
         match command {
             Command::NewOrder(command) => self.new_order(ctx, command, out),
             Command::CancelOrder(command) => self.cancel_order(command),
+            Command::EnterOrder(_) => Err(RejectReason::UnsupportedOrder),
+            Command::MassCancel(_) | Command::CancelOnDisconnect(_) => {
+                Err(RejectReason::UnsupportedOrder)
+            }
             Command::ReplaceOrder(command) => return self.replace_order(command, out),
             Command::Deposit(command) => self.deposit(command),
             Command::Withdraw(command) => self.withdraw(command),
@@ -273,20 +277,24 @@ impl Exchange {
         out: &mut Outbox,
     ) -> SessionId {
         self.advance(ctx.sequence);
+        self.accounts.begin();
         let disabled = self.permissions.role(key).is_some() && !self.permissions.is_active(key);
         let session = if disabled { None } else { self.sessions.logon(key, name) };
         let outbound = session.and_then(|id| self.sessions.get(id)).map_or(0, |s| s.outbound);
         let (active, session) = (session.is_some(), session.unwrap_or_default());
         out.session(ctx.sequence, SessionChange { session, active, outbound });
+        out.finish_quiet(&mut self.sessions, &self.accounts);
         session
     }
 
     /// Ends a session's activity, by its own wish or because it was lost. Its numbers stay.
     pub fn logout(&mut self, ctx: &Context, session: SessionId, out: &mut Outbox) {
         self.advance(ctx.sequence);
+        self.accounts.begin();
         self.sessions.logout(session);
         let outbound = self.sessions.get(session).map_or(0, |s| s.outbound);
         out.session(ctx.sequence, SessionChange { session, active: false, outbound });
+        out.finish_quiet(&mut self.sessions, &self.accounts);
     }
 
     /// Marks every session lost: a new reign begins, whose clients have to log on again.

@@ -1,20 +1,22 @@
 //! Where the exchange puts the events of one command.
 //!
 //! Invariants: the first event is the result, or the session's change, and stands alone of its
-//! kind; then come the trades in the order they happened, what makers' sessions are told of them,
-//! and each balance touched, once, with its final value. Exactly the final event is marked `last`.
+//! kind (a tick has neither); then come the trades in the order they happened, those of the command's own
+//! order first, what other sessions are told of trades and changes of their orders in the order they
+//! happened, and each balance touched, once, with its final value. Exactly the final event is marked
+//! `last`.
 //! The vectors are reserved once and reused; only a command with more events than any before it
 //! makes them grow.
 
 use super::accounts::Accounts;
 use super::sessions::Sessions;
 use crate::event::{
-    CommandResult, Event, EventBody, MakerFill, RejectReason, SessionChange, Trade,
+    CommandResult, Event, EventBody, MakerFill, OrderUpdate, RejectReason, SessionChange, Trade,
 };
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::types::{OrderId, Quantity, Sequence, Status};
 
-/// Events and makers' fills that fit before the vectors grow.
+/// Events and notes that fit before the vectors grow.
 const EVENTS_RESERVED: usize = 16 * 1024;
 /// After a command with more events than this the memory is given back.
 const EVENTS_KEPT_MAX: usize = 256 * 1024;
@@ -26,7 +28,10 @@ const _: () = assert!(EVENTS_RESERVED <= EVENTS_KEPT_MAX);
 pub struct Outbox {
     sequence: Sequence,
     events: Vec<Event>,
-    maker_fills: Vec<MakerFill>,
+    /// What sessions are told beside their own answers, still without its number.
+    notes: Vec<EventBody>,
+    /// Trades of the command's own order, once others may follow.
+    own_fills: Option<u32>,
 }
 
 impl Default for Outbox {
@@ -42,7 +47,8 @@ impl Outbox {
         Outbox {
             sequence: Sequence::NONE,
             events: Vec::with_capacity(EVENTS_RESERVED),
-            maker_fills: Vec::with_capacity(EVENTS_RESERVED),
+            notes: Vec::with_capacity(EVENTS_RESERVED),
+            own_fills: None,
         }
     }
 
@@ -66,7 +72,8 @@ impl Outbox {
     /// Forgets the events: the next command has none, or its own.
     pub fn clear(&mut self) {
         self.events.clear();
-        self.maker_fills.clear();
+        self.notes.clear();
+        self.own_fills = None;
     }
 
     fn start(&mut self, sequence: Sequence) {
@@ -74,7 +81,7 @@ impl Outbox {
         self.clear();
         if self.events.capacity() > EVENTS_KEPT_MAX {
             self.events.shrink_to(EVENTS_RESERVED);
-            self.maker_fills.shrink_to(EVENTS_RESERVED);
+            self.notes.shrink_to(EVENTS_RESERVED);
         }
     }
 
@@ -94,14 +101,38 @@ impl Outbox {
     /// Notes a trade.
     #[inline]
     pub(super) fn trade(&mut self, trade: Trade) {
-        debug_assert!(self.maker_fills.len() < self.events.len());
         self.push(EventBody::Trade(trade));
     }
 
     /// Notes what the maker's session is told of the trade just noted.
     #[inline]
     pub(super) fn maker_fill(&mut self, fill: MakerFill) {
-        self.maker_fills.push(fill);
+        self.notes.push(EventBody::MakerFill(fill));
+    }
+
+    /// Notes a change of an order.
+    pub(super) fn update(&mut self, update: OrderUpdate) {
+        self.notes.push(EventBody::Update(update));
+    }
+
+    /// The command's own order has done its trades: those that follow are of stops it triggered.
+    pub(super) fn end_own_fills(&mut self) {
+        self.own_fills.get_or_insert(self.events.len() as u32 - 1);
+    }
+
+    /// Begins a record that has no result.
+    pub(super) fn begin_quiet(&mut self, sequence: Sequence) {
+        self.start(sequence);
+    }
+
+    /// Ends a record that has no result: numbers what sessions will be sent, and adds the balances
+    /// touched.
+    pub(super) fn finish_quiet(&mut self, sessions: &mut Sessions, accounts: &Accounts) {
+        self.add_notes(sessions);
+        self.add_balances(accounts);
+        if let Some(last) = self.events.last_mut() {
+            last.last = true;
+        }
     }
 
     /// Ends a command: numbers what its session and the makers' sessions will be sent, and adds
@@ -113,7 +144,7 @@ impl Outbox {
         sessions: &mut Sessions,
         accounts: &Accounts,
     ) {
-        let fill_count = self.events.len() as u32 - 1;
+        let fill_count = self.own_fills.unwrap_or(self.events.len() as u32 - 1);
         let EventBody::Result(result) = &mut self.events[0].body else {
             panic!("a command's first event is its result");
         };
@@ -125,22 +156,35 @@ impl Outbox {
         let further_fills = fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
         result.outbound = sessions.give(result.session, 1 + u64::from(further_fills));
         result.reason = outcome.reason;
-        for at in 0..self.maker_fills.len() {
-            let mut fill = self.maker_fills[at];
-            fill.outbound = sessions.give(fill.session, 1);
-            self.push(EventBody::MakerFill(fill));
-        }
-        for &cell in accounts.touched() {
-            self.push(EventBody::Balance(accounts.balance(cell)));
-        }
+        self.add_notes(sessions);
+        self.add_balances(accounts);
         self.mark_last();
     }
 
-    /// The one event of a session's logon or logout.
+    #[inline]
+    fn add_notes(&mut self, sessions: &mut Sessions) {
+        for at in 0..self.notes.len() {
+            let mut note = self.notes[at];
+            match &mut note {
+                EventBody::MakerFill(fill) => fill.outbound = sessions.give(fill.session, 1),
+                EventBody::Update(update) => update.outbound = sessions.give(update.session, 1),
+                _ => unreachable!("only these are noted"),
+            }
+            self.push(note);
+        }
+    }
+
+    #[inline]
+    fn add_balances(&mut self, accounts: &Accounts) {
+        for &cell in accounts.touched() {
+            self.push(EventBody::Balance(accounts.balance(cell)));
+        }
+    }
+
+    /// Begins a session's logon or logout.
     pub(super) fn session(&mut self, sequence: Sequence, change: SessionChange) {
         self.start(sequence);
         self.push(EventBody::Session(change));
-        self.mark_last();
     }
 
     #[inline]

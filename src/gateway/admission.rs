@@ -129,7 +129,7 @@ pub struct Extra {
     length: usize,
 }
 
-const EXTRA_MAX: usize = 64;
+const EXTRA_MAX: usize = 88;
 const _: () = assert!(COMMAND_SIZE_MAX <= EXTRA_MAX);
 const _: () = assert!(size_of::<SessionLogon>() <= EXTRA_MAX);
 

@@ -312,6 +312,7 @@ fn is_read_back<S>(connection: &mut Connection<S>, body: &Body) -> bool {
                 (event.sequence, result.outbound + u64::from(further))
             }
             EventBody::MakerFill(fill) => (event.sequence, fill.outbound),
+            EventBody::Update(update) => (event.sequence, update.outbound),
             _ => (event.sequence, 0),
         },
         Body::Trade { event, .. } => (event.sequence, 0),
@@ -408,7 +409,10 @@ fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event, a
             write(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.unsealed())
                 .leave_unsealed();
         }
-        EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
+        EventBody::Trade(_)
+        | EventBody::Update(_)
+        | EventBody::Balance(_)
+        | EventBody::Session(_) => {}
     }
 }
 

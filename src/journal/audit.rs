@@ -267,7 +267,10 @@ impl Audit {
                         row.outcome = Outcome::Session { active: change.active };
                         row.session = change.session;
                     }
-                    EventBody::Trade(_) | EventBody::MakerFill(_) | EventBody::Balance(_) => {}
+                    EventBody::Trade(_)
+                    | EventBody::MakerFill(_)
+                    | EventBody::Update(_)
+                    | EventBody::Balance(_) => {}
                 },
                 Ok(Some(_)) => {}
                 Ok(None) => return,

@@ -267,6 +267,16 @@ pub fn event_json(event: &Event) -> Value {
                 "filled": f.filled.to_string(), "leaves": f.leaves.to_string(),
             }),
         ),
+        EventBody::Update(u) => (
+            "order-update",
+            json!({
+                "change": u.change.as_str(), "session": u.session, "outbound": u.outbound,
+                "instrument": u.instrument, "order_id": u.order_id,
+                "client_order_id": u.client_order_id, "price": u.price.to_string(),
+                "quantity": u.quantity.to_string(), "filled": u.filled.to_string(),
+                "leaves": u.leaves.to_string(),
+            }),
+        ),
         EventBody::Balance(b) => (
             "balance",
             json!({

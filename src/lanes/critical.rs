@@ -216,6 +216,7 @@ impl Lane {
                     (Some(heir.unwrap_or(head.origin)), Body::Trade { event: *event, filled })
                 }
                 EventBody::MakerFill(fill) => (self.route(fill.session), Body::Event(*event)),
+                EventBody::Update(update) => (self.route(update.session), Body::Event(*event)),
                 EventBody::Balance(_) | EventBody::Session(_) => continue,
             };
             let Some(to) = to else { continue };

@@ -62,6 +62,7 @@ fn number_of(event: &Event) -> Option<(SessionId, u64)> {
     let (session, number) = match &event.body {
         EventBody::Result(result) => (result.session, result.outbound),
         EventBody::MakerFill(fill) => (fill.session, fill.outbound),
+        EventBody::Update(update) => (update.session, update.outbound),
         EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => return None,
     };
     (number > 0).then_some((session, number))
@@ -334,7 +335,7 @@ impl Place {
                         self.reached = fill.outbound;
                     }
                 }
-                EventBody::Balance(_) | EventBody::Session(_) => {}
+                EventBody::Update(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
             }
             self.at += 1;
         }

@@ -4,13 +4,13 @@
 //! leaves [`canonical`] is the canonical payload, whatever mode it came in; in 64-bit mode it is
 //! the received bytes themselves.
 
-use crate::command::{CancelOrder, Command, NewOrder, PayloadError, ReplaceOrder};
+use crate::command::{CancelOrder, Command, EnterOrder, NewOrder, PayloadError, ReplaceOrder};
 use crate::wire::WireError;
 use crate::wire::header::BitMode;
 use thiserror::Error;
 
 /// Bytes of the longest canonical payload of a command.
-pub const COMMAND_SIZE_MAX: usize = 48;
+pub const COMMAND_SIZE_MAX: usize = EnterOrder::SIZE;
 
 const _: () = assert!(NewOrder::SIZE <= COMMAND_SIZE_MAX);
 const _: () = assert!(ReplaceOrder::SIZE <= COMMAND_SIZE_MAX);
@@ -64,6 +64,7 @@ const fn int_tail(schema: u32) -> Option<(&'static str, usize)> {
         NewOrder::SCHEMA => Some(("client_order_id", NewOrder::SIZE)),
         CancelOrder::SCHEMA => Some(("orig_client_order_id", CancelOrder::SIZE)),
         ReplaceOrder::SCHEMA => Some(("orig_client_order_id", ReplaceOrder::SIZE)),
+        EnterOrder::SCHEMA => Some(("client_order_id", EnterOrder::SIZE)),
         _ => None,
     }
 }
@@ -127,7 +128,12 @@ pub fn encode_command(command: &Command, mode: BitMode, out: &mut Vec<u8>) -> Re
         Command::NewOrder(c) => c.client_order_id.0,
         Command::CancelOrder(c) => c.orig_client_order_id.0,
         Command::ReplaceOrder(c) => c.orig_client_order_id.0,
-        Command::Deposit(_) | Command::Withdraw(_) | Command::Transfer(_) => {
+        Command::EnterOrder(c) => c.client_order_id.0,
+        Command::Deposit(_)
+        | Command::Withdraw(_)
+        | Command::Transfer(_)
+        | Command::MassCancel(_)
+        | Command::CancelOnDisconnect(_) => {
             command.encode(out);
             return Ok(());
         }

@@ -267,6 +267,7 @@ fn seen(events: &[Event]) -> Expected {
                 let balance = (b.available.0.into(), b.frozen.0.into());
                 seen.balances.insert((b.account.0, b.asset.0), balance);
             }
+            EventBody::Update(update) => panic!("no order here changes so: {update:?}"),
             EventBody::Result(_) | EventBody::Session(_) => panic!("one result alone"),
         }
     }

@@ -363,10 +363,10 @@ pub(crate) fn check_events(events: &[Event], sequence: Sequence) {
             EventBody::Result(_) => 0,
             EventBody::Trade(trade) => {
                 assert!(trade.quantity.0 > 0, "no trade is of nothing");
-                trades += 1;
+                trades += u32::from(trade.taker_order == result.order_id);
                 1
             }
-            EventBody::MakerFill(_) => 2,
+            EventBody::MakerFill(_) | EventBody::Update(_) => 2,
             EventBody::Balance(_) => 3,
             EventBody::Session(_) => panic!("a command is no logon"),
         };

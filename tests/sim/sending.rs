@@ -179,6 +179,9 @@ fn reused(index: usize, number: u64, around: &mut Around<'_>, out: &mut Vec<u8>)
         Command::Deposit(deposit) => deposit.amount.0 += 1,
         Command::Withdraw(withdraw) => withdraw.amount.0 += 1,
         Command::Transfer(transfer) => transfer.amount.0 += 1,
+        Command::EnterOrder(order) => order.quantity.0 += 1,
+        Command::MassCancel(cancel) => cancel.instrument.0 += 1,
+        Command::CancelOnDisconnect(wish) => wish.grace_ms += 1,
     }
     let head = head(command.schema(), 0, BitMode::Bits64, number);
     let mut writer = FrameWriter::begin_with(out, head, &metadata).expect("short strings");

@@ -167,6 +167,10 @@ impl Filter {
                 let account = maker.map(|(_, account)| *account);
                 (Some(fill.session.0), [account, None], Some(fill.instrument))
             }
+            EventBody::Update(update) => {
+                let instrument = (update.instrument.0 != 0).then_some(update.instrument);
+                (Some(update.session.0), [None, None], instrument)
+            }
             EventBody::Balance(balance) => (None, [Some(balance.account.0), None], None),
             EventBody::Session(change) => (Some(change.session.0), [None, None], None),
         };
@@ -742,6 +746,20 @@ fn event_body(
             lots(sink, "quantity", fill.quantity.0, found);
             lots(sink, "filled", fill.filled.0, found);
             lots(sink, "leaves", fill.leaves.0, found);
+        }
+        EventBody::Update(update) => {
+            let found = venue.instrument_of(update.instrument);
+            word(sink, "event", "order-update");
+            word(sink, "change", update.change.as_str());
+            sink.number("session", update.session.0.into());
+            sink.number("outbound", update.outbound);
+            symbol(sink, update.instrument, found);
+            sink.number("order_id", update.order_id.0);
+            sink.number("client_order_id", update.client_order_id.0);
+            price(sink, "price", update.price.0, found);
+            lots(sink, "quantity", update.quantity.0, found);
+            lots(sink, "filled", update.filled.0, found);
+            lots(sink, "leaves", update.leaves.0, found);
         }
         EventBody::Balance(balance) => {
             let asset = venue.asset_of(balance.asset);

@@ -190,7 +190,7 @@ impl<'a> Request<'a> {
 /// Time in force of an order of which nothing is said.
 const fn usual_tif(order_type: OrderType) -> TimeInForce {
     match order_type {
-        OrderType::Limit => TimeInForce::Gtc,
+        OrderType::Limit | OrderType::Stop | OrderType::StopLimit => TimeInForce::Gtc,
         OrderType::Market => TimeInForce::Ioc,
     }
 }

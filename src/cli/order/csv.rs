@@ -231,8 +231,8 @@ impl<'a> Row<'a> {
             tif: self.word("tif", Some(None), |text| parse_tif(text).map(Some))?,
             post_only: self.word("post_only", Some(false), parse_yes)?,
             price: match order_type {
-                OrderType::Limit => Some(self.need("price")?),
-                OrderType::Market => self.find("price"),
+                OrderType::Limit | OrderType::StopLimit => Some(self.need("price")?),
+                OrderType::Market | OrderType::Stop => self.find("price"),
             },
             quantity: self.need("quantity")?,
             client_order_id: self.find_number("client_order_id")?,
