@@ -45,6 +45,9 @@ pub struct Settings {
     pub orders_max: u32,
     /// Application version whose rules apply (a later release activates its own by a record).
     pub application_version: u32,
+    /// When trading days end, in seconds after midnight UTC.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub day_end_s: u32,
 }
 
 /// Something that can be owned.
@@ -154,6 +157,10 @@ impl Key {
 }
 
 // Serde hands over references.
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 fn is_default_band(bps: &u32) -> bool {
     *bps == Instrument::MARKET_BAND_BPS
 }

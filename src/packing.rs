@@ -191,6 +191,12 @@ impl<'a> Unpack<'a> {
         self.raw(size)
     }
 
+    /// True where all was read.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

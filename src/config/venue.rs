@@ -30,6 +30,7 @@ pub fn genesis_items(
         timestamp_ahead_max_ms: genesis.timestamp_ahead_max_ms,
         orders_max: genesis.orders_max,
         application_version: APPLICATION_VERSION,
+        day_end_s: genesis.day_end_s,
     })];
     let assets = assets(config)?;
     items.extend(assets.iter().cloned().map(GenesisItem::Asset));

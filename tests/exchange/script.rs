@@ -41,6 +41,7 @@ pub(crate) fn settings(orders_max: u32) -> GenesisItem {
         timestamp_ahead_max_ms: 1000,
         orders_max,
         application_version: APPLICATION_VERSION,
+        day_end_s: 0,
     })
 }
 

@@ -61,6 +61,7 @@ impl Rules {
             timestamp_ahead_max_ms: 30_000,
             orders_max: self.orders_max,
             application_version: 1,
+            day_end_s: 0,
         };
         let mut items = vec![GenesisItem::Settings(settings)];
         for (id, symbol) in (1..).map(AssetId).zip(["BTC", "USD"]) {
