@@ -6,6 +6,7 @@
 use super::Exchange;
 use super::book::Book;
 use super::instrument::Rules;
+use super::owners::Owner;
 use crate::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
 use crate::limits::{
     ASSETS_MAX, INSTRUMENTS_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX, SCALE_MAX, SYMBOL_MAX_BYTES,
@@ -199,6 +200,8 @@ impl Exchange {
             return Err(DefineError::TooMany { what: "accounts for so many assets", max });
         }
         self.orders.add_account();
+        let Account { id: _, group, self_trade } = *account;
+        self.owners.add_account(Owner { group, self_trade });
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ mod level;
 mod matcher;
 mod order;
 mod outbox;
+mod owners;
 mod parts;
 mod permissions;
 mod query;
@@ -65,6 +66,7 @@ use instrument::Rules;
 use level::Levels;
 use order::Orders;
 use outbox::Outcome;
+use owners::{Owner, Owners};
 use sessions::Sessions;
 use std::sync::Arc;
 
@@ -123,6 +125,8 @@ pub struct Exchange {
     levels: Levels,
     orders: Orders,
     accounts: Accounts,
+    /// By index of the account.
+    owners: Owners,
     sessions: Sessions,
     /// Schemas of messages that operators registered.
     schemas: Arc<Schemas>,
@@ -147,6 +151,8 @@ impl Exchange {
         let hasher = Hasher::new(seed);
         let mut orders = Orders::with_capacity(orders_max, hasher);
         orders.add_account();
+        let mut owners = Owners::default();
+        owners.add_account(Owner::ALONE);
         Exchange {
             settings: None,
             version: 0,
@@ -160,6 +166,7 @@ impl Exchange {
             levels: Levels::with_capacity(orders_max),
             orders,
             accounts: Accounts::new(hasher),
+            owners,
             sessions: Sessions::default(),
             schemas: Arc::default(),
             sequence: Sequence::NONE,
