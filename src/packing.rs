@@ -191,9 +191,9 @@ impl<'a> Unpack<'a> {
         self.raw(size)
     }
 
-    /// True where all was read.
+    /// True where nothing follows.
     #[must_use]
-    pub const fn is_done(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 

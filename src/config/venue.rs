@@ -36,7 +36,7 @@ pub fn genesis_items(
     items.extend(assets.iter().cloned().map(GenesisItem::Asset));
     items.extend(instruments(config, &assets)?.into_iter().map(GenesisItem::Instrument));
     let (accounts, deposits) = accounts(config, &assets)?;
-    items.extend(accounts.iter().map(|id| GenesisItem::Account(Account { id: *id })));
+    items.extend(accounts.iter().map(|id| GenesisItem::Account(Account::new(*id))));
     items.extend(keys(config, &accounts)?.into_iter().map(GenesisItem::Key));
     Ok((items, deposits))
 }
@@ -308,8 +308,8 @@ mod tests {
         assert_eq!(instrument.quantity_min, 1);
         assert_eq!(instrument.quantity_max, 100_000_000_000_000);
         assert_eq!(instrument.price_max, 1_000_000_000);
-        assert_eq!(items[4], GenesisItem::Account(Account { id: AccountId(2) }));
-        assert_eq!(items[19], GenesisItem::Account(Account { id: AccountId(17) }));
+        assert_eq!(items[4], GenesisItem::Account(Account::new(AccountId(2))));
+        assert_eq!(items[19], GenesisItem::Account(Account::new(AccountId(17))));
         assert_eq!(deposits.len(), 32);
         let first = Deposit {
             account: AccountId(2),

@@ -2,6 +2,7 @@
 
 use super::Exchange;
 use super::level::NONE;
+use super::owners::Owner;
 use crate::admin::Controls;
 use crate::genesis::{Account, GenesisItem};
 use crate::types::{AccountId, OrderId, Quantity, Side};
@@ -123,12 +124,19 @@ impl Exchange {
     /// What the exchange consists of now, as the items that would define it.
     pub fn definitions(&self) -> impl Iterator<Item = GenesisItem> {
         let settings = self.settings.iter().cloned().map(GenesisItem::Settings);
-        let accounts = self.accounts().map(|id| GenesisItem::Account(Account { id }));
         settings
             .chain(self.assets.iter().cloned().map(GenesisItem::Asset))
             .chain(self.instruments.iter().cloned().map(GenesisItem::Instrument))
-            .chain(accounts)
+            .chain(self.account_definitions().map(GenesisItem::Account))
             .chain(self.keys.iter().cloned().map(GenesisItem::Key))
+    }
+
+    /// All accounts as they are now, in order of definition.
+    pub(super) fn account_definitions(&self) -> impl Iterator<Item = Account> {
+        (1..).zip(self.accounts()).map(|(account, id)| {
+            let Owner { group, self_trade } = self.owners.get(account);
+            Account { id, group, self_trade }
+        })
     }
 
     /// Balances that are not zero, in order of account and asset; account 0 ends them.

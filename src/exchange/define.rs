@@ -6,6 +6,7 @@
 use super::Exchange;
 use super::book::Book;
 use super::instrument::Rules;
+use super::owners::Owner;
 use super::stops::Stops;
 use crate::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
 use crate::limits::{
@@ -208,6 +209,8 @@ impl Exchange {
             return Err(DefineError::TooMany { what: "accounts for so many assets", max });
         }
         self.orders.add_account();
+        let Account { id: _, group, self_trade } = *account;
+        self.owners.add_account(Owner { group, self_trade });
         Ok(())
     }
 }

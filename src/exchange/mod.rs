@@ -71,7 +71,7 @@ use instrument::Rules;
 use level::Levels;
 use order::Orders;
 use outbox::Outcome;
-use owners::Owners;
+use owners::{Owner, Owners};
 use sessions::Sessions;
 use std::sync::Arc;
 use stops::Stops;
@@ -133,6 +133,7 @@ pub struct Exchange {
     levels: Levels,
     orders: Orders,
     accounts: Accounts,
+    /// By index of the account.
     owners: Owners,
     sessions: Sessions,
     /// Schemas of messages that operators registered.
@@ -158,6 +159,8 @@ impl Exchange {
         let hasher = Hasher::new(seed);
         let mut orders = Orders::with_capacity(orders_max, hasher);
         orders.add_account();
+        let mut owners = Owners::default();
+        owners.add_account(Owner::ALONE);
         Exchange {
             settings: None,
             version: 0,
@@ -172,7 +175,7 @@ impl Exchange {
             levels: Levels::with_capacity(orders_max),
             orders,
             accounts: Accounts::new(hasher),
-            owners: Owners::default(),
+            owners,
             sessions: Sessions::default(),
             schemas: Arc::default(),
             sequence: Sequence::NONE,

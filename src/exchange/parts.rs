@@ -11,6 +11,7 @@ use super::book::Book;
 use super::instrument::Rules;
 use super::level::NONE;
 use super::order::NewResting;
+use super::owners::Owner;
 use super::special::{ensure_in_order, make_special};
 use super::{DefineError, Exchange};
 use crate::admin::{AdminCommand, Controls};
@@ -66,6 +67,7 @@ impl Exchange {
             levels: _,
             orders: _,
             accounts,
+            // Packed with the accounts.
             owners: _,
             sessions,
             schemas,
@@ -78,7 +80,10 @@ impl Exchange {
                 let instruments = instruments.iter().cloned().map(GenesisItem::Instrument);
                 pack_items(settings.chain(assets).chain(instruments), pack);
             }
-            Part::Accounts => accounts.pack(pack),
+            Part::Accounts => {
+                accounts.pack(pack);
+                self.pack_unusual(pack);
+            }
             Part::Keys => pack_items(keys.iter().cloned().map(GenesisItem::Key), pack),
             Part::Controls => {
                 pack.u64(sequence.0);
@@ -98,6 +103,37 @@ impl Exchange {
                 self.pack_specials(&specials, pack);
             }
         }
+    }
+
+    /// Packs the accounts that say more than their number. Where none does nothing is packed, as by
+    /// releases that knew no more of an account.
+    fn pack_unusual(&self, pack: &mut Pack) {
+        let unusual: Vec<Account> =
+            self.account_definitions().filter(|account| !account.is_usual()).collect();
+        if !unusual.is_empty() {
+            pack_items(unusual.into_iter().map(GenesisItem::Account), pack);
+        }
+    }
+
+    /// Reads what [`Exchange::pack_unusual`] has packed.
+    fn unpack_unusual(&mut self, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
+        if unpack.is_empty() {
+            return Ok(());
+        }
+        let mut next = 0;
+        unpack_items(unpack, |item| {
+            let GenesisItem::Account(account) = item else {
+                return Err(Unfit::Wrong("an item belongs to another part"));
+            };
+            ensure(!account.is_usual(), "an account that says nothing is noted")?;
+            let index = self.account_index(account.id).map_err(broken)?;
+            ensure(index >= next, "accounts are not in order")?;
+            next = index + 1;
+            let Account { id: _, group, self_trade } = *account;
+            self.owners.set(index, Owner { group, self_trade });
+            Ok(())
+        })?;
+        ensure(next > 0, "no account says more than its number")
     }
 
     /// Packs a book; its special orders are noted.
@@ -140,10 +176,11 @@ impl Exchange {
                 let first = AccountId(unpack.u64()?);
                 ensure(first == AccountId::LIABILITY, "the first account is not the liability's")?;
                 for _ in 1..accounts {
-                    let account = Account { id: AccountId(unpack.u64()?) };
+                    let account = Account::new(AccountId(unpack.u64()?));
                     self.define(&GenesisItem::Account(account)).map_err(refused)?;
                 }
-                self.accounts.unpack_balances(unpack)
+                self.accounts.unpack_balances(unpack)?;
+                self.unpack_unusual(unpack)
             }
             Part::Keys => {
                 let kinds = |item: &GenesisItem| matches!(item, GenesisItem::Key(_));

@@ -83,7 +83,7 @@ impl Exchange {
         unpack: &mut Unpack<'_>,
     ) -> Result<(Specials, Vec<StopRow>), Unfit> {
         let (mut specials, mut stops) = (Specials::new(), Vec::new());
-        if unpack.is_done() {
+        if unpack.is_empty() {
             return Ok((specials, stops));
         }
         for _ in 0..unpack.count(SPECIAL_BYTES)? {

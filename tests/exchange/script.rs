@@ -81,7 +81,7 @@ pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
         ..instrument(2, "ETH-USDT", 3, 2)
     };
     items.push(GenesisItem::Instrument(bounded));
-    items.extend((2..=ACCOUNT_LAST).map(|id| GenesisItem::Account(Account { id: AccountId(id) })));
+    items.extend((2..=ACCOUNT_LAST).map(|id| GenesisItem::Account(Account::new(AccountId(id)))));
     items
 }
 

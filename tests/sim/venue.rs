@@ -71,7 +71,7 @@ impl Rules {
             items.push(GenesisItem::Instrument(instrument(id, symbol)));
         }
         let accounts = (2..=5).map(AccountId);
-        items.extend(accounts.clone().map(|id| GenesisItem::Account(Account { id })));
+        items.extend(accounts.clone().map(|id| GenesisItem::Account(Account::new(id))));
         for (id, (role, accounts)) in (1..).map(KeyId).zip(KEYS) {
             let public = signer(id).verifying_key().to_bytes();
             let public_key = public.iter().map(|byte| format!("{byte:02x}")).collect();
