@@ -4,11 +4,21 @@
 mod around;
 #[path = "exchange/books.rs"]
 mod books;
+#[path = "exchange/expiry.rs"]
+mod expiry;
+#[path = "exchange/icebergs.rs"]
+mod icebergs;
 mod kinds;
 #[path = "exchange/random.rs"]
 mod random;
 #[path = "exchange/script.rs"]
 pub(crate) mod script;
+#[path = "exchange/selftrade.rs"]
+mod selftrade;
+#[path = "exchange/stops.rs"]
+mod stops;
+#[path = "exchange/words.rs"]
+mod words;
 
 use openoutcry::genesis::{GenesisItem, Instrument};
 use openoutcry::types::{InstrumentId, Price, Quantity, Side, TimeNs};
