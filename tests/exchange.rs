@@ -9,6 +9,12 @@ mod kinds;
 mod random;
 #[path = "exchange/script.rs"]
 pub(crate) mod script;
+#[path = "exchange/shrink.rs"]
+mod shrink;
+#[path = "exchange/traffic.rs"]
+mod traffic;
+#[path = "exchange/words.rs"]
+pub(crate) mod words;
 
 use openoutcry::genesis::{GenesisItem, Instrument};
 use openoutcry::types::{InstrumentId, Price, Quantity, Side, TimeNs};
