@@ -191,6 +191,12 @@ impl<'a> Unpack<'a> {
         self.raw(size)
     }
 
+    /// True where nothing follows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

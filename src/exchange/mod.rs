@@ -21,21 +21,27 @@ mod admin;
 mod audit;
 mod bare;
 mod book;
+mod change;
 mod clearing;
 mod define;
 mod directory;
 mod entry;
+mod expiry;
 mod index;
 mod instrument;
 mod level;
 mod matcher;
 mod order;
 mod outbox;
+mod owners;
 mod parts;
 mod permissions;
+mod precheck;
 mod query;
 mod schemas;
 mod sessions;
+mod special;
+mod stops;
 
 pub use bare::{BATCH_COUNT_MAX, BareBook, BareCommand, BareEvent};
 pub use define::DefineError;
@@ -65,8 +71,10 @@ use instrument::Rules;
 use level::Levels;
 use order::Orders;
 use outbox::Outcome;
+use owners::{Owner, Owners};
 use sessions::Sessions;
 use std::sync::Arc;
+use stops::Stops;
 
 /// What the sequencer knows of a command beside its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,9 +128,13 @@ pub struct Exchange {
     rules: Vec<Rules>,
     /// By index of the instrument, as `instruments`.
     books: Vec<Book>,
+    /// By index of the instrument, as `instruments`.
+    stops: Vec<Stops>,
     levels: Levels,
     orders: Orders,
     accounts: Accounts,
+    /// By index of the account.
+    owners: Owners,
     sessions: Sessions,
     /// Schemas of messages that operators registered.
     schemas: Arc<Schemas>,
@@ -147,6 +159,8 @@ impl Exchange {
         let hasher = Hasher::new(seed);
         let mut orders = Orders::with_capacity(orders_max, hasher);
         orders.add_account();
+        let mut owners = Owners::default();
+        owners.add_account(Owner::ALONE);
         Exchange {
             settings: None,
             version: 0,
@@ -157,9 +171,11 @@ impl Exchange {
             controls: Controls::default(),
             rules: Vec::new(),
             books: Vec::new(),
+            stops: Vec::new(),
             levels: Levels::with_capacity(orders_max),
             orders,
             accounts: Accounts::new(hasher),
+            owners,
             sessions: Sessions::default(),
             schemas: Arc::default(),
             sequence: Sequence::NONE,
@@ -184,6 +200,7 @@ impl Exchange {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(command.account()));
+        self.expire_due(ctx.time, out);
         let (Ok(outcome) | Err(outcome)) = self.judge(ctx, command, out);
         out.finish(outcome, &mut self.sessions, &self.accounts);
     }
@@ -220,11 +237,11 @@ impl Exchange {
         match command {
             Command::NewOrder(command) => self.new_order(ctx, command, out),
             Command::CancelOrder(command) => self.cancel_order(command),
-            Command::EnterOrder(_) => Err(RejectReason::UnsupportedOrder),
+            Command::EnterOrder(command) => self.enter_order(ctx, command, out),
             Command::MassCancel(_) | Command::CancelOnDisconnect(_) => {
                 Err(RejectReason::UnsupportedOrder)
             }
-            Command::ReplaceOrder(command) => return self.replace_order(command, out),
+            Command::ReplaceOrder(command) => return self.replace_order(ctx, command, out),
             Command::Deposit(command) => self.deposit(command),
             Command::Withdraw(command) => self.withdraw(command),
             Command::Transfer(command) => self.transfer(command),

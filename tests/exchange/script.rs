@@ -40,6 +40,7 @@ pub(crate) fn settings(orders_max: u32) -> GenesisItem {
         timestamp_ahead_max_ms: 1000,
         orders_max,
         application_version: APPLICATION_VERSION,
+        day_end_s: 0,
     })
 }
 
@@ -79,7 +80,7 @@ pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
         ..instrument(2, "ETH-USDT", 3, 2)
     };
     items.push(GenesisItem::Instrument(bounded));
-    items.extend((2..=ACCOUNT_LAST).map(|id| GenesisItem::Account(Account { id: AccountId(id) })));
+    items.extend((2..=ACCOUNT_LAST).map(|id| GenesisItem::Account(Account::new(AccountId(id)))));
     items
 }
 
