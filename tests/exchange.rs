@@ -15,10 +15,14 @@ mod random;
 pub(crate) mod script;
 #[path = "exchange/selftrade.rs"]
 mod selftrade;
+#[path = "exchange/shrink.rs"]
+mod shrink;
 #[path = "exchange/stops.rs"]
 mod stops;
+#[path = "exchange/traffic.rs"]
+mod traffic;
 #[path = "exchange/words.rs"]
-mod words;
+pub(crate) mod words;
 
 use openoutcry::genesis::{GenesisItem, Instrument};
 use openoutcry::types::{InstrumentId, Price, Quantity, Side, TimeNs};
