@@ -52,6 +52,11 @@ impl Pack {
         &mut self.bytes
     }
 
+    /// Takes back what was packed behind the first so many bytes.
+    pub fn truncate(&mut self, size: usize) {
+        self.bytes.truncate(size);
+    }
+
     /// What was packed.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
@@ -189,6 +194,12 @@ impl<'a> Unpack<'a> {
     pub fn text(&mut self) -> Result<&'a [u8], Unfit> {
         let size = self.count(1)?;
         self.raw(size)
+    }
+
+    /// True where nothing is left to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// Ends the reading.

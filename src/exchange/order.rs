@@ -281,6 +281,8 @@ pub(super) struct Orders {
     cold: Vec<Cold>,
     by_client: Index,
     lists: Vec<OpenList>,
+    /// The order that a walk through the accounts' lists looks at next, or [`NONE`].
+    mark: u32,
 }
 
 impl Slots for Orders {
@@ -303,6 +305,7 @@ impl Orders {
             cold: Vec::with_capacity(count_max),
             by_client: Index::with_capacity(count_max),
             lists: Vec::new(),
+            mark: NONE,
         }
     }
 
@@ -410,6 +413,9 @@ impl Orders {
     pub(super) fn close(&mut self, order: u32) {
         let Hot { account, .. } = *self.hot(order);
         let Cold { client, newer, older, .. } = self.cold[order as usize];
+        if order == self.mark {
+            self.mark = newer;
+        }
         self.slab.close(order);
         if client != 0 {
             self.by_client.remove(self.client_hash(account, client), order);
@@ -425,6 +431,24 @@ impl Orders {
         } else {
             self.cold[older as usize].newer = newer;
         }
+    }
+
+    /// The order that a walk looks at next, or [`NONE`]: where it ends, the account's next newer one.
+    #[inline]
+    pub(super) const fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// Moves the walk.
+    #[inline]
+    pub(super) fn set_mark(&mut self, order: u32) {
+        self.mark = order;
+    }
+
+    /// An account's oldest live order, or [`NONE`].
+    #[inline]
+    pub(super) fn oldest(&self, account: u32) -> u32 {
+        self.lists[account as usize].oldest
     }
 
     /// Packs an order of this price. Its instrument and side are told by where it stands.

@@ -41,6 +41,9 @@ pub enum Part {
     Schemas,
     /// Last prices and live orders, in the order of matching.
     Books,
+    /// What time brings: ends of sessions' graces, and mass cancels under way. No bytes where there is
+    /// none of it.
+    Passing,
 }
 
 impl Exchange {
@@ -64,6 +67,8 @@ impl Exchange {
             orders: _,
             accounts,
             sessions,
+            // Packed with the mark of the orders.
+            passing: _,
             schemas,
             sequence,
         } = self;
@@ -91,6 +96,7 @@ impl Exchange {
                 pack.count(books.len());
                 books.iter().for_each(|book| self.pack_book(book, pack));
             }
+            Part::Passing => self.pack_passing(pack),
         }
     }
 
@@ -150,6 +156,7 @@ impl Exchange {
                 Arc::make_mut(&mut self.schemas).unpack(unpack, sequence)
             }
             Part::Books => self.unpack_books(unpack),
+            Part::Passing => self.unpack_passing(unpack),
         }
     }
 
