@@ -67,6 +67,14 @@ pub const ORDERS_MAX: u32 = 1 << 26;
 pub const SESSIONS_MAX: usize = 1 << 16;
 /// Accounts that genesis may define.
 pub const ACCOUNTS_MAX: usize = 1 << 20;
+/// Mass cancels that may be under way.
+pub const MASS_CANCELS_MAX: usize = 64;
+/// Orders that a record looks at for mass cancels.
+pub const ORDERS_PER_STEP: usize = 128;
+/// Accounts that a record looks at for mass cancels.
+pub const ACCOUNTS_PER_STEP: usize = 16_384;
+/// Longest time after which a session's orders are cancelled when it is away: a day.
+pub const DISCONNECT_GRACE_MAX_MS: u32 = 86_400_000;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Critical messages that a key may be entitled to send in a second.

@@ -12,11 +12,12 @@ use crate::genesis::Key;
 use crate::types::{AccountId, KeyId, Role};
 
 impl Exchange {
-    /// Applies an admin command; its one event, the result, replaces what is in the outbox.
+    /// Applies an admin command; its events replace what is in the outbox.
     pub fn administer(&mut self, ctx: &Context, command: &AdminCommand, out: &mut Outbox) {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(AccountId(0)));
+        self.pass_time(ctx, out);
         let outcome = match self.judge_admin(ctx, command) {
             Ok(()) => Outcome::DONE,
             Err(reason) => Outcome::refused(reason),

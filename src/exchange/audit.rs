@@ -5,6 +5,7 @@ use super::level::NONE;
 use super::owners::Owner;
 use crate::admin::Controls;
 use crate::genesis::{Account, GenesisItem};
+use crate::packing::Pack;
 use crate::types::{AccountId, OrderId, Quantity, Side};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,8 @@ impl Exchange {
         self.orders.check();
         self.sessions.check();
         self.schemas.check();
+        self.passing.check(&self.sessions);
+        self.check_walks();
         let (mut orders, mut levels, mut nodes) = (0, 0, 0);
         let mut held = vec![0i64; self.accounts.cell_count()];
         for (index, book) in (0..).zip(&self.books) {
@@ -110,6 +113,10 @@ impl Exchange {
                 sha.update(max_batch.unwrap_or(0).to_be_bytes());
             }
         }
+        // So have those of before there was anything that time brings.
+        let mut passing = Pack::default();
+        self.pack_passing(&mut passing);
+        sha.update(passing.bytes());
     }
 
     fn hash_definitions(&self, sha: &mut Sha256) {

@@ -356,6 +356,8 @@ pub(super) struct Orders {
     expiries: Expiries,
     by_client: Index,
     lists: Vec<OpenList>,
+    /// The order that a walk through the accounts' lists looks at next, or [`NONE`].
+    mark: u32,
 }
 
 impl Slots for Orders {
@@ -381,6 +383,7 @@ impl Orders {
             expiries: Expiries::with_capacity(count_max),
             by_client: Index::with_capacity(count_max),
             lists: Vec::new(),
+            mark: NONE,
         }
     }
 
@@ -550,6 +553,9 @@ impl Orders {
     pub(super) fn close(&mut self, order: u32) {
         let Hot { account, .. } = *self.hot(order);
         let Cold { client, newer, older, .. } = self.cold[order as usize];
+        if order == self.mark {
+            self.mark = newer;
+        }
         if self.cold(order).has_terms() {
             self.close_terms(order);
         }
@@ -568,6 +574,24 @@ impl Orders {
         } else {
             self.cold[older as usize].newer = newer;
         }
+    }
+
+    /// The order that a walk looks at next, or [`NONE`]: where it ends, the account's next newer one.
+    #[inline]
+    pub(super) const fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// Moves the walk.
+    #[inline]
+    pub(super) fn set_mark(&mut self, order: u32) {
+        self.mark = order;
+    }
+
+    /// An account's oldest live order, or [`NONE`].
+    #[inline]
+    pub(super) fn oldest(&self, account: u32) -> u32 {
+        self.lists[account as usize].oldest
     }
 
     /// Packs an order of this price. Its instrument and side are told by where it stands.

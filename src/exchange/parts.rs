@@ -43,6 +43,9 @@ pub enum Part {
     Schemas,
     /// Last prices and live orders, in the order of matching.
     Books,
+    /// What time brings: ends of sessions' graces, and mass cancels under way. No bytes where there is
+    /// none of it.
+    Passing,
 }
 
 impl Exchange {
@@ -70,6 +73,8 @@ impl Exchange {
             // Packed with the accounts.
             owners: _,
             sessions,
+            // Packed with the mark of the orders.
+            passing: _,
             schemas,
             sequence,
         } = self;
@@ -102,6 +107,7 @@ impl Exchange {
                 books.iter().for_each(|book| self.pack_book(book, pack, &mut specials));
                 self.pack_specials(&specials, pack);
             }
+            Part::Passing => self.pack_passing(pack),
         }
     }
 
@@ -197,6 +203,7 @@ impl Exchange {
                 Arc::make_mut(&mut self.schemas).unpack(unpack, sequence)
             }
             Part::Books => self.unpack_books(unpack),
+            Part::Passing => self.unpack_passing(unpack),
         }
     }
 

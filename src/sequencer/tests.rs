@@ -53,6 +53,7 @@ fn bench(ring_slots: usize) -> Bench {
         inputs: vec![input_reader],
         ring: writer,
         deadline: deadline.clone(),
+        loses_sessions: false,
         space: space.clone(),
         overload: Overload::new(THRESHOLDS, PressureSignal::default()),
         applied: Cursor::default(),
