@@ -7,6 +7,8 @@ mod books;
 mod kinds;
 #[path = "exchange/random.rs"]
 mod random;
+#[path = "exchange/risk.rs"]
+mod risk;
 #[path = "exchange/script.rs"]
 pub(crate) mod script;
 

@@ -6,6 +6,7 @@
 use super::matcher::{Market, Taker};
 use super::order::NewResting;
 use super::outbox::{Outbox, Outcome};
+use super::risk::{Asked, Replaced};
 use super::{Context, Exchange};
 use crate::command::{CancelOrder, NewOrder, POST_ONLY, ReplaceOrder};
 use crate::event::RejectReason;
@@ -30,9 +31,9 @@ enum Manner {
 impl Exchange {
     /// Enters an order: freeze, match, clear, and rest or cancel what is left.
     ///
-    /// Refused in this order: account, instrument, kind (flags, or a combination that is none),
-    /// nothing to trade with (a market order without a price), price, quantity, client's number, room to
-    /// rest, a trade on entry (post-only), size of the hold, funds.
+    /// Refused in this order: account, instrument, kind (flags, or a combination that is none), rate,
+    /// restricted instrument, nothing to trade with (a market order without a price), price, quantity,
+    /// risk limits (see [`Exchange::check_risk`]), client's number, room to rest, a trade on entry (post-only), size of the hold, funds.
     pub(super) fn new_order(
         &mut self,
         ctx: &Context,
@@ -43,6 +44,7 @@ impl Exchange {
         let account = self.account_index(command.account)?;
         let instrument = self.instrument_index(command.instrument)?;
         let manner = self.manner(command)?;
+        let limits = self.limits_of(ctx, account, instrument)?;
         let (rules, book) = (&self.rules[instrument as usize], &self.books[instrument as usize]);
         let price = match (command.order_type, command.price) {
             (OrderType::Market, Price(0)) => {
@@ -54,10 +56,23 @@ impl Exchange {
             (_, price) => price,
         };
         rules.check(price, command.quantity)?;
+        let may_rest = matches!(manner, Manner::Rests | Manner::PostOnly);
+        self.check_risk(
+            limits,
+            &Asked {
+                account,
+                instrument,
+                side,
+                price,
+                quantity,
+                budget: 0,
+                may_rest,
+                replaced: None,
+            },
+        )?;
         if self.orders.find_by_client(account, command.client_order_id).is_some() {
             return Err(RejectReason::DuplicateClientOrderId);
         }
-        let may_rest = matches!(manner, Manner::Rests | Manner::PostOnly);
         if may_rest && self.orders.is_full() {
             return Err(RejectReason::CapacityReached);
         }
@@ -143,16 +158,18 @@ impl Exchange {
     /// It keeps its id, its client's number and what is filled. It keeps its place only where the
     /// price is the same and the quantity falls; otherwise it is matched like a new order and
     /// rests last at its price. Refused in this order, with the order as it stays: account,
-    /// instrument, order, price, quantity, too late, size of the hold, funds.
+    /// instrument, order, rate, restricted instrument, price, quantity, too late, risk limits, size of the
+    /// hold, funds.
     pub(super) fn replace_order(
         &mut self,
+        ctx: &Context,
         command: &ReplaceOrder,
         out: &mut Outbox,
     ) -> Result<Outcome, Outcome> {
         let names = (command.order_id, command.orig_client_order_id);
         let found =
             self.locate(command.account, command.instrument, names).map_err(Outcome::refused)?;
-        let leaves = self.rehold(&found, command).map_err(|reason| Outcome {
+        let leaves = self.rehold(ctx, &found, command).map_err(|reason| Outcome {
             order_id: OrderId(found.id),
             filled: Quantity(found.filled),
             leaves: Quantity(found.leaves),
@@ -191,13 +208,35 @@ impl Exchange {
 
     /// Checks what a replace asks of an order, changes what the order holds to exactly what it
     /// needs then, and gives its new leaves.
-    fn rehold(&mut self, found: &Found, command: &ReplaceOrder) -> Result<i64, RejectReason> {
+    fn rehold(
+        &mut self,
+        ctx: &Context,
+        found: &Found,
+        command: &ReplaceOrder,
+    ) -> Result<i64, RejectReason> {
+        let limits = self.limits_of(ctx, found.account, found.instrument)?;
         let rules = &self.rules[found.instrument as usize];
         rules.check(command.price, command.quantity)?;
         let leaves = command.quantity.0 - found.filled;
         if leaves <= 0 {
             return Err(RejectReason::TooLate);
         }
+        self.check_risk(
+            limits,
+            &Asked {
+                account: found.account,
+                instrument: found.instrument,
+                side: found.side,
+                price: command.price,
+                quantity: command.quantity.0,
+                budget: 0,
+                may_rest: false,
+                replaced: Some(Replaced {
+                    price: found.price,
+                    quantity: found.filled + found.leaves,
+                }),
+            },
+        )?;
         let holds = rules.hold(found.side, command.price, leaves)?;
         let held = rules.rest_of_hold(found.side, found.price, found.leaves);
         let cell = self.accounts.cell(found.account, rules.held_asset(found.side));

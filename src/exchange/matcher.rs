@@ -133,6 +133,8 @@ impl Market<'_> {
         if leaves < wanted {
             let traded = wanted - leaves;
             settle_taker::<BUY>(self.accounts, rules, taker.account, price, traded, paid);
+            let place = (taker.account, taker.instrument.0 - 1);
+            self.orders.taker_traded(place, taker.side, traded);
         }
         leaves
     }
@@ -177,6 +179,7 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
             maker_leaves: Quantity(maker_leaves),
         });
         let cold = self.orders.cold(order);
+        let is_tracked = cold.is_tracked();
         if cold.session != 0 {
             self.out.maker_fill(MakerFill {
                 session: SessionId(cold.session),
@@ -189,6 +192,9 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
                 filled: Quantity(cold.quantity - maker_leaves),
                 leaves: Quantity(maker_leaves),
             });
+        }
+        if is_tracked {
+            self.orders.maker_traded(order, quantity, maker_leaves);
         }
     }
 

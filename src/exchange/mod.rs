@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Every sequenced command yields exactly one result, with a reason where it is refused, and a
-//!   refused command changes nothing.
+//!   refused command changes nothing, but for the tokens of its account's rate.
 //! - Nothing a client sends can panic. A broken invariant does: [`Exchange::check`] knows them all.
 //! - The same commands give the same events and the same [`Exchange::hash`], wherever and whenever
 //!   they are applied: nothing here walks a map in random order.
@@ -25,6 +25,7 @@ mod clearing;
 mod define;
 mod directory;
 mod entry;
+mod exposure;
 mod index;
 mod instrument;
 mod level;
@@ -35,6 +36,7 @@ mod owners;
 mod parts;
 mod permissions;
 mod query;
+mod risk;
 mod schemas;
 mod sessions;
 
@@ -46,13 +48,14 @@ pub use outbox::Outbox;
 pub use parts::{ORDER_BYTES, Part, pack_items, unpack_items};
 pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
+pub use risk::PositionRow;
 pub use schemas::Schemas;
 pub use sessions::{Session, SessionName};
 
 use crate::admin::Controls;
 use crate::command::{Command, Deposit, Transfer, Withdraw};
 use crate::event::{CommandResult, RejectReason, SessionChange};
-use crate::genesis::{Asset, Instrument, Key, Settings};
+use crate::genesis::{AccountLimits, Asset, Instrument, Key, Settings};
 use crate::schema::{RegisterError, Registered, Registry, SchemaDefinition};
 use crate::sys::memory::Region;
 use crate::types::{
@@ -67,6 +70,7 @@ use level::Levels;
 use order::Orders;
 use outbox::Outcome;
 use owners::{Owner, Owners};
+use risk::Risk;
 use sessions::Sessions;
 use std::sync::Arc;
 
@@ -127,6 +131,8 @@ pub struct Exchange {
     accounts: Accounts,
     /// By index of the account.
     owners: Owners,
+    /// Limits of accounts.
+    risk: Risk,
     sessions: Sessions,
     /// Schemas of messages that operators registered.
     schemas: Arc<Schemas>,
@@ -153,6 +159,8 @@ impl Exchange {
         orders.add_account();
         let mut owners = Owners::default();
         owners.add_account(Owner::ALONE);
+        let mut risk = Risk::default();
+        risk.add_account(AccountLimits::NONE);
         Exchange {
             settings: None,
             version: 0,
@@ -167,6 +175,7 @@ impl Exchange {
             orders,
             accounts: Accounts::new(hasher),
             owners,
+            risk,
             sessions: Sessions::default(),
             schemas: Arc::default(),
             sequence: Sequence::NONE,
@@ -231,7 +240,7 @@ impl Exchange {
             Command::MassCancel(_) | Command::CancelOnDisconnect(_) => {
                 Err(RejectReason::UnsupportedOrder)
             }
-            Command::ReplaceOrder(command) => return self.replace_order(command, out),
+            Command::ReplaceOrder(command) => return self.replace_order(ctx, command, out),
             Command::Deposit(command) => self.deposit(command),
             Command::Withdraw(command) => self.withdraw(command),
             Command::Transfer(command) => self.transfer(command),

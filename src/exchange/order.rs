@@ -11,6 +11,7 @@
 //!   in its account's list, which is in order of id because ids only rise.
 //! - The slab is reserved whole at genesis and touched as it is used; nothing grows after that.
 
+use super::exposure::{Exposure, Place, Position};
 use super::index::{Hasher, Index};
 use super::level::NONE;
 use crate::packing::Pack;
@@ -19,6 +20,7 @@ use crate::sys::prefetch::prefetch;
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
 };
+use std::collections::BTreeMap;
 
 /// Orders that are looked at from either end of an account's list to find where a page begins.
 const PAGE_STEPS_MAX: usize = 1 << 14;
@@ -53,9 +55,12 @@ pub(super) struct Cold {
     pub(super) newer: u32,
     /// The account's next older order.
     pub(super) older: u32,
-    /// Index of the instrument, doubled, plus one for a sell.
+    /// Index of the instrument, doubled, plus one for a sell; the highest bit is [`TRACKED`].
     place: u32,
 }
+
+/// Marks an order that counts for a limited position.
+const TRACKED: u32 = 1 << 31;
 
 const _: () = assert!(size_of::<Hot>() == 32);
 const _: () = assert!(size_of::<Cold>() == 32);
@@ -64,7 +69,13 @@ impl Cold {
     /// Index of the instrument.
     #[inline]
     pub(super) const fn instrument(&self) -> u32 {
-        self.place >> 1
+        (self.place & !TRACKED) >> 1
+    }
+
+    /// True where its account's position in its instrument is limited.
+    #[inline]
+    pub(super) const fn is_tracked(&self) -> bool {
+        self.place & TRACKED != 0
     }
 
     /// Side of the order.
@@ -117,6 +128,14 @@ pub struct OrderRow {
 struct OpenList {
     oldest: u32,
     newest: u32,
+    /// Orders in it.
+    count: u32,
+    /// Instruments in which the account's position is limited.
+    tracked: u32,
+}
+
+impl OpenList {
+    const EMPTY: OpenList = OpenList { oldest: NONE, newest: NONE, count: 0, tracked: 0 };
 }
 
 /// Where the hot halves of orders are: all that a book's queues need.
@@ -281,6 +300,7 @@ pub(super) struct Orders {
     cold: Vec<Cold>,
     by_client: Index,
     lists: Vec<OpenList>,
+    exposure: Exposure,
 }
 
 impl Slots for Orders {
@@ -303,6 +323,7 @@ impl Orders {
             cold: Vec::with_capacity(count_max),
             by_client: Index::with_capacity(count_max),
             lists: Vec::new(),
+            exposure: Exposure::default(),
         }
     }
 
@@ -313,7 +334,7 @@ impl Orders {
 
     /// Makes an empty list for the next account.
     pub(super) fn add_account(&mut self) {
-        self.lists.push(OpenList { oldest: NONE, newest: NONE });
+        self.lists.push(OpenList::EMPTY);
     }
 
     /// True when no further order can rest.
@@ -350,6 +371,80 @@ impl Orders {
     pub(super) fn resize(&mut self, order: u32, quantity: i64, leaves: i64) {
         self.cold[order as usize].quantity = quantity;
         self.hot_mut(order).leaves = leaves;
+        if self.cold[order as usize].is_tracked() {
+            self.recount(order, leaves);
+        }
+    }
+
+    /// Live orders of an account.
+    #[inline]
+    pub(super) fn live_count(&self, account: u32) -> u32 {
+        self.lists[account as usize].count
+    }
+
+    /// Limited positions.
+    #[inline]
+    pub(super) fn exposure(&self) -> &Exposure {
+        &self.exposure
+    }
+
+    /// Notes what an order that counts for a limited position has left, what is hidden of it included.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn recount(&mut self, order: u32, leaves: i64) {
+        let (account, cold) = (self.hot(order).account, &self.cold[order as usize]);
+        self.exposure.count(order, (account, cold.instrument()), cold.side(), leaves);
+    }
+
+    /// Notes that an order that counts for a limited position has traded, and has so much left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn maker_traded(&mut self, order: u32, quantity: i64, leaves: i64) {
+        let (account, cold) = (self.hot(order).account, self.cold[order as usize]);
+        self.exposure.traded((account, cold.instrument()), cold.side(), quantity);
+        self.recount(order, leaves);
+    }
+
+    /// Notes what an incoming order has traded.
+    #[inline]
+    pub(super) fn taker_traded(&mut self, place: Place, side: Side, quantity: i64) {
+        if self.lists[place.0 as usize].tracked != 0 {
+            self.exposure.traded(place, side, quantity);
+        }
+    }
+
+    /// Limits a position, or says anew how; the account's live orders there count from now on.
+    pub(super) fn track(&mut self, place: Place, position: Position) {
+        let new = self.exposure.get(place).is_none();
+        self.exposure.set(place, position, self.slab.count_max);
+        if new {
+            self.lists[place.0 as usize].tracked += 1;
+            self.mark(place, true);
+        }
+    }
+
+    /// Ends the limit of a position, if there is one.
+    pub(super) fn untrack(&mut self, place: Place) {
+        if self.exposure.get(place).is_some() {
+            self.mark(place, false);
+            self.lists[place.0 as usize].tracked -= 1;
+            self.exposure.remove(place);
+        }
+    }
+
+    /// Lets the live orders of an account in an instrument count, or no longer.
+    fn mark(&mut self, (account, instrument): Place, counts: bool) {
+        let mut order = self.lists[account as usize].oldest;
+        while order != NONE {
+            let leaves = if counts { self.hot(order).leaves } else { 0 };
+            let cold = &mut self.cold[order as usize];
+            let newer = cold.newer;
+            if cold.instrument() == instrument {
+                cold.place = if counts { cold.place | TRACKED } else { cold.place & !TRACKED };
+                self.recount(order, leaves);
+            }
+            order = newer;
+        }
     }
 
     /// The live order with this id.
@@ -379,13 +474,17 @@ impl Orders {
     pub(super) fn open(&mut self, new: &NewResting) -> u32 {
         let list = &mut self.lists[new.account as usize];
         let older = list.newest;
+        let tracked =
+            list.tracked != 0 && self.exposure.get((new.account, new.instrument)).is_some();
         let cold = Cold {
             quantity: new.quantity,
             client: new.client,
             session: new.session,
             newer: NONE,
             older,
-            place: new.instrument << 1 | u32::from(matches!(new.side, Side::Sell)),
+            place: new.instrument << 1
+                | u32::from(matches!(new.side, Side::Sell))
+                | if tracked { TRACKED } else { 0 },
         };
         let order = self.slab.open(new.id, new.leaves, new.account);
         if order as usize == self.cold.len() {
@@ -394,6 +493,7 @@ impl Orders {
             self.cold[order as usize] = cold;
         }
         list.newest = order;
+        list.count += 1;
         if older == NONE {
             list.oldest = order;
         } else {
@@ -402,6 +502,9 @@ impl Orders {
         if new.client != 0 {
             self.by_client.insert(self.client_hash(new.account, new.client), order);
         }
+        if tracked {
+            self.recount(order, new.leaves);
+        }
         order
     }
 
@@ -409,12 +512,16 @@ impl Orders {
     #[inline]
     pub(super) fn close(&mut self, order: u32) {
         let Hot { account, .. } = *self.hot(order);
-        let Cold { client, newer, older, .. } = self.cold[order as usize];
+        let Cold { client, newer, older, place, .. } = self.cold[order as usize];
+        if place & TRACKED != 0 {
+            self.recount(order, 0);
+        }
         self.slab.close(order);
         if client != 0 {
             self.by_client.remove(self.client_hash(account, client), order);
         }
         let list = &mut self.lists[account as usize];
+        list.count -= 1;
         if newer == NONE {
             list.newest = older;
         } else {
@@ -486,8 +593,10 @@ impl Orders {
         assert!(self.slab.hot.len() == self.cold.len());
         let mut listed = 0;
         let mut named = 0;
+        let mut open: BTreeMap<Place, (i64, i64)> =
+            self.exposure.rows().map(|(place, _)| (place, (0, 0))).collect();
         for account in 0..self.lists.len() as u32 {
-            let (mut older, mut last_id) = (NONE, 0);
+            let (mut older, mut last_id, mut count) = (NONE, 0, 0);
             let all = self.of_account(account, OrderId(0)).expect("it begins with the oldest");
             for order in all {
                 let (hot, cold) = (self.hot(order), self.cold(order));
@@ -500,10 +609,26 @@ impl Orders {
                     let found = self.find_by_client(account, ClientOrderId(cold.client));
                     assert!(found == Some(order), "a client's number names one live order");
                 }
+                let counted = open.get_mut(&(account, cold.instrument()));
+                assert!(cold.is_tracked() == counted.is_some());
+                match (counted, cold.side()) {
+                    (Some((buy, _)), Side::Buy) => *buy += hot.leaves,
+                    (Some((_, sell)), Side::Sell) => *sell += hot.leaves,
+                    (None, _) => {}
+                }
                 (older, last_id) = (order, hot.id);
                 listed += 1;
+                count += 1;
             }
-            assert!(self.lists[account as usize].newest == older);
+            let list = &self.lists[account as usize];
+            assert!(list.newest == older);
+            assert!(list.count == count);
+            let tracked = self.exposure.rows().filter(|(place, _)| place.0 == account);
+            assert!(list.tracked as usize == tracked.count());
+        }
+        for (place, row) in self.exposure.rows() {
+            let counted = (row.open_buy, row.open_sell);
+            assert!(counted == open[&place], "what is open is what live orders have left");
         }
         assert!(listed == self.count(), "every live order is in its account's list");
         assert!(self.by_client.count() == named);
