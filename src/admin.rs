@@ -7,10 +7,10 @@
 //! To add one: a variant here with its bounds in [`AdminCommand::check`], and what it does in
 //! `exchange/admin.rs`.
 
-use crate::genesis::{APPLICATION_VERSION, Key, VERSION_ORDER_KINDS};
-use crate::limits::{KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
+use crate::genesis::{APPLICATION_VERSION, AccountLimits, Key, LimitError, VERSION_ORDER_KINDS};
+use crate::limits::{COLLAR_BPS_MAX, KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
 use crate::schema::{DefinitionError, SchemaDefinition};
-use crate::types::{AccountId, KeyId, Lane, Priority, Role, SelfTrade};
+use crate::types::{AccountId, InstrumentId, KeyId, Lane, Priority, Role, SelfTrade};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use thiserror::Error;
@@ -96,6 +96,39 @@ pub enum AdminCommand {
         /// What happens where the incoming order leaves it to its account.
         self_trade: SelfTrade,
     },
+    /// Gives an account these limits and no others.
+    SetAccountLimits {
+        /// Which.
+        account: AccountId,
+        /// All of its limits.
+        #[serde(default)]
+        limits: AccountLimits,
+    },
+    /// Limits the position of an account in an instrument: what it bought less what it sold since it is
+    /// limited.
+    SetPositionLimit {
+        /// Whose.
+        account: AccountId,
+        /// Of what.
+        instrument: InstrumentId,
+        /// How far from 0 it could be with all live orders of a side filled, in lots; 0 for no limit.
+        #[serde(default)]
+        net_max: i64,
+        /// How much it and all live orders may be together, in lots; 0 for no limit, and without either
+        /// limit it is not counted any more.
+        #[serde(default)]
+        gross_max: i64,
+        /// What it is now, in lots; nothing for what was counted, at first 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<i64>,
+    },
+    /// Says how far beyond the last price an order's own may be.
+    SetCollar {
+        /// Of which instrument.
+        instrument: InstrumentId,
+        /// In hundredths of a percent of the last price; 0 for any.
+        collar_bps: u32,
+    },
     /// Registers a schema of messages, or a new version of one. The very same one again changes
     /// nothing.
     RegisterSchema {
@@ -128,6 +161,9 @@ pub enum AdminError {
     /// More accounts than a key can be bound to.
     #[error("a key is bound to at most {KEY_ACCOUNTS_MAX} accounts, not {0}")]
     Accounts(usize),
+    /// A limit that cannot be.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A schema that is none, or none that can be registered.
     #[error(transparent)]
     Schema(#[from] DefinitionError),
@@ -147,7 +183,10 @@ impl AdminCommand {
     #[must_use]
     pub const fn since(&self) -> u32 {
         match self {
-            AdminCommand::SetAccountGroup { .. } => VERSION_ORDER_KINDS,
+            AdminCommand::SetAccountGroup { .. }
+            | AdminCommand::SetAccountLimits { .. }
+            | AdminCommand::SetPositionLimit { .. }
+            | AdminCommand::SetCollar { .. } => VERSION_ORDER_KINDS,
             _ => 1,
         }
     }
@@ -187,6 +226,19 @@ impl AdminCommand {
             AdminCommand::DisableKey { .. }
             | AdminCommand::EnableKey { .. }
             | AdminCommand::SetAccountGroup { .. } => Ok(()),
+            AdminCommand::SetAccountLimits { limits, .. } => Ok(limits.check()?),
+            AdminCommand::SetPositionLimit { net_max, gross_max, .. } => {
+                for (field, value) in [("net_max", *net_max), ("gross_max", *gross_max)] {
+                    if value < 0 {
+                        let rule = format!("it is 0 to {}", i64::MAX);
+                        return Err(LimitError { field, value, rule }.into());
+                    }
+                }
+                Ok(())
+            }
+            AdminCommand::SetCollar { collar_bps, .. } => {
+                range("collar_bps", *collar_bps, 0..=COLLAR_BPS_MAX)
+            }
             AdminCommand::RegisterSchema { schema } => Ok(schema.check_sequenced()?),
         }
     }

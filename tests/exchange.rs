@@ -11,6 +11,8 @@ mod icebergs;
 mod kinds;
 #[path = "exchange/random.rs"]
 mod random;
+#[path = "exchange/risk.rs"]
+mod risk;
 #[path = "exchange/script.rs"]
 pub(crate) mod script;
 #[path = "exchange/selftrade.rs"]

@@ -95,6 +95,22 @@ impl Exchange {
                 self.owners.set(account, Owner { group, self_trade });
                 Ok(())
             }
+            AdminCommand::SetAccountLimits { account, limits } => {
+                self.set_account_limits(ctx, *account, limits)
+            }
+            AdminCommand::SetPositionLimit {
+                account,
+                instrument,
+                net_max,
+                gross_max,
+                position,
+            } => {
+                let limits = (*net_max, *gross_max);
+                self.set_position_limit(*account, *instrument, limits, *position)
+            }
+            AdminCommand::SetCollar { instrument, collar_bps } => {
+                self.set_collar(*instrument, *collar_bps)
+            }
             AdminCommand::RegisterSchema { schema } => {
                 let registered = self.register_schema(schema.clone());
                 registered.map(|_| ()).map_err(|error| error.reason())

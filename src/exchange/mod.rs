@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Every sequenced command yields exactly one result, with a reason where it is refused, and a
-//!   refused command changes nothing.
+//!   refused command changes nothing, but for the tokens of its account's rate.
 //! - Nothing a client sends can panic. A broken invariant does: [`Exchange::check`] knows them all.
 //! - The same commands give the same events and the same [`Exchange::hash`], wherever and whenever
 //!   they are applied: nothing here walks a map in random order.
@@ -27,6 +27,7 @@ mod define;
 mod directory;
 mod entry;
 mod expiry;
+mod exposure;
 mod index;
 mod instrument;
 mod level;
@@ -40,6 +41,7 @@ mod passing;
 mod permissions;
 mod precheck;
 mod query;
+mod risk;
 mod schemas;
 mod sessions;
 mod special;
@@ -53,13 +55,14 @@ pub use outbox::Outbox;
 pub use parts::{ORDER_BYTES, Part, pack_items, unpack_items};
 pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
+pub use risk::PositionRow;
 pub use schemas::Schemas;
 pub use sessions::{Session, SessionName};
 
 use crate::admin::Controls;
 use crate::command::{Command, Deposit, Transfer, Withdraw};
 use crate::event::{CommandResult, RejectReason, SessionChange};
-use crate::genesis::{Asset, Instrument, Key, Settings};
+use crate::genesis::{AccountLimits, Asset, Instrument, Key, Settings};
 use crate::schema::{RegisterError, Registered, Registry, SchemaDefinition};
 use crate::sys::memory::Region;
 use crate::types::{
@@ -75,6 +78,7 @@ use order::Orders;
 use outbox::Outcome;
 use owners::{Owner, Owners};
 use passing::Passing;
+use risk::Risk;
 use sessions::Sessions;
 use std::sync::Arc;
 use stops::Stops;
@@ -138,6 +142,8 @@ pub struct Exchange {
     accounts: Accounts,
     /// By index of the account.
     owners: Owners,
+    /// Limits of accounts.
+    risk: Risk,
     sessions: Sessions,
     /// What time brings: mass cancels under way, and ends of sessions' graces.
     passing: Passing,
@@ -166,6 +172,8 @@ impl Exchange {
         orders.add_account();
         let mut owners = Owners::default();
         owners.add_account(Owner::ALONE);
+        let mut risk = Risk::default();
+        risk.add_account(AccountLimits::NONE);
         Exchange {
             settings: None,
             version: 0,
@@ -181,6 +189,7 @@ impl Exchange {
             orders,
             accounts: Accounts::new(hasher),
             owners,
+            risk,
             sessions: Sessions::default(),
             passing: Passing::default(),
             schemas: Arc::default(),

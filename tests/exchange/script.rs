@@ -65,6 +65,7 @@ pub(crate) fn instrument(id: u32, symbol: &str, base: u32, quote: u32) -> Instru
         quantity_max: i64::MAX,
         price_max: i64::MAX,
         market_band_bps: Instrument::MARKET_BAND_BPS,
+        collar_bps: 0,
     }
 }
 
@@ -233,7 +234,7 @@ impl World {
                     orig_client_order_id,
                 })
             }
-            _ => panic!("what does this mean: {line}"),
+            _ => self.limit(&words).unwrap_or_else(|| panic!("what does this mean: {line}")),
         }
     }
 
