@@ -5,6 +5,8 @@ mod around;
 #[path = "exchange/books.rs"]
 mod books;
 mod kinds;
+#[path = "exchange/passing.rs"]
+pub(crate) mod passing;
 #[path = "exchange/random.rs"]
 mod random;
 #[path = "exchange/script.rs"]

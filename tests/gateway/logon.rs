@@ -146,9 +146,7 @@ fn what_this_release_cannot_do_is_refused_by_name() {
         payload[at] = value;
         signed(&key, payload)
     };
-    for (at, value, reason) in
-        [(103, 1, LOGON_REFUSED), (104, 2, BAD_PAYLOAD)]
-    {
+    for (at, value, reason) in [(103, 1, LOGON_REFUSED), (104, 2, BAD_PAYLOAD)] {
         let mut peer = node.connect();
         let draft = changed(&peer, at, value);
         assert_eq!(refused(&mut peer, &draft), [reason], "byte {at} is {value}");
