@@ -38,18 +38,33 @@ fn is_empty(peer: &mut Peer, account: u64) -> bool {
     account.orders.is_empty()
 }
 
-#[test]
-fn a_mass_cancel_of_ten_thousand_orders_is_finished_by_the_next_start() {
-    let home = Home::new();
-    let node = home.start(&[]);
+/// A node on which a mass cancel of many orders of account 20 has begun.
+fn with_mass_cancel(home: &Home, settings: &[&str], count: i64) -> Node {
+    let node = home.start(settings);
     let mut maker = node.log_on(Who::Operator, "maker");
-    orders(&node, &mut maker, 20, 10_000);
+    orders(&node, &mut maker, 20, count);
     drop(maker);
     let mut boss = node.log_on(Who::Operator, "boss");
     let all = Fields::default().u64(20).u32(0).u8(0).u32(0).0;
     assert_eq!(boss.command(MASS_CANCEL, all).status, DONE);
+    node
+}
+
+#[test]
+fn a_mass_cancel_of_ten_thousand_orders_goes_on_by_itself_in_every_layout() {
+    for layout in ["threads.layout=compact", "threads.layout=dedicated"] {
+        let home = Home::new();
+        let node = with_mass_cancel(&home, &[layout], 10_000);
+        let mut looker = node.log_on(Who::Operator, "looker");
+        eventually("all of them are cancelled", || is_empty(&mut looker, 20));
+    }
+}
+
+#[test]
+fn a_mass_cancel_of_ten_thousand_orders_is_finished_by_the_next_start() {
+    let home = Home::new();
     // Wherever it stands now.
-    node.kill();
+    with_mass_cancel(&home, &[], 10_000).kill();
     let node = home.start(&[]);
     let mut looker = node.log_on(Who::Operator, "looker");
     eventually("all of them are cancelled", || is_empty(&mut looker, 20));
