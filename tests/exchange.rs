@@ -9,6 +9,8 @@ mod expiry;
 #[path = "exchange/icebergs.rs"]
 mod icebergs;
 mod kinds;
+#[path = "exchange/passing.rs"]
+pub(crate) mod passing;
 #[path = "exchange/random.rs"]
 mod random;
 #[path = "exchange/risk.rs"]

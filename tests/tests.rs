@@ -36,6 +36,7 @@ mod model;
 mod native_client;
 mod native_document;
 mod native_golden;
+mod passing;
 mod poison;
 mod power_cut;
 mod power_loss;

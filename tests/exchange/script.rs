@@ -126,6 +126,7 @@ impl World {
     #[track_caller]
     pub(crate) fn apply(&mut self, command: impl Into<Command>) -> CommandResult {
         let before = self.balances();
+        let was_due = self.exchange.deadline().is_some_and(|due| due <= self.ctx.time);
         self.ctx.sequence = self.ctx.sequence.next();
         self.exchange.apply(&self.ctx, &command.into(), &mut self.out);
         self.exchange.check();
@@ -140,10 +141,7 @@ impl World {
         }
         if result.status == Status::Rejected {
             assert!(result.reason.is_some());
-            let of_time =
-                |event: &Event| matches!(&event.body, EventBody::Update(u) if passes(u.change));
-            let changed = self.out.events().iter().any(of_time);
-            assert!(changed || self.out.events().len() == 1, "a refusal touches nothing");
+            assert!(was_due || self.out.events().len() == 1, "a refusal touches nothing");
         } else {
             let prevented = result.reason == Some(RejectReason::SelfTradePrevented);
             assert!(prevented || result.reason.is_none());
@@ -234,7 +232,10 @@ impl World {
                     orig_client_order_id,
                 })
             }
-            _ => self.limit(&words).unwrap_or_else(|| panic!("what does this mean: {line}")),
+            _ => self
+                .limit(&words)
+                .or_else(|| self.line_of_time(&words))
+                .unwrap_or_else(|| panic!("what does this mean: {line}")),
         }
     }
 
@@ -262,7 +263,7 @@ impl World {
     }
 
     #[track_caller]
-    fn tell(&mut self, command: impl Into<Command>) -> String {
+    pub(crate) fn tell(&mut self, command: impl Into<Command>) -> String {
         self.apply(command);
         let name = |id| self.name(id).to_owned();
         words::told(self.out.events().iter().map(|event| &event.body), &name)
@@ -279,7 +280,7 @@ impl World {
         String::new()
     }
 
-    fn name(&self, id: OrderId) -> &str {
+    pub(crate) fn name(&self, id: OrderId) -> &str {
         self.names.iter().find(|(_, known)| **known == id).map_or("?", |(name, _)| name)
     }
 
