@@ -385,6 +385,23 @@ mod tests {
                 group: 7,
                 self_trade: SelfTrade::CancelOldest,
             },
+            AdminCommand::SetAccountLimits {
+                account: AccountId(2),
+                limits: AccountLimits {
+                    quantity_max: 5,
+                    rate_per_s: 100,
+                    restricted: vec![InstrumentId(1)],
+                    ..AccountLimits::NONE
+                },
+            },
+            AdminCommand::SetPositionLimit {
+                account: AccountId(2),
+                instrument: InstrumentId(1),
+                net_max: 5,
+                gross_max: 0,
+                position: Some(-1),
+            },
+            AdminCommand::SetCollar { instrument: InstrumentId(1), collar_bps: COLLAR_BPS_MAX },
         ]
     }
 
@@ -425,6 +442,17 @@ mod tests {
             text(8),
             r#"{"do":"set-account-group","account":2,"group":7,"self_trade":"cancel-oldest"}"#
         );
+        assert_eq!(
+            text(9),
+            r#"{"do":"set-account-limits","account":2,"limits":{"quantity_max":5,"rate_per_s":100,"restricted":[1]}}"#
+        );
+        assert_eq!(
+            text(10),
+            r#"{"do":"set-position-limit","account":2,"instrument":1,"net_max":5,"gross_max":0,"position":-1}"#
+        );
+        let none =
+            AdminCommand::SetAccountLimits { account: AccountId(2), limits: AccountLimits::NONE };
+        assert_eq!(read(r#"{"do":"set-account-limits","account":2}"#), Ok(none));
         let key = "0".repeat(64);
         let short = format!(r#"{{"do":"define-key","public_key":"{key}","role":"trade"}}"#);
         let expected = AdminCommand::DefineKey {
@@ -450,6 +478,7 @@ mod tests {
             r#"{"do":"set-lane","lane":"batch"}"#,
             r#"{"do":"disable-key","key":2} "x""#,
             r#"{"do":"register-schema"}"#,
+            r#"{"do":"set-account-limits","account":2,"limits":{"more":1}}"#,
             r#"{"do":"register-schema","schema":{"id":1000,"name":"a","version":1,"more":1}}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
@@ -473,6 +502,13 @@ mod tests {
             critical_per_s: KEY_CRITICAL_PER_S_MAX + 1,
         };
         for (command, words) in [
+            (
+                AdminCommand::SetAccountLimits {
+                    account: AccountId(2),
+                    limits: AccountLimits { quantity_max: -1, ..AccountLimits::NONE },
+                },
+                "quantity_max cannot be -1: it is 0 to 9223372036854775807",
+            ),
             (lane(0), "max_batch must be 1 to 1024, not 0"),
             (lane(1025), "max_batch must be 1 to 1024, not 1025"),
             (share(0), "one_in must be 1 to 256, not 0"),

@@ -7,6 +7,7 @@ mod bare_book;
 mod cli;
 mod cli_journal;
 mod cli_keys;
+mod cli_limits;
 mod cli_load;
 mod cli_order;
 mod cli_replay;

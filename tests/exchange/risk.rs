@@ -85,7 +85,7 @@ fn instrument(symbol: &str) -> InstrumentId {
 
 /// What stands behind a word.
 fn pair<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
-    assert!(words.len() % 2 == 0, "words come in pairs");
+    assert!(words.len().is_multiple_of(2), "words come in pairs");
     words.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1])
 }
 
@@ -396,7 +396,7 @@ fn positions_of_an_account_with_very_many_live_orders_are_not_begun_or_ended() {
     let mut world = World::new(5000);
     world.run("fund 2 9000");
     let order = NewOrder { quantity: Quantity(1), price: Price(1), ..plain(2, 1, Side::Buy) };
-    let mut enter = |world: &mut World, count| {
+    let enter = |world: &mut World, count| {
         for _ in 0..count {
             world.ctx.sequence = world.ctx.sequence.next();
             world.exchange.apply(&world.ctx, &order.into(), &mut world.out);

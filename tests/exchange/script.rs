@@ -22,8 +22,8 @@ use openoutcry::event::{Balance, CommandResult, Event, EventBody, RejectReason};
 use openoutcry::exchange::{Context, Exchange, Outbox};
 use openoutcry::genesis::{APPLICATION_VERSION, Account, Asset, GenesisItem, Instrument, Settings};
 use openoutcry::types::{
-    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, Price,
-    Quantity, Sequence, SessionId, Side, Status, TimeNs,
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderId, Price, Quantity,
+    Sequence, SessionId, Side, Status, TimeNs,
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -304,12 +304,6 @@ impl World {
         assert_eq!(more, Ok(false));
         orders.iter().map(|row| self.name(row.order_id)).collect::<Vec<_>>().join(" ")
     }
-}
-
-/// Changes that come with a record whatever its command is.
-fn passes(change: OrderChange) -> bool {
-    use OrderChange::{Disconnected, Expired, MassCancelDone, MassCanceled};
-    matches!(change, Expired | MassCanceled | Disconnected | MassCancelDone)
 }
 
 /// Checks what is true of the events of every command.
