@@ -18,4 +18,5 @@ mod restraint;
 mod resume;
 mod seen;
 mod start;
+mod told;
 mod twice;
