@@ -63,7 +63,7 @@ fn genesis() -> Vec<GenesisItem> {
         price_max: 1 << 40,
         market_band_bps: Instrument::MARKET_BAND_BPS,
     }));
-    items.extend((2..ACCOUNTS + 2).map(|id| GenesisItem::Account(Account { id: AccountId(id) })));
+    items.extend((2..ACCOUNTS + 2).map(|id| GenesisItem::Account(Account::new(AccountId(id)))));
     items
 }
 

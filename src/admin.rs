@@ -7,10 +7,10 @@
 //! To add one: a variant here with its bounds in [`AdminCommand::check`], and what it does in
 //! `exchange/admin.rs`.
 
-use crate::genesis::{APPLICATION_VERSION, Key};
+use crate::genesis::{APPLICATION_VERSION, Key, VERSION_ORDER_KINDS};
 use crate::limits::{KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
 use crate::schema::{DefinitionError, SchemaDefinition};
-use crate::types::{AccountId, KeyId, Lane, Priority, Role};
+use crate::types::{AccountId, KeyId, Lane, Priority, Role, SelfTrade};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use thiserror::Error;
@@ -87,6 +87,15 @@ pub enum AdminCommand {
         /// Which.
         key: KeyId,
     },
+    /// Says whose an account is, and what happens instead of a trade between orders of one owner.
+    SetAccountGroup {
+        /// Which.
+        account: AccountId,
+        /// Accounts of one group have one owner; 0 is no group.
+        group: u32,
+        /// What happens where the incoming order leaves it to its account.
+        self_trade: SelfTrade,
+    },
     /// Registers a schema of messages, or a new version of one. The very same one again changes
     /// nothing.
     RegisterSchema {
@@ -134,6 +143,15 @@ impl AdminCommand {
         serde_json::to_vec(self).expect("admin commands are plain data and always serialise")
     }
 
+    /// The first version of the rules whose release can read it: a journal of older rules never has it.
+    #[must_use]
+    pub const fn since(&self) -> u32 {
+        match self {
+            AdminCommand::SetAccountGroup { .. } => VERSION_ORDER_KINDS,
+            _ => 1,
+        }
+    }
+
     /// Reads a payload back.
     ///
     /// # Errors
@@ -166,7 +184,9 @@ impl AdminCommand {
                 rate(*critical_per_s)
             }
             AdminCommand::SetKeyAccounts { accounts, .. } => count(accounts),
-            AdminCommand::DisableKey { .. } | AdminCommand::EnableKey { .. } => Ok(()),
+            AdminCommand::DisableKey { .. }
+            | AdminCommand::EnableKey { .. }
+            | AdminCommand::SetAccountGroup { .. } => Ok(()),
             AdminCommand::RegisterSchema { schema } => Ok(schema.check_sequenced()?),
         }
     }
@@ -308,6 +328,11 @@ mod tests {
             AdminCommand::DisableKey { key: KeyId(2) },
             AdminCommand::EnableKey { key: KeyId(2) },
             AdminCommand::RegisterSchema { schema: schema(1000) },
+            AdminCommand::SetAccountGroup {
+                account: AccountId(2),
+                group: 7,
+                self_trade: SelfTrade::CancelOldest,
+            },
         ]
     }
 
@@ -343,6 +368,10 @@ mod tests {
         assert_eq!(
             text(7),
             r#"{"do":"register-schema","schema":{"id":1000,"name":"report","version":1,"fields":[{"id":1,"name":"side","type":"enum8","required":false,"values":{"buy":1}}]}}"#
+        );
+        assert_eq!(
+            text(8),
+            r#"{"do":"set-account-group","account":2,"group":7,"self_trade":"cancel-oldest"}"#
         );
         let key = "0".repeat(64);
         let short = format!(r#"{{"do":"define-key","public_key":"{key}","role":"trade"}}"#);

@@ -116,7 +116,7 @@ reasons! {
     /// Too many connections.
     TooManyConnections = 26, "too many connections";
     /// Not supported by this release.
-    NotSupported = 27, "not supported by this release";
+    NotSupported = 27, "not supported by this release, or by the rules that hold";
     /// The disk is full, or nearly so: no orders until there is space.
     NoSpace = 28, "too little space on the disk: nothing but cancels may pass until there is more";
     /// The message repeats one that was sequenced: it gets that one's answer. Only in the reject log.

@@ -4,7 +4,7 @@
 //! payload is its JSON with the fields in the order they stand here: it is read by every later
 //! release, so fields are only ever added, with a default.
 
-use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Priority, Role};
+use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Priority, Role, SelfTrade};
 use serde::{Deserialize, Serialize};
 
 /// Version of the exchange's rules, with which a new journal begins. What the rules make of a journal
@@ -45,6 +45,9 @@ pub struct Settings {
     pub orders_max: u32,
     /// Application version whose rules apply (a later release activates its own by a record).
     pub application_version: u32,
+    /// When trading days end, in seconds after midnight UTC.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub day_end_s: u32,
 }
 
 /// Something that can be owned.
@@ -109,6 +112,34 @@ impl Instrument {
 pub struct Account {
     /// Number; 1 is reserved.
     pub id: AccountId,
+    /// Accounts of one group have one owner; 0 is no group.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub group: u32,
+    /// What happens instead of a trade between orders of one owner, where the incoming one leaves it to
+    /// its account.
+    #[serde(
+        default = "Account::default_self_trade",
+        skip_serializing_if = "is_default_self_trade"
+    )]
+    pub self_trade: SelfTrade,
+}
+
+impl Account {
+    /// An account of its own.
+    #[must_use]
+    pub const fn new(id: AccountId) -> Account {
+        Account { id, group: 0, self_trade: Account::default_self_trade() }
+    }
+
+    /// True for an account that says nothing but its number.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Account::new(self.id)
+    }
+
+    const fn default_self_trade() -> SelfTrade {
+        SelfTrade::Allow
+    }
 }
 
 /// A key that may log on.
@@ -154,8 +185,16 @@ impl Key {
 }
 
 // Serde hands over references.
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 fn is_default_band(bps: &u32) -> bool {
     *bps == Instrument::MARKET_BAND_BPS
+}
+
+fn is_default_self_trade(mode: &SelfTrade) -> bool {
+    *mode == Account::default_self_trade()
 }
 
 fn is_default_priority(priority: &Priority) -> bool {

@@ -55,6 +55,12 @@ pub const ASSETS_MAX: usize = 1 << 16;
 pub const INSTRUMENTS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].
 pub const KEYS_MAX: usize = 1 << 16;
+/// Parts in which an iceberg may be shown.
+pub const ICEBERG_PARTS_MAX: i128 = 100;
+/// Latest end of a trading day, in seconds after midnight UTC.
+pub const DAY_END_S_MAX: u32 = 24 * 60 * 60 - 1;
+/// Timers that one record lets fire; what else is due waits for the next one.
+pub const TIMERS_PER_RECORD_MAX: usize = 64;
 /// Live orders that `orders_max` of genesis may ask for; handles and links are `u32`.
 pub const ORDERS_MAX: u32 = 1 << 26;
 /// Sessions that there can ever be: (key, name) pairs that once logged on.

@@ -196,7 +196,7 @@ impl<'a> Unpack<'a> {
         self.raw(size)
     }
 
-    /// True where nothing is left to read.
+    /// True where nothing follows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()

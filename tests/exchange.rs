@@ -4,6 +4,10 @@
 mod around;
 #[path = "exchange/books.rs"]
 mod books;
+#[path = "exchange/expiry.rs"]
+mod expiry;
+#[path = "exchange/icebergs.rs"]
+mod icebergs;
 mod kinds;
 #[path = "exchange/passing.rs"]
 pub(crate) mod passing;
@@ -11,6 +15,16 @@ pub(crate) mod passing;
 mod random;
 #[path = "exchange/script.rs"]
 pub(crate) mod script;
+#[path = "exchange/selftrade.rs"]
+mod selftrade;
+#[path = "exchange/shrink.rs"]
+mod shrink;
+#[path = "exchange/stops.rs"]
+mod stops;
+#[path = "exchange/traffic.rs"]
+mod traffic;
+#[path = "exchange/words.rs"]
+pub(crate) mod words;
 
 use openoutcry::genesis::{GenesisItem, Instrument};
 use openoutcry::types::{InstrumentId, Price, Quantity, Side, TimeNs};

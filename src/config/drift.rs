@@ -141,6 +141,7 @@ fn settings_fields(settings: &Settings) -> Vec<Field> {
         ("dedupe_window_s", settings.dedupe_window_s.to_string()),
         ("timestamp_ahead_max_ms", settings.timestamp_ahead_max_ms.to_string()),
         ("orders_max", settings.orders_max.to_string()),
+        ("day_end_s", settings.day_end_s.to_string()),
     ]
 }
 

@@ -22,9 +22,9 @@ pub use value::{AboveEntitlement, AckPolicy, Core, Idle, Layout, Listen, LogForm
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, DEDUPE_COUNT_MAX, FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES,
-    GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX,
-    SCALE_MAX, SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, DAY_END_S_MAX, DEDUPE_COUNT_MAX, FRAME_DEFAULT_BYTES,
+    FRAME_MAX_BYTES, GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, MARKET_BAND_BPS_MAX,
+    ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
 use crate::types::{Priority, Role};
@@ -448,6 +448,8 @@ section! {
         timestamp_ahead_max_ms: u64 = 60_000, integer(0, 86_400_000);
         /// Live orders in all books together.
         orders_max: u32 = 1 << 20, integer(1, ORDERS_MAX as i64);
+        /// When trading days, and with them day orders, end: seconds after midnight UTC.
+        day_end_s: u32 = 0, integer(0, DAY_END_S_MAX as i64);
         /// What can be owned.
         assets: Vec<AssetEntry> = demo::assets(), Rule::List;
         /// What is traded.

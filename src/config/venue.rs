@@ -30,12 +30,13 @@ pub fn genesis_items(
         timestamp_ahead_max_ms: genesis.timestamp_ahead_max_ms,
         orders_max: genesis.orders_max,
         application_version: APPLICATION_VERSION,
+        day_end_s: genesis.day_end_s,
     })];
     let assets = assets(config)?;
     items.extend(assets.iter().cloned().map(GenesisItem::Asset));
     items.extend(instruments(config, &assets)?.into_iter().map(GenesisItem::Instrument));
     let (accounts, deposits) = accounts(config, &assets)?;
-    items.extend(accounts.iter().map(|id| GenesisItem::Account(Account { id: *id })));
+    items.extend(accounts.iter().map(|id| GenesisItem::Account(Account::new(*id))));
     items.extend(keys(config, &accounts)?.into_iter().map(GenesisItem::Key));
     Ok((items, deposits))
 }
@@ -307,8 +308,8 @@ mod tests {
         assert_eq!(instrument.quantity_min, 1);
         assert_eq!(instrument.quantity_max, 100_000_000_000_000);
         assert_eq!(instrument.price_max, 1_000_000_000);
-        assert_eq!(items[4], GenesisItem::Account(Account { id: AccountId(2) }));
-        assert_eq!(items[19], GenesisItem::Account(Account { id: AccountId(17) }));
+        assert_eq!(items[4], GenesisItem::Account(Account::new(AccountId(2))));
+        assert_eq!(items[19], GenesisItem::Account(Account::new(AccountId(17))));
         assert_eq!(deposits.len(), 32);
         let first = Deposit {
             account: AccountId(2),

@@ -4,6 +4,7 @@
 //! Invariant: a command is checked whole before anything changes.
 
 use super::outbox::{Outbox, Outcome};
+use super::owners::Owner;
 use super::{Context, DefineError, Exchange};
 use crate::admin::{AdminCommand, Controls};
 use crate::event::RejectReason;
@@ -46,6 +47,9 @@ impl Exchange {
             return Err(RejectReason::KeyNotEntitled);
         }
         command.check().map_err(|_| RejectReason::InvalidAdmin)?;
+        if command.since() > self.version {
+            return Err(RejectReason::InvalidAdmin);
+        }
         match command {
             AdminCommand::SetLane { lane, max_batch } => {
                 self.controls.max_batch[*lane as usize] = Some(*max_batch);
@@ -85,6 +89,12 @@ impl Exchange {
                 self.change_key(*key, |key| key.disabled = true)
             }
             AdminCommand::EnableKey { key } => self.change_key(*key, |key| key.disabled = false),
+            AdminCommand::SetAccountGroup { account, group, self_trade } => {
+                let (group, self_trade) = (*group, *self_trade);
+                let account = self.account_index(*account)?;
+                self.owners.set(account, Owner { group, self_trade });
+                Ok(())
+            }
             AdminCommand::RegisterSchema { schema } => {
                 let registered = self.register_schema(schema.clone());
                 registered.map(|_| ()).map_err(|error| error.reason())

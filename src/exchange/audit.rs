@@ -2,6 +2,7 @@
 
 use super::Exchange;
 use super::level::NONE;
+use super::owners::Owner;
 use crate::admin::Controls;
 use crate::genesis::{Account, GenesisItem};
 use crate::packing::Pack;
@@ -30,11 +31,27 @@ impl Exchange {
         for (index, book) in (0..).zip(&self.books) {
             let counted = book.check(&self.levels, &self.orders, |orders, order, side| {
                 let cold = orders.cold(order);
-                cold.instrument() == index && cold.side() == side
+                let waits = orders.terms(order).waits();
+                cold.instrument() == index && cold.side() == side && !waits
             });
             orders += counted.orders;
             levels += counted.levels;
             nodes += counted.nodes;
+        }
+        for (index, stops) in (0..).zip(&self.stops) {
+            for side in [Side::Buy, Side::Sell] {
+                let counted =
+                    stops.of(side).check(&self.levels, &self.orders, |orders, order, on| {
+                        let cold = orders.cold(order);
+                        let place = (cold.instrument(), cold.side(), on);
+                        place == (index, side, side.opposite()) && orders.terms(order).waits()
+                    });
+                let first = stops.of(side).best_price(&self.levels, side.opposite());
+                assert!(first.is_none_or(|stop| !self.is_reached(index, side, stop)));
+                orders += counted.orders;
+                levels += counted.levels;
+                nodes += counted.nodes;
+            }
         }
         assert!(orders == self.orders.count(), "every live order is in one queue");
         assert!(levels == self.levels.count(), "no level is lost");
@@ -42,12 +59,12 @@ impl Exchange {
         for account in 0..self.accounts.ids().count() as u32 {
             let all = self.orders.of_account(account, OrderId(0));
             for order in all.into_iter().flatten() {
-                let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
+                let (leaves, cold) = (self.orders.leaves(order), self.orders.cold(order));
                 let rules = &self.rules[cold.instrument() as usize];
                 let price = self.price_of(order);
                 rules.check(price, Quantity(cold.quantity)).expect("checked at entry");
                 let cell = self.accounts.cell(account, rules.held_asset(cold.side()));
-                held[cell as usize] += rules.rest_of_hold(cold.side(), price, hot.leaves);
+                held[cell as usize] += rules.rest_of_hold(cold.side(), price, leaves);
             }
         }
         self.accounts.check(&held);
@@ -61,6 +78,7 @@ impl Exchange {
         sha.update(self.sequence.0.to_be_bytes());
         self.hash_definitions(sha);
         self.hash_balances(sha);
+        let mut specials = Vec::new();
         for book in &self.books {
             sha.update(book.last_price.0.to_be_bytes());
             for side in [Side::Buy, Side::Sell] {
@@ -68,6 +86,9 @@ impl Exchange {
                     let mut order = level.head;
                     while order != NONE {
                         self.hash_order(order, sha);
+                        if self.is_special(order) {
+                            specials.push(order);
+                        }
                         order = self.orders.hot(order).next;
                     }
                 }
@@ -75,6 +96,7 @@ impl Exchange {
                 sha.update(0u64.to_be_bytes());
             }
         }
+        self.hash_specials(&specials, sha);
         let sessions = self.sessions.all();
         sha.update((sessions.len() as u64).to_be_bytes());
         for session in sessions {
@@ -109,12 +131,19 @@ impl Exchange {
     /// What the exchange consists of now, as the items that would define it.
     pub fn definitions(&self) -> impl Iterator<Item = GenesisItem> {
         let settings = self.settings.iter().cloned().map(GenesisItem::Settings);
-        let accounts = self.accounts().map(|id| GenesisItem::Account(Account { id }));
         settings
             .chain(self.assets.iter().cloned().map(GenesisItem::Asset))
             .chain(self.instruments.iter().cloned().map(GenesisItem::Instrument))
-            .chain(accounts)
+            .chain(self.account_definitions().map(GenesisItem::Account))
             .chain(self.keys.iter().cloned().map(GenesisItem::Key))
+    }
+
+    /// All accounts as they are now, in order of definition.
+    pub(super) fn account_definitions(&self) -> impl Iterator<Item = Account> {
+        (1..).zip(self.accounts()).map(|(account, id)| {
+            let Owner { group, self_trade } = self.owners.get(account);
+            Account { id, group, self_trade }
+        })
     }
 
     /// Balances that are not zero, in order of account and asset; account 0 ends them.

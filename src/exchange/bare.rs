@@ -151,8 +151,9 @@ impl Clearing for Noting<'_> {
     }
 
     #[inline]
-    fn filled(&mut self, order: u32) {
+    fn spent(&mut self, order: u32) -> i64 {
         self.orders.close(order);
+        0
     }
 }
 
@@ -343,10 +344,11 @@ impl BareBook {
         }
         let (levels, orders, events) = (&mut self.levels, &mut self.orders, &mut self.events);
         let mut noting = Noting { orders, events, taker };
-        match side {
+        let swept = match side {
             Side::Buy => sweep::<true>(book, levels, &mut noting, price, wanted),
             Side::Sell => sweep::<false>(book, levels, &mut noting, price, wanted),
-        }
+        };
+        swept.leaves
     }
 
     fn book(&self, instrument: InstrumentId) -> Option<&Book> {

@@ -6,9 +6,12 @@
 use super::Exchange;
 use super::book::Book;
 use super::instrument::Rules;
+use super::owners::Owner;
+use super::stops::Stops;
 use crate::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
 use crate::limits::{
-    ASSETS_MAX, INSTRUMENTS_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX, SCALE_MAX, SYMBOL_MAX_BYTES,
+    ASSETS_MAX, DAY_END_S_MAX, INSTRUMENTS_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX, SCALE_MAX,
+    SYMBOL_MAX_BYTES,
 };
 use crate::types::{AccountId, AssetId, KeyId};
 use thiserror::Error;
@@ -25,6 +28,9 @@ pub enum DefineError {
     /// The number of live orders is out of bounds.
     #[error("orders_max must be 1 to {ORDERS_MAX}, not {0}")]
     OrdersMax(u32),
+    /// The trading day ends beyond a day.
+    #[error("day_end_s must be 0 to {DAY_END_S_MAX}, not {0}")]
+    DayEnd(u32),
     /// A number is not the next one.
     #[error("{what} {found} is out of turn: the next one is {expected}")]
     OutOfTurn {
@@ -126,6 +132,9 @@ impl Exchange {
         if settings.seed.len() != 32 || !digits {
             return Err(DefineError::Seed);
         }
+        if settings.day_end_s > DAY_END_S_MAX {
+            return Err(DefineError::DayEnd(settings.day_end_s));
+        }
         let seed = u128::from_str_radix(&settings.seed, 16).map_err(|_| DefineError::Seed)?;
         *self = Exchange::with_capacity(settings.orders_max as usize, seed);
         self.version = settings.application_version;
@@ -183,6 +192,7 @@ impl Exchange {
         check_field(name, "market_band_bps", band, 0, MARKET_BAND_BPS_MAX.into())?;
         self.rules.push(Rules::new(instrument));
         self.books.push(Book::EMPTY);
+        self.stops.push(Stops::EMPTY);
         self.instruments.push(instrument.clone());
         Ok(())
     }
@@ -199,6 +209,8 @@ impl Exchange {
             return Err(DefineError::TooMany { what: "accounts for so many assets", max });
         }
         self.orders.add_account();
+        let Account { id: _, group, self_trade } = *account;
+        self.owners.add_account(Owner { group, self_trade });
         Ok(())
     }
 }

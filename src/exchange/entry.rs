@@ -1,70 +1,249 @@
-//! Orders: enter, cancel, replace. The order of the checks in each is part of the contract.
+//! Orders come in. The order of the checks is part of the contract.
 //!
 //! Invariant: everything that can be refused is refused before the first change, so that a refused
 //! command leaves nothing behind.
 
-use super::matcher::{Market, Taker};
-use super::order::NewResting;
+use super::clearing::Taker;
+use super::expiry::end_of_day;
+use super::order::{NewResting, Terms};
 use super::outbox::{Outbox, Outcome};
+use super::stops::Reach;
 use super::{Context, Exchange};
-use crate::command::{CancelOrder, NewOrder, POST_ONLY, ReplaceOrder};
-use crate::event::RejectReason;
+use crate::command::{EnterOrder, NewOrder, POST_ONLY, REPRICE, SELF_TRADE_MASK, self_trade_asked};
+use crate::event::{OrderUpdate, RejectReason};
 use crate::genesis::VERSION_ORDER_KINDS;
+use crate::limits::ICEBERG_PARTS_MAX;
 use crate::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity, Side, TimeInForce,
+    AccountId, Amount, ClientOrderId, InstrumentId, OrderChange, OrderId, OrderType, Price,
+    Quantity, SelfTrade, SessionId, Side, TimeInForce, TimeNs,
 };
 
-/// What becomes of an order beside its trades.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    /// What does not trade rests.
-    Rests,
-    /// It rests, or is refused.
-    PostOnly,
-    /// What does not trade at once is cancelled.
-    Immediate,
-    /// It trades whole, or is cancelled.
-    Whole,
+/// An order that has passed its checks but for room, trade on entry and funds.
+#[derive(Clone, Copy)]
+struct Incoming {
+    account: u32,
+    account_id: AccountId,
+    instrument: u32,
+    side: Side,
+    price: Price,
+    quantity: i64,
+    client: ClientOrderId,
+    self_trade: SelfTrade,
+    /// What does not trade at once rests.
+    rests: bool,
+    /// What must trade at once, or nothing does.
+    minimum: i64,
+    /// The most that it pays; 0 for what its price asks.
+    budget: i64,
+    /// It is as much as the budget buys.
+    takes_all: bool,
+    terms: Option<Terms>,
+}
+
+impl From<&NewOrder> for EnterOrder {
+    fn from(order: &NewOrder) -> EnterOrder {
+        EnterOrder {
+            account: order.account,
+            instrument: order.instrument,
+            side: order.side,
+            order_type: order.order_type,
+            time_in_force: order.time_in_force,
+            flags: order.flags,
+            price: order.price,
+            quantity: order.quantity,
+            stop_price: Price(0),
+            display_quantity: Quantity(0),
+            min_quantity: Quantity(0),
+            budget: Amount(0),
+            expires: TimeNs(0),
+            client_order_id: order.client_order_id,
+        }
+    }
 }
 
 impl Exchange {
     /// Enters an order: freeze, match, clear, and rest or cancel what is left.
     ///
-    /// Refused in this order: account, instrument, kind (flags, or a combination that is none),
-    /// nothing to trade with (a market order without a price), price, quantity, client's number, room to
-    /// rest, a trade on entry (post-only), size of the hold, funds.
+    /// Refused in the order that [`Exchange::enter_order`] tells, of which a plain limit order needs
+    /// account, instrument, price, quantity, client's number, room to rest, size of the hold, funds.
     pub(super) fn new_order(
         &mut self,
         ctx: &Context,
         command: &NewOrder,
         out: &mut Outbox,
     ) -> Result<Outcome, RejectReason> {
-        let NewOrder { side, quantity: Quantity(quantity), .. } = *command;
+        let rests = match (command.order_type, command.time_in_force, command.flags) {
+            (OrderType::Limit, TimeInForce::Gtc, 0) => true,
+            (OrderType::Limit, TimeInForce::Ioc, 0) => false,
+            _ => return self.enter_order(ctx, &EnterOrder::from(command), out),
+        };
         let account = self.account_index(command.account)?;
         let instrument = self.instrument_index(command.instrument)?;
-        let manner = self.manner(command)?;
-        let (rules, book) = (&self.rules[instrument as usize], &self.books[instrument as usize]);
-        let price = match (command.order_type, command.price) {
+        self.rules[instrument as usize].check(command.price, command.quantity)?;
+        let order = Incoming {
+            account,
+            account_id: command.account,
+            instrument,
+            side: command.side,
+            price: command.price,
+            quantity: command.quantity.0,
+            client: command.client_order_id,
+            self_trade: self.owners.self_trade(account),
+            rests,
+            minimum: 0,
+            budget: 0,
+            takes_all: false,
+            terms: None,
+        };
+        self.check_name_and_room(&order, rests)?;
+        self.work(ctx, &order, out)
+    }
+
+    /// Enters an order of any kind (`docs/ORDERS.md` says what each does).
+    ///
+    /// Refused in this order: account, instrument, kind, nothing to trade with (a market order without a
+    /// price), price, quantity, stop price, display quantity, minimum, time of expiry, budget, client's
+    /// number, room to rest or wait, a trade on entry (post-only), size of the hold, funds.
+    pub(super) fn enter_order(
+        &mut self,
+        ctx: &Context,
+        command: &EnterOrder,
+        out: &mut Outbox,
+    ) -> Result<Outcome, RejectReason> {
+        let EnterOrder { side, order_type, time_in_force, flags, stop_price, .. } = *command;
+        let account = self.account_index(command.account)?;
+        let instrument = self.instrument_index(command.instrument)?;
+        // A journal of older rules has refused it.
+        if self.version < VERSION_ORDER_KINDS || !is_kind(command) {
+            return Err(RejectReason::UnsupportedOrder);
+        }
+        let rules = self.rules[instrument as usize];
+        let best = self.books[instrument as usize].best_price(&self.levels, side.opposite());
+        let mut price = match (order_type, command.price) {
             (OrderType::Market, Price(0)) => {
-                let best = book
-                    .best_price(&self.levels, side.opposite())
-                    .ok_or(RejectReason::NoLiquidity)?;
-                rules.protection(side, best)
+                rules.protection(side, best.ok_or(RejectReason::NoLiquidity)?)
             }
+            // One that cannot be is refused below, as a stop price.
+            (OrderType::Stop, Price(0)) if !rules.admits(stop_price) => Price(1),
+            (OrderType::Stop, Price(0)) => rules.protection(side, stop_price),
             (_, price) => price,
         };
-        rules.check(price, command.quantity)?;
-        if self.orders.find_by_client(account, command.client_order_id).is_some() {
-            return Err(RejectReason::DuplicateClientOrderId);
+        let takes_all = command.budget.0 > 0 && command.quantity.0 == 0;
+        let quantity = if takes_all { rules.quantity_max } else { command.quantity.0 };
+        rules.check(price, Quantity(quantity))?;
+        let is_stop = matches!(order_type, OrderType::Stop | OrderType::StopLimit);
+        if is_stop && !rules.admits(stop_price) {
+            return Err(RejectReason::InvalidStop);
         }
-        let may_rest = matches!(manner, Manner::Rests | Manner::PostOnly);
-        if may_rest && self.orders.is_full() {
-            return Err(RejectReason::CapacityReached);
+        let display = command.display_quantity.0;
+        if display != 0 && !is_display(display, quantity) {
+            return Err(RejectReason::InvalidDisplay);
         }
-        if manner == Manner::PostOnly && book.crossed_by(side, price).is_some() {
+        if command.min_quantity.0 < 0 || command.min_quantity.0 > quantity {
+            return Err(RejectReason::InvalidMinimum);
+        }
+        let expires = self.expiry(ctx, command)?;
+        let budget = command.budget.0;
+        let buys_none = takes_all && best.is_some_and(|best| rules.affordable(best, budget) == 0);
+        if budget < 0 || buys_none {
+            return Err(RejectReason::InvalidBudget);
+        }
+        let rests = !matches!(time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        let self_trade = match SelfTrade::from_u8(self_trade_asked(flags)) {
+            Some(mode) => mode,
+            None => self.owners.self_trade(account),
+        };
+        let waits = is_stop && !self.is_reached(instrument, side, stop_price);
+        let is_market = order_type == OrderType::Stop;
+        let terms = Terms {
+            display,
+            hidden: 0,
+            expires,
+            limit: if waits { price.0 } else { 0 },
+            is_market: waits && is_market,
+        };
+        let mut order = Incoming {
+            account,
+            account_id: command.account,
+            instrument,
+            side,
+            price,
+            quantity,
+            client: command.client_order_id,
+            self_trade,
+            rests: rests && !is_market,
+            minimum: if time_in_force == TimeInForce::Fok {
+                quantity
+            } else {
+                command.min_quantity.0
+            },
+            budget,
+            takes_all,
+            terms: (terms != Terms::default()).then_some(terms),
+        };
+        self.check_name_and_room(&order, order.rests || waits)?;
+        if waits {
+            return self.wait(ctx, &order, stop_price);
+        }
+        let crosses = self.books[instrument as usize].crossed_by(side, price).is_some();
+        if flags & POST_ONLY == 0 || !crosses {
+            return self.work(ctx, &order, out);
+        }
+        // It crosses, so that there is a best price.
+        let best = best.ok_or(RejectReason::WouldTrade)?;
+        price = match side {
+            Side::Buy => Price(best.0 - 1),
+            Side::Sell => Price(best.0.saturating_add(1)),
+        };
+        if flags & REPRICE == 0 || !rules.admits(price) {
             return Err(RejectReason::WouldTrade);
         }
-        let hold = rules.hold(side, price, quantity)?;
+        order.price = price;
+        let outcome = self.work(ctx, &order, out)?;
+        self.tell_repriced(ctx, &order, out);
+        Ok(outcome)
+    }
+
+    /// Refuses a client's number that a live order has, and what might rest where there is no room.
+    #[inline]
+    fn check_name_and_room(&self, order: &Incoming, stays: bool) -> Result<(), RejectReason> {
+        if self.orders.find_by_client(order.account, order.client).is_some() {
+            return Err(RejectReason::DuplicateClientOrderId);
+        }
+        if stays && self.orders.is_full() {
+            return Err(RejectReason::CapacityReached);
+        }
+        Ok(())
+    }
+
+    /// The time at which an order ends; 0 for never.
+    fn expiry(&self, ctx: &Context, command: &EnterOrder) -> Result<u64, RejectReason> {
+        match command.time_in_force {
+            TimeInForce::Gtd if command.expires <= ctx.time => Err(RejectReason::InvalidExpiry),
+            TimeInForce::Gtd => Ok(command.expires.0),
+            TimeInForce::Day => Ok(end_of_day(ctx.time, self.day_end_s())),
+            TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => Ok(0),
+        }
+    }
+
+    fn day_end_s(&self) -> u32 {
+        self.settings.as_ref().map_or(0, |settings| settings.day_end_s)
+    }
+
+    /// Freezes what an order needs, trades what it can, and lets it rest or end.
+    #[inline(always)]
+    fn work(
+        &mut self,
+        ctx: &Context,
+        order: &Incoming,
+        out: &mut Outbox,
+    ) -> Result<Outcome, RejectReason> {
+        let Incoming { account, instrument, side, price, quantity, .. } = *order;
+        let rules = &self.rules[instrument as usize];
+        let hold = match order.budget {
+            0 => rules.hold(side, price, quantity)?,
+            budget => budget,
+        };
         let cell = self.accounts.cell(account, rules.held_asset(side));
         self.accounts.hold(cell, 0, hold)?;
 
@@ -72,198 +251,134 @@ impl Exchange {
         let taker = Taker {
             order: OrderId(id),
             account,
-            account_id: command.account,
-            instrument: command.instrument,
+            account_id: order.account_id,
+            instrument: InstrumentId(instrument + 1),
             side,
             price,
             leaves: quantity,
+            budget: order.budget,
+            self_trade: order.self_trade,
+            told: None,
         };
-        let mut market = self.market(instrument);
-        let is_short =
-            manner == Manner::Whole && !market.book.offers(market.levels, side, price, quantity);
-        let leaves = if is_short { quantity } else { market.sweep(&taker, out) };
-        if leaves > 0 && !may_rest {
+        let mut market = self.market(instrument, ctx.time);
+        if order.minimum > 0 && !market.could_trade(&taker, order.minimum) {
+            market.accounts.unfreeze(cell, hold);
+            return Ok(Outcome::canceled(id, 0));
+        }
+        let done = market.sweep(&taker, out);
+        let leaves = done.swept.leaves;
+        let goes_on = leaves > 0 && order.rests && !done.swept.ends;
+        if leaves > 0 && !goes_on && order.budget == 0 {
             let rest = market.rules.rest_of_hold(side, price, leaves);
             market.accounts.unfreeze(cell, rest);
-            return Ok(Outcome::canceled(id, quantity - leaves));
         }
-        if leaves > 0 {
-            let order = market.orders.open(&NewResting {
+        if goes_on {
+            let order = self.orders.open(&NewResting {
                 id,
                 account,
                 instrument,
                 side,
-                quantity,
+                quantity: quantity - done.lost,
                 leaves,
-                client: command.client_order_id.0,
+                client: order.client.0,
                 session: ctx.session.0,
+                self_trade: order.self_trade,
+                terms: order.terms,
             });
-            market.book.rest(market.levels, market.orders, side, price, order);
+            self.rest(order, side, price, leaves);
         }
-        Ok(Outcome::live(id, quantity - leaves, leaves))
-    }
-
-    /// What is to become of an order, by its type, time in force and flags.
-    #[inline]
-    fn manner(&self, command: &NewOrder) -> Result<Manner, RejectReason> {
-        let kind = (command.order_type, command.time_in_force, command.flags);
-        let later = match kind {
-            (OrderType::Limit, TimeInForce::Gtc, 0) => return Ok(Manner::Rests),
-            (OrderType::Limit, TimeInForce::Ioc, 0) => return Ok(Manner::Immediate),
-            (OrderType::Limit, TimeInForce::Gtc, POST_ONLY) => Manner::PostOnly,
-            (OrderType::Market, TimeInForce::Ioc, 0) => Manner::Immediate,
-            (_, TimeInForce::Fok, 0) => Manner::Whole,
-            _ => return Err(RejectReason::UnsupportedOrder),
-        };
-        // A journal of older rules has refused it.
-        if self.version < VERSION_ORDER_KINDS {
-            return Err(RejectReason::UnsupportedOrder);
+        if let Some(first) = done.swept.first {
+            let last = self.books[instrument as usize].last_price;
+            self.trigger(ctx.time, instrument, Reach::of(first, last), out);
         }
-        Ok(later)
-    }
-
-    /// Cancels a live order and gives back what it holds.
-    ///
-    /// Refused in this order: account, instrument, order (unknown, done, another account's or
-    /// another instrument's: all the same to who asks).
-    pub(super) fn cancel_order(&mut self, command: &CancelOrder) -> Result<Outcome, RejectReason> {
-        let names = (command.order_id, command.orig_client_order_id);
-        let found = self.locate(command.account, command.instrument, names)?;
-        let Found { order, id, filled, leaves, side, price, .. } = found;
-        let market = self.market(found.instrument);
-        market.book.leave(market.levels, market.orders, side, order);
-        market.orders.close(order);
-        let cell = market.accounts.cell(found.account, market.rules.held_asset(side));
-        market.accounts.unfreeze(cell, market.rules.rest_of_hold(side, price, leaves));
-        Ok(Outcome::canceled(id, filled))
-    }
-
-    /// Gives a live order a new price and a new whole quantity.
-    ///
-    /// It keeps its id, its client's number and what is filled. It keeps its place only where the
-    /// price is the same and the quantity falls; otherwise it is matched like a new order and
-    /// rests last at its price. Refused in this order, with the order as it stays: account,
-    /// instrument, order, price, quantity, too late, size of the hold, funds.
-    pub(super) fn replace_order(
-        &mut self,
-        command: &ReplaceOrder,
-        out: &mut Outbox,
-    ) -> Result<Outcome, Outcome> {
-        let names = (command.order_id, command.orig_client_order_id);
-        let found =
-            self.locate(command.account, command.instrument, names).map_err(Outcome::refused)?;
-        let leaves = self.rehold(&found, command).map_err(|reason| Outcome {
-            order_id: OrderId(found.id),
-            filled: Quantity(found.filled),
-            leaves: Quantity(found.leaves),
-            ..Outcome::refused(reason)
-        })?;
-
-        let Found { order, id, filled, side, price: old_price, .. } = found;
-        let (price, quantity) = (command.price, command.quantity.0);
-        let mut market = self.market(found.instrument);
-        if price == old_price && leaves < found.leaves {
-            let level = market.orders.hot(order).level;
-            market.levels.at_mut(level).open -= found.leaves - leaves;
-            market.orders.resize(order, quantity, leaves);
-            return Ok(Outcome::live(id, filled, leaves));
-        }
-        // Off the book while it is matched: an order never meets itself.
-        market.book.leave(market.levels, market.orders, side, order);
-        let taker = Taker {
-            order: OrderId(id),
-            account: found.account,
-            account_id: command.account,
-            instrument: command.instrument,
-            side,
-            price,
-            leaves,
-        };
-        let leaves = market.sweep(&taker, out);
-        if leaves > 0 {
-            market.orders.resize(order, quantity, leaves);
-            market.book.rest(market.levels, market.orders, side, price, order);
+        Ok(if done.swept.ends {
+            Outcome::self_trade(id, done.traded)
+        } else if goes_on || leaves == 0 || (order.takes_all && done.traded > 0) {
+            Outcome::live(id, done.traded, if goes_on { leaves } else { 0 })
         } else {
-            market.orders.close(order);
-        }
-        Ok(Outcome::live(id, quantity - leaves, leaves))
-    }
-
-    /// Checks what a replace asks of an order, changes what the order holds to exactly what it
-    /// needs then, and gives its new leaves.
-    fn rehold(&mut self, found: &Found, command: &ReplaceOrder) -> Result<i64, RejectReason> {
-        let rules = &self.rules[found.instrument as usize];
-        rules.check(command.price, command.quantity)?;
-        let leaves = command.quantity.0 - found.filled;
-        if leaves <= 0 {
-            return Err(RejectReason::TooLate);
-        }
-        let holds = rules.hold(found.side, command.price, leaves)?;
-        let held = rules.rest_of_hold(found.side, found.price, found.leaves);
-        let cell = self.accounts.cell(found.account, rules.held_asset(found.side));
-        self.accounts.hold(cell, held, holds)?;
-        Ok(leaves)
-    }
-
-    /// Finds an account's live order by its id or, where that is 0, by the client's number.
-    fn locate(
-        &self,
-        account: AccountId,
-        instrument: InstrumentId,
-        names: (OrderId, ClientOrderId),
-    ) -> Result<Found, RejectReason> {
-        let account = self.account_index(account)?;
-        let instrument = self.instrument_index(instrument)?;
-        let order = match names {
-            (OrderId(0), client) => self.orders.find_by_client(account, client),
-            (id, _) => self.orders.find(id),
-        };
-        let order = order.ok_or(RejectReason::UnknownOrder)?;
-        let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
-        if hot.account != account || cold.instrument() != instrument {
-            return Err(RejectReason::UnknownOrder);
-        }
-        let side = cold.side();
-        Ok(Found {
-            order,
-            account,
-            instrument,
-            id: hot.id,
-            side,
-            price: self.price_of(order),
-            filled: cold.quantity - hot.leaves,
-            leaves: hot.leaves,
+            Outcome::canceled(id, done.traded)
         })
     }
 
-    /// Limit price of a live order: its level knows it.
-    #[inline]
-    pub(super) fn price_of(&self, order: u32) -> Price {
-        self.levels.at(self.orders.hot(order).level).price
+    /// Freezes what a stop will need, and lets it wait.
+    fn wait(
+        &mut self,
+        ctx: &Context,
+        order: &Incoming,
+        stop: Price,
+    ) -> Result<Outcome, RejectReason> {
+        let Incoming { account, instrument, side, price, quantity, .. } = *order;
+        let rules = &self.rules[instrument as usize];
+        let hold = rules.hold(side, price, quantity)?;
+        let cell = self.accounts.cell(account, rules.held_asset(side));
+        self.accounts.hold(cell, 0, hold)?;
+        let id = ctx.sequence.0;
+        let slot = self.orders.open(&NewResting {
+            id,
+            account,
+            instrument,
+            side,
+            quantity,
+            leaves: quantity,
+            client: order.client.0,
+            session: ctx.session.0,
+            self_trade: order.self_trade,
+            terms: order.terms,
+        });
+        let queue = self.stops[instrument as usize].of_mut(side);
+        queue.rest(&mut self.levels, &mut self.orders, side.opposite(), stop, slot);
+        Ok(Outcome::live(id, 0, quantity))
     }
 
-    /// All that a match in this instrument reads and writes.
-    #[inline]
-    fn market(&mut self, instrument: u32) -> Market<'_> {
-        Market {
-            book: &mut self.books[instrument as usize],
-            levels: &mut self.levels,
-            orders: &mut self.orders,
-            accounts: &mut self.accounts,
-            rules: &self.rules[instrument as usize],
-        }
+    /// Tells the sender at which price its post-only order rests.
+    fn tell_repriced(&self, ctx: &Context, order: &Incoming, out: &mut Outbox) {
+        let quantity = Quantity(order.quantity);
+        out.update(OrderUpdate {
+            change: OrderChange::Repriced,
+            session: SessionId(ctx.session.0),
+            instrument: InstrumentId(order.instrument + 1),
+            outbound: 0,
+            order_id: OrderId(ctx.sequence.0),
+            client_order_id: order.client,
+            price: order.price,
+            quantity,
+            filled: Quantity(0),
+            leaves: quantity,
+        });
     }
 }
 
-/// A live order that a command names.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    order: u32,
-    account: u32,
-    instrument: u32,
-    id: u64,
-    side: Side,
-    price: Price,
-    filled: i64,
-    leaves: i64,
+/// True where the parts of an order go together.
+fn is_kind(command: &EnterOrder) -> bool {
+    use OrderType::{Limit, Market, Stop, StopLimit};
+    use TimeInForce::{Fok, Gtd, Ioc};
+    let (kind, tif, flags) = (command.order_type, command.time_in_force, command.flags);
+    let stays = !matches!(tif, Ioc | Fok);
+    let is_stop = matches!(kind, Stop | StopLimit);
+    let posts = flags & POST_ONLY != 0;
+    let flags_known = flags & !(POST_ONLY | REPRICE | SELF_TRADE_MASK) == 0;
+    let mode_known = matches!(self_trade_asked(flags), 0..=SELF_TRADE_LAST);
+    let flags_fit = flags_known && mode_known && (posts || flags & REPRICE == 0);
+    let time_fits = match kind {
+        Limit => true,
+        Market => !stays,
+        Stop | StopLimit => stays,
+    };
+    flags_fit
+        && time_fits
+        && (!posts || (kind == Limit && stays))
+        && (command.stop_price.0 == 0 || is_stop)
+        && (command.display_quantity.0 == 0 || (stays && matches!(kind, Limit | StopLimit)))
+        && (command.min_quantity.0 == 0 || (!is_stop && tif != Fok && !posts))
+        && (command.budget.0 == 0 || (kind == Market && tif == Ioc && command.side == Side::Buy))
+        && (command.expires.0 == 0 || tif == Gtd)
+}
+
+/// The highest number of a [`SelfTrade`].
+const SELF_TRADE_LAST: u8 = SelfTrade::Decrement as u8;
+
+/// True where so much can be shown of a quantity at a time: its parts are not too many.
+const fn is_display(display: i64, quantity: i64) -> bool {
+    let shown_in_time = display as i128 * ICEBERG_PARTS_MAX >= quantity as i128;
+    display >= 1 && display <= quantity && shown_in_time
 }

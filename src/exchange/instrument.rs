@@ -13,7 +13,7 @@ use crate::types::{Price, Quantity, Side};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     quantity_min: i64,
-    quantity_max: i64,
+    pub(super) quantity_max: i64,
     price_max: i64,
     base_per_lot: i64,
     quote_per_tick_lot: i64,
@@ -64,6 +64,14 @@ impl Rules {
         match side {
             Side::Buy => Price(best.0.saturating_add(band).min(self.price_max)),
             Side::Sell => Price((best.0 - band).max(1)),
+        }
+    }
+
+    /// Lots at this price that so much of the quote asset pays for.
+    pub(super) const fn affordable(&self, price: Price, money: i64) -> i64 {
+        match price.0.checked_mul(self.quote_per_tick_lot) {
+            Some(each) => money / each,
+            None => 0,
         }
     }
 

@@ -214,31 +214,6 @@ impl Exchange {
         true
     }
 
-    /// Takes a live order off the book, gives back what it holds, and notes what its session is told.
-    pub(super) fn end_order(&mut self, order: u32, change: OrderChange, out: &mut Outbox) {
-        let row = self.row(order);
-        let account = self.orders.hot(order).account;
-        let instrument = self.orders.cold(order).instrument();
-        let (book, rules) =
-            (&mut self.books[instrument as usize], &self.rules[instrument as usize]);
-        book.leave(&mut self.levels, &mut self.orders, row.side, order);
-        self.orders.close(order);
-        let cell = self.accounts.cell(account, rules.held_asset(row.side));
-        self.accounts.unfreeze(cell, rules.rest_of_hold(row.side, row.price, row.leaves.0));
-        out.update(OrderUpdate {
-            change,
-            session: row.session,
-            instrument: row.instrument,
-            outbound: 0,
-            order_id: row.order_id,
-            client_order_id: row.client_order_id,
-            price: row.price,
-            quantity: row.quantity,
-            filled: row.filled,
-            leaves: Quantity(0),
-        });
-    }
-
     /// Packs what time brings; nothing where there is nothing.
     pub(super) fn pack_passing(&self, pack: &mut Pack) {
         let passing = &self.passing;

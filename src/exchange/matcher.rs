@@ -4,40 +4,29 @@
 //! One loop over levels, one over a level's orders; no recursion. The level is written back once,
 //! filled makers leave every index at once, and an emptied level is gone before the next one is
 //! looked at, so nothing is iterated that changes. The loops exist twice, one for each side, and
-//! once more for each [`Clearing`]: what a trade means is not theirs.
+//! once more for each [`Clearing`]: what a trade means is not theirs, nor whether there is one.
 
-use super::accounts::Accounts;
 use super::book::Book;
-use super::clearing::{settle_maker, settle_taker};
-use super::instrument::Rules;
-use super::level::{Levels, NONE};
-use super::order::{Hot, Orders, Slots};
-use super::outbox::Outbox;
-use crate::event::{MakerFill, Trade};
-use crate::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
-};
+use super::level::{Level, Levels, NONE};
+use super::order::{Hot, Slots};
+use crate::types::{Price, Side};
 
-/// An incoming order. Its account holds what it may spend.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taker {
-    /// The order.
-    pub(super) order: OrderId,
-    /// Index of its account.
-    pub(super) account: u32,
-    /// Number of its account.
-    pub(super) account_id: AccountId,
-    /// What is traded.
-    pub(super) instrument: InstrumentId,
-    /// Side of the order.
-    pub(super) side: Side,
-    /// Limit price.
-    pub(super) price: Price,
-    /// Open quantity.
-    pub(super) leaves: i64,
+/// What happens where an incoming order meets a resting one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meeting {
+    /// They trade.
+    Trade,
+    /// Both lose the quantity that they would have traded.
+    Reduce,
+    /// The resting order is gone.
+    Removed,
+    /// The incoming order ends.
+    Ends,
+    /// The resting order is gone, and the incoming one ends.
+    RemovedAndEnds,
 }
 
-/// What a trade means beside the book: settled balances, events.
+/// What a trade means beside the book: settled balances, events; and which orders do not trade.
 pub(super) trait Clearing {
     /// Where orders are.
     type Orders: Slots;
@@ -45,14 +34,42 @@ pub(super) trait Clearing {
     /// The orders.
     fn orders(&mut self) -> &mut Self::Orders;
 
+    /// The most that the incoming order can pay for at this price.
+    fn affordable(&self, _price: Price) -> i64 {
+        i64::MAX
+    }
+
+    /// Whether orders may have to be kept from trading.
+    fn is_guarded(&self) -> bool {
+        false
+    }
+
+    /// Judges the incoming order and the one in this slot, which could trade `quantity` at `price`. Where
+    /// the latter is removed it is closed, and its queue is the caller's care.
+    fn meet(&mut self, _order: u32, _maker: &Hot, _price: Price, _quantity: i64) -> Meeting {
+        Meeting::Trade
+    }
+
     /// The incoming order has traded with the one in this slot, which is as it was before.
     fn trade(&mut self, order: u32, maker: &Hot, price: Price, quantity: i64);
 
-    /// The order in this slot, which is in no queue any more, is filled.
-    fn filled(&mut self, order: u32);
+    /// Nothing is left of what the order in this slot shows: gives what it shows next; where that is 0 it
+    /// has nothing more and is closed.
+    fn spent(&mut self, order: u32) -> i64;
 }
 
-/// Trades what crosses of an incoming order, a buy or a sell, and gives what is left of `wanted`.
+/// What has become of an incoming order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Swept {
+    /// Open quantity.
+    pub(super) leaves: i64,
+    /// Price of its first trade; the last one is its book's last price.
+    pub(super) first: Option<Price>,
+    /// It must not go on: what is left of it is cancelled.
+    pub(super) ends: bool,
+}
+
+/// Trades what crosses of an incoming order, a buy or a sell, of which `wanted` is open.
 #[inline]
 pub(super) fn sweep<const BUY: bool>(
     book: &mut Book,
@@ -60,140 +77,111 @@ pub(super) fn sweep<const BUY: bool>(
     clearing: &mut impl Clearing,
     limit: Price,
     wanted: i64,
-) -> i64 {
+) -> Swept {
     let (taker, makers) = if BUY { (Side::Buy, Side::Sell) } else { (Side::Sell, Side::Buy) };
-    let mut leaves = wanted;
-    while leaves > 0 {
-        let Some(level) = book.crossed_by(taker, limit) else { break };
-        book.last_price = levels.at(level).price;
-        leaves -= take_level(levels, clearing, level, leaves);
-        if levels.at(level).head == NONE {
-            book.drop_level(levels, makers, level);
+    let mut swept = Swept { leaves: wanted, first: None, ends: false };
+    while swept.leaves > 0 && !swept.ends {
+        let Some(handle) = book.crossed_by(taker, limit) else { break };
+        let level = levels.at_mut(handle);
+        let price = level.price;
+        let wanted = swept.leaves.min(clearing.affordable(price));
+        if wanted == 0 {
+            break;
+        }
+        let taken = take_level(level, clearing, wanted);
+        let is_empty = level.head == NONE;
+        swept.leaves -= taken.traded + taken.lost;
+        swept.ends = taken.ends || (taken.lost_last && swept.leaves == 0);
+        if taken.traded > 0 {
+            swept.first.get_or_insert(price);
+            book.last_price = price;
+        }
+        if is_empty {
+            book.drop_level(levels, makers, handle);
         }
     }
-    leaves
+    swept
 }
 
-/// Trades up to `wanted` with the orders of one level, oldest first, and gives the quantity traded.
+/// What an incoming order has met at a level.
+struct Taken {
+    traded: i64,
+    /// Lost without a trade.
+    lost: i64,
+    /// It lost the last of it.
+    lost_last: bool,
+    ends: bool,
+}
+
+/// Trades up to `wanted` with the orders of one level, oldest first.
 #[inline]
-fn take_level(levels: &mut Levels, clearing: &mut impl Clearing, level: u32, wanted: i64) -> i64 {
-    let mut left = wanted;
-    let level = levels.at_mut(level);
-    let mut head = level.head;
-    let mut filled_count = 0;
+fn take_level(level: &mut Level, clearing: &mut impl Clearing, wanted: i64) -> Taken {
+    let mut taken = Taken { traded: 0, lost: 0, lost_last: false, ends: false };
+    let (mut left, mut head) = (wanted, level.head);
+    // What the level is to lose: orders, and quantity that they showed.
+    let (mut gone_count, mut gone) = (0, 0);
     while left > 0 && head != NONE {
         let maker = *clearing.orders().hot(head);
         let quantity = left.min(maker.leaves);
+        let meeting = if clearing.is_guarded() {
+            clearing.meet(head, &maker, level.price, quantity)
+        } else {
+            Meeting::Trade
+        };
+        match meeting {
+            Meeting::Trade => clearing.trade(head, &maker, level.price, quantity),
+            Meeting::Reduce => {
+                taken.lost += quantity;
+                taken.lost_last = quantity == left;
+            }
+            Meeting::Ends => {
+                taken.ends = true;
+                break;
+            }
+            Meeting::Removed | Meeting::RemovedAndEnds => {
+                (gone_count, gone, head) = (gone_count + 1, gone + maker.leaves, maker.next);
+                if meeting == Meeting::Removed {
+                    continue;
+                }
+                taken.ends = true;
+                break;
+            }
+        }
         left -= quantity;
-        clearing.trade(head, &maker, level.price, quantity);
+        gone += quantity;
         if quantity < maker.leaves {
             clearing.orders().hot_mut(head).leaves = maker.leaves - quantity;
+            continue;
+        }
+        let shown = clearing.spent(head);
+        if shown == 0 {
+            (gone_count, head) = (gone_count + 1, maker.next);
         } else {
-            clearing.filled(head);
-            filled_count += 1;
-            head = maker.next;
+            gone -= shown;
+            head = go_last(level, clearing.orders(), head, shown);
         }
     }
     if head != NONE {
         clearing.orders().hot_mut(head).prev = NONE;
     }
+    taken.traded = wanted - left - taken.lost;
     level.head = head;
-    level.count -= filled_count;
-    level.open -= wanted - left;
-    wanted - left
+    level.count -= gone_count;
+    level.open -= gone;
+    taken
 }
 
-/// All that a match in the exchange reads and writes.
-pub(super) struct Market<'a> {
-    pub(super) book: &'a mut Book,
-    pub(super) levels: &'a mut Levels,
-    pub(super) orders: &'a mut Orders,
-    pub(super) accounts: &'a mut Accounts,
-    pub(super) rules: &'a Rules,
-}
-
-impl Market<'_> {
-    /// Trades what crosses, settles it, and gives what is left of the order.
-    #[inline]
-    pub(super) fn sweep(&mut self, taker: &Taker, out: &mut Outbox) -> i64 {
-        match taker.side {
-            Side::Buy => self.sweep_side::<true>(taker, out),
-            Side::Sell => self.sweep_side::<false>(taker, out),
-        }
+/// Puts the first order of a queue, which shows so much now, to its end; gives the one that is first then.
+#[cold]
+fn go_last(level: &mut Level, orders: &mut impl Slots, order: u32, shown: i64) -> u32 {
+    let hot = orders.hot_mut(order);
+    let (next, tail) = (hot.next, level.tail);
+    hot.leaves = shown;
+    if next == NONE {
+        return order;
     }
-
-    #[inline]
-    fn sweep_side<const BUY: bool>(&mut self, taker: &Taker, out: &mut Outbox) -> i64 {
-        let (accounts, rules) = (&mut *self.accounts, self.rules);
-        let mut settling =
-            Settling::<BUY> { orders: self.orders, accounts, rules, taker, out, paid: 0 };
-        let (price, wanted) = (taker.price, taker.leaves);
-        let leaves = sweep::<BUY>(self.book, self.levels, &mut settling, price, wanted);
-        let paid = settling.paid;
-        if leaves < wanted {
-            let traded = wanted - leaves;
-            settle_taker::<BUY>(self.accounts, rules, taker.account, price, traded, paid);
-        }
-        leaves
-    }
-}
-
-/// The exchange's clearing: balances are settled, parties are told. `BUY` is the taker's side.
-struct Settling<'a, const BUY: bool> {
-    orders: &'a mut Orders,
-    accounts: &'a mut Accounts,
-    rules: &'a Rules,
-    taker: &'a Taker,
-    out: &'a mut Outbox,
-    /// Quote units of all trades so far.
-    paid: i64,
-}
-
-impl<const BUY: bool> Clearing for Settling<'_, BUY> {
-    type Orders = Orders;
-
-    #[inline]
-    fn orders(&mut self) -> &mut Orders {
-        self.orders
-    }
-
-    #[inline]
-    fn trade(&mut self, order: u32, maker: &Hot, price: Price, quantity: i64) {
-        let (rules, taker) = (self.rules, self.taker);
-        let quote = rules.quote_of(price, quantity);
-        settle_maker::<BUY>(self.accounts, rules, maker.account, rules.base_of(quantity), quote);
-        // Bounded by what the buyers among the two parties hold, which fits.
-        self.paid += quote;
-        let maker_leaves = maker.leaves - quantity;
-        self.out.trade(Trade {
-            instrument: taker.instrument,
-            taker_side: taker.side,
-            maker_order: OrderId(maker.id),
-            taker_order: taker.order,
-            maker_account: self.accounts.id(maker.account),
-            taker_account: taker.account_id,
-            price,
-            quantity: Quantity(quantity),
-            maker_leaves: Quantity(maker_leaves),
-        });
-        let cold = self.orders.cold(order);
-        if cold.session != 0 {
-            self.out.maker_fill(MakerFill {
-                session: SessionId(cold.session),
-                instrument: taker.instrument,
-                outbound: 0,
-                order_id: OrderId(maker.id),
-                client_order_id: ClientOrderId(cold.client),
-                price,
-                quantity: Quantity(quantity),
-                filled: Quantity(cold.quantity - maker_leaves),
-                leaves: Quantity(maker_leaves),
-            });
-        }
-    }
-
-    #[inline]
-    fn filled(&mut self, order: u32) {
-        self.orders.close(order);
-    }
+    (hot.prev, hot.next) = (tail, NONE);
+    orders.hot_mut(tail).next = order;
+    level.tail = order;
+    next
 }

@@ -21,10 +21,12 @@ mod admin;
 mod audit;
 mod bare;
 mod book;
+mod change;
 mod clearing;
 mod define;
 mod directory;
 mod entry;
+mod expiry;
 mod index;
 mod instrument;
 mod level;
@@ -32,12 +34,16 @@ mod mass;
 mod matcher;
 mod order;
 mod outbox;
+mod owners;
 mod parts;
 mod passing;
 mod permissions;
+mod precheck;
 mod query;
 mod schemas;
 mod sessions;
+mod special;
+mod stops;
 
 pub use bare::{BATCH_COUNT_MAX, BareBook, BareCommand, BareEvent};
 pub use define::DefineError;
@@ -67,9 +73,11 @@ use instrument::Rules;
 use level::Levels;
 use order::Orders;
 use outbox::Outcome;
+use owners::{Owner, Owners};
 use passing::Passing;
 use sessions::Sessions;
 use std::sync::Arc;
+use stops::Stops;
 
 /// What the sequencer knows of a command beside its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,9 +131,13 @@ pub struct Exchange {
     rules: Vec<Rules>,
     /// By index of the instrument, as `instruments`.
     books: Vec<Book>,
+    /// By index of the instrument, as `instruments`.
+    stops: Vec<Stops>,
     levels: Levels,
     orders: Orders,
     accounts: Accounts,
+    /// By index of the account.
+    owners: Owners,
     sessions: Sessions,
     /// What time brings: mass cancels under way, and ends of sessions' graces.
     passing: Passing,
@@ -152,6 +164,8 @@ impl Exchange {
         let hasher = Hasher::new(seed);
         let mut orders = Orders::with_capacity(orders_max, hasher);
         orders.add_account();
+        let mut owners = Owners::default();
+        owners.add_account(Owner::ALONE);
         Exchange {
             settings: None,
             version: 0,
@@ -162,9 +176,11 @@ impl Exchange {
             controls: Controls::default(),
             rules: Vec::new(),
             books: Vec::new(),
+            stops: Vec::new(),
             levels: Levels::with_capacity(orders_max),
             orders,
             accounts: Accounts::new(hasher),
+            owners,
             sessions: Sessions::default(),
             passing: Passing::default(),
             schemas: Arc::default(),
@@ -228,10 +244,10 @@ impl Exchange {
         match command {
             Command::NewOrder(command) => self.new_order(ctx, command, out),
             Command::CancelOrder(command) => self.cancel_order(command),
-            Command::EnterOrder(_) => Err(RejectReason::UnsupportedOrder),
+            Command::EnterOrder(command) => self.enter_order(ctx, command, out),
             Command::MassCancel(command) => self.mass_cancel(ctx, command, out),
             Command::CancelOnDisconnect(command) => self.cancel_on_disconnect(ctx, command),
-            Command::ReplaceOrder(command) => return self.replace_order(command, out),
+            Command::ReplaceOrder(command) => return self.replace_order(ctx, command, out),
             Command::Deposit(command) => self.deposit(command),
             Command::Withdraw(command) => self.withdraw(command),
             Command::Transfer(command) => self.transfer(command),

@@ -4,20 +4,26 @@
 //! An order's slot has a hot half, which matching reads and writes, and a cold half in a parallel
 //! array; each is 32 bytes, two to a cache line. Others hold `u32` handles.
 //!
+//! What few orders have (a hidden part, a time of expiry, a stop price) stands in a third array, the
+//! *terms*, which nobody touches for the others.
+//!
 //! Invariants:
-//! - Only resting orders have a slot. A slot is free exactly when its id is 0; free slots are
+//! - Only live orders have a slot: resting ones, and stops that wait. A slot is free exactly when its id is 0; free slots are
 //!   linked through `next` and reused last in, first out.
 //! - Every order in a slot is in the id index, in the client's index if it has a number there, and
 //!   in its account's list, which is in order of id because ids only rise.
 //! - The slab is reserved whole at genesis and touched as it is used; nothing grows after that.
 
+use super::expiry::Expiries;
 use super::index::{Hasher, Index};
 use super::level::NONE;
+use crate::limits::INSTRUMENTS_MAX;
 use crate::packing::Pack;
 use crate::sys::memory::Region;
 use crate::sys::prefetch::prefetch;
 use crate::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SessionId, Side,
+    AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SelfTrade, SessionId, Side,
+    TimeNs,
 };
 
 /// Orders that are looked at from either end of an account's list to find where a page begins.
@@ -28,7 +34,7 @@ const PAGE_STEPS_MAX: usize = 1 << 14;
 pub(super) struct Hot {
     /// The order's id; 0 in a free slot.
     pub(super) id: u64,
-    /// Open quantity.
+    /// Open quantity; of an iceberg what of it is shown.
     pub(super) leaves: i64,
     /// The next younger order of the level.
     pub(super) next: u32,
@@ -53,9 +59,15 @@ pub(super) struct Cold {
     pub(super) newer: u32,
     /// The account's next older order.
     pub(super) older: u32,
-    /// Index of the instrument, doubled, plus one for a sell.
+    /// From the lowest bit: 1 for a sell; 16 bits, the instrument's index; 3 bits, the [`SelfTrade`]; 1
+    /// where the order has terms.
     place: u32,
 }
+
+const SELF_TRADE_SHIFT: u32 = 17;
+const HAS_TERMS: u32 = 1 << 20;
+
+const _: () = assert!(INSTRUMENTS_MAX <= 1 << 16);
 
 const _: () = assert!(size_of::<Hot>() == 32);
 const _: () = assert!(size_of::<Cold>() == 32);
@@ -64,7 +76,20 @@ impl Cold {
     /// Index of the instrument.
     #[inline]
     pub(super) const fn instrument(&self) -> u32 {
-        self.place >> 1
+        self.place >> 1 & 0xFFFF
+    }
+
+    /// What it wants instead of a trade with an order of its owner.
+    #[inline]
+    pub(super) fn self_trade(&self) -> SelfTrade {
+        SelfTrade::from_u8((self.place >> SELF_TRADE_SHIFT) as u8 & 7)
+            .expect("an order has a mode from its entry")
+    }
+
+    /// True where the order has [`Terms`].
+    #[inline]
+    pub(super) const fn has_terms(&self) -> bool {
+        self.place & HAS_TERMS != 0
     }
 
     /// Side of the order.
@@ -73,6 +98,43 @@ impl Cold {
         if self.place & 1 == 0 { Side::Buy } else { Side::Sell }
     }
 }
+
+/// What few orders have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// What of it is shown at a time; 0 for all.
+    pub(super) display: i64,
+    /// Open quantity that is not shown.
+    pub(super) hidden: i64,
+    /// The time at which it ends; 0 for never.
+    pub(super) expires: u64,
+    /// Limit price of a stop that waits, whose level is that of its stop price; else 0.
+    pub(super) limit: i64,
+    /// A stop that becomes a market order.
+    pub(super) is_market: bool,
+}
+
+impl Terms {
+    /// True for a stop that waits.
+    pub(super) const fn waits(&self) -> bool {
+        self.limit != 0
+    }
+
+    fn to_words(self) -> TermWords {
+        let Terms { display, hidden, expires, limit, is_market } = self;
+        let [display, hidden, limit] = [display, hidden, limit].map(i64::cast_unsigned);
+        [display, hidden, expires, limit, u64::from(is_market)]
+    }
+
+    fn of_words(words: TermWords) -> Terms {
+        let [display, hidden, expires, limit, is_market] = words;
+        let [display, hidden, limit] = [display, hidden, limit].map(u64::cast_signed);
+        Terms { display, hidden, expires, limit, is_market: is_market != 0 }
+    }
+}
+
+/// Terms as numbers, of which zeroed memory is made of.
+type TermWords = [u64; 5];
 
 /// An order about to rest.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +147,8 @@ pub(super) struct NewResting {
     pub(super) leaves: i64,
     pub(super) client: u64,
     pub(super) session: u32,
+    pub(super) self_trade: SelfTrade,
+    pub(super) terms: Option<Terms>,
 }
 
 /// A live order, as queries show it.
@@ -108,8 +172,14 @@ pub struct OrderRow {
     pub quantity: Quantity,
     /// Filled quantity.
     pub filled: Quantity,
-    /// Open quantity.
+    /// Open quantity, what is hidden included.
     pub leaves: Quantity,
+    /// Stop price of a stop that waits; else 0.
+    pub stop_price: Price,
+    /// What an iceberg shows at a time; 0 for all.
+    pub display_quantity: Quantity,
+    /// The time at which it ends; 0 for never.
+    pub expires: TimeNs,
 }
 
 /// Ends of an account's list of live orders.
@@ -279,6 +349,11 @@ impl Slab {
 pub(super) struct Orders {
     slab: Slab,
     cold: Vec<Cold>,
+    /// By slot, zeros for who has none.
+    terms: Vec<TermWords>,
+    /// Live orders that have terms.
+    terms_count: usize,
+    expiries: Expiries,
     by_client: Index,
     lists: Vec<OpenList>,
     /// The order that a walk through the accounts' lists looks at next, or [`NONE`].
@@ -303,6 +378,9 @@ impl Orders {
         Orders {
             slab: Slab::with_capacity(count_max, hasher),
             cold: Vec::with_capacity(count_max),
+            terms: vec![[0; 5]; count_max],
+            terms_count: 0,
+            expiries: Expiries::with_capacity(count_max),
             by_client: Index::with_capacity(count_max),
             lists: Vec::new(),
             mark: NONE,
@@ -348,11 +426,50 @@ impl Orders {
         &self.cold[order as usize]
     }
 
-    /// Changes an order's whole and open quantity.
+    /// Changes an order's whole quantity, and its open quantity as far as that is shown.
     #[inline]
     pub(super) fn resize(&mut self, order: u32, quantity: i64, leaves: i64) {
         self.cold[order as usize].quantity = quantity;
         self.hot_mut(order).leaves = leaves;
+    }
+
+    /// What few orders have; for the others, nothing of it.
+    #[inline]
+    pub(super) fn terms(&self, order: u32) -> Terms {
+        if !self.cold(order).has_terms() {
+            return Terms::default();
+        }
+        Terms::of_words(self.terms[order as usize])
+    }
+
+    /// Changes the terms of an order that has them. Its time of expiry stays.
+    pub(super) fn set_terms(&mut self, order: u32, terms: &Terms) {
+        assert!(self.cold(order).has_terms(), "an order has terms from its entry or never");
+        self.terms[order as usize] = terms.to_words();
+    }
+
+    /// Open quantity of an order that is not shown.
+    #[inline]
+    pub(super) fn hidden(&self, order: u32) -> i64 {
+        if self.cold(order).has_terms() { self.terms[order as usize][1].cast_signed() } else { 0 }
+    }
+
+    /// Open quantity of an order, hidden or not.
+    #[inline]
+    pub(super) fn leaves(&self, order: u32) -> i64 {
+        self.hot(order).leaves + self.hidden(order)
+    }
+
+    /// Live orders that have terms.
+    #[inline]
+    pub(super) const fn terms_count(&self) -> usize {
+        self.terms_count
+    }
+
+    /// When orders end by themselves.
+    #[inline]
+    pub(super) const fn expiries(&self) -> &Expiries {
+        &self.expiries
     }
 
     /// The live order with this id.
@@ -380,22 +497,28 @@ impl Orders {
     /// Gives an order a slot and enters it everywhere but in its level's queue.
     #[inline]
     pub(super) fn open(&mut self, new: &NewResting) -> u32 {
-        let list = &mut self.lists[new.account as usize];
-        let older = list.newest;
+        let older = self.lists[new.account as usize].newest;
         let cold = Cold {
             quantity: new.quantity,
             client: new.client,
             session: new.session,
             newer: NONE,
             older,
-            place: new.instrument << 1 | u32::from(matches!(new.side, Side::Sell)),
+            place: u32::from(matches!(new.side, Side::Sell))
+                | new.instrument << 1
+                | (new.self_trade as u32) << SELF_TRADE_SHIFT
+                | if new.terms.is_some() { HAS_TERMS } else { 0 },
         };
         let order = self.slab.open(new.id, new.leaves, new.account);
+        if let Some(terms) = &new.terms {
+            self.open_terms(order, new.id, terms);
+        }
         if order as usize == self.cold.len() {
             self.cold.push(cold);
         } else {
             self.cold[order as usize] = cold;
         }
+        let list = &mut self.lists[new.account as usize];
         list.newest = order;
         if older == NONE {
             list.oldest = order;
@@ -408,6 +531,23 @@ impl Orders {
         order
     }
 
+    #[cold]
+    fn open_terms(&mut self, order: u32, id: u64, terms: &Terms) {
+        self.terms[order as usize] = terms.to_words();
+        self.terms_count += 1;
+        if terms.expires != 0 {
+            self.expiries.insert(terms.expires, id, order);
+        }
+    }
+
+    #[cold]
+    fn close_terms(&mut self, order: u32) {
+        self.terms_count -= 1;
+        if self.terms(order).expires != 0 {
+            self.expiries.remove(order);
+        }
+    }
+
     /// Takes an order, which is in no queue any more, out of everything and frees its slot.
     #[inline]
     pub(super) fn close(&mut self, order: u32) {
@@ -415,6 +555,9 @@ impl Orders {
         let Cold { client, newer, older, .. } = self.cold[order as usize];
         if order == self.mark {
             self.mark = newer;
+        }
+        if self.cold(order).has_terms() {
+            self.close_terms(order);
         }
         self.slab.close(order);
         if client != 0 {
@@ -459,7 +602,7 @@ impl Orders {
         pack.u64(*client);
         pack.i64(price.0);
         pack.i64(*quantity);
-        pack.i64(*leaves);
+        pack.i64(*leaves + self.hidden(order));
         pack.u32(*account);
         pack.u32(*session);
     }
@@ -508,8 +651,7 @@ impl Orders {
     pub(super) fn check(&self) {
         self.slab.check();
         assert!(self.slab.hot.len() == self.cold.len());
-        let mut listed = 0;
-        let mut named = 0;
+        let (mut listed, mut named, mut termed, mut timed) = (0, 0, 0, 0);
         for account in 0..self.lists.len() as u32 {
             let (mut older, mut last_id) = (NONE, 0);
             let all = self.of_account(account, OrderId(0)).expect("it begins with the oldest");
@@ -518,7 +660,11 @@ impl Orders {
                 assert!(hot.account == account);
                 assert!(hot.id > last_id, "an account's list is in order of id");
                 assert!(cold.older == older);
-                assert!(hot.leaves <= cold.quantity);
+                assert!(self.leaves(order) <= cold.quantity);
+                let terms = self.terms(order);
+                assert!(terms.hidden == 0 || (terms.hidden > 0 && hot.leaves <= terms.display));
+                termed += usize::from(cold.has_terms());
+                timed += usize::from(terms.expires != 0);
                 if cold.client != 0 {
                     named += 1;
                     let found = self.find_by_client(account, ClientOrderId(cold.client));
@@ -532,6 +678,9 @@ impl Orders {
         assert!(listed == self.count(), "every live order is in its account's list");
         assert!(self.by_client.count() == named);
         self.by_client.check();
+        assert!(self.terms_count == termed);
+        assert!(self.expiries.count() == timed);
+        self.expiries.check(|order| (self.hot(order).id, self.terms(order).expires));
     }
 }
 
@@ -541,7 +690,20 @@ mod tests {
 
     fn resting(id: u64, account: u32, client: u64) -> NewResting {
         let (instrument, side, session) = (0, Side::Sell, 0);
-        NewResting { id, account, instrument, side, quantity: 5, leaves: 5, client, session }
+        let (self_trade, terms) = (SelfTrade::Allow, None);
+        let (quantity, leaves) = (5, 5);
+        NewResting {
+            id,
+            account,
+            instrument,
+            side,
+            quantity,
+            leaves,
+            client,
+            session,
+            self_trade,
+            terms,
+        }
     }
 
     fn orders() -> Orders {

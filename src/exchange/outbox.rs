@@ -231,6 +231,13 @@ impl Outcome {
         Outcome { status, reason: None, order_id: OrderId(order), filled, leaves }
     }
 
+    /// What was left of an order is cancelled instead of trading with its owner.
+    #[inline]
+    pub(super) const fn self_trade(order: u64, filled: i64) -> Outcome {
+        let reason = Some(RejectReason::SelfTradePrevented);
+        Outcome { reason, ..Outcome::canceled(order, filled) }
+    }
+
     /// What was left of an order is cancelled.
     #[inline]
     pub(super) const fn canceled(order: u64, filled: i64) -> Outcome {

@@ -11,12 +11,14 @@ use super::book::Book;
 use super::instrument::Rules;
 use super::level::NONE;
 use super::order::NewResting;
+use super::owners::Owner;
+use super::special::{ensure_in_order, make_special};
 use super::{DefineError, Exchange};
 use crate::admin::{AdminCommand, Controls};
 use crate::event::RejectReason;
 use crate::genesis::{Account, GenesisItem};
 use crate::packing::{Pack, Unfit, Unpack, ensure};
-use crate::types::{AccountId, ClientOrderId, Lane, Price, Quantity, Sequence, Side};
+use crate::types::{AccountId, ClientOrderId, Lane, Price, Quantity, SelfTrade, Sequence, Side};
 use std::sync::Arc;
 
 /// Bytes of a live order in [`Part::Books`].
@@ -62,10 +64,14 @@ impl Exchange {
             // Made from the instruments.
             rules: _,
             books,
+            // Stand behind the books.
+            stops: _,
             // Made from the orders.
             levels: _,
             orders: _,
             accounts,
+            // Packed with the accounts.
+            owners: _,
             sessions,
             // Packed with the mark of the orders.
             passing: _,
@@ -79,7 +85,10 @@ impl Exchange {
                 let instruments = instruments.iter().cloned().map(GenesisItem::Instrument);
                 pack_items(settings.chain(assets).chain(instruments), pack);
             }
-            Part::Accounts => accounts.pack(pack),
+            Part::Accounts => {
+                accounts.pack(pack);
+                self.pack_unusual(pack);
+            }
             Part::Keys => pack_items(keys.iter().cloned().map(GenesisItem::Key), pack),
             Part::Controls => {
                 pack.u64(sequence.0);
@@ -94,13 +103,47 @@ impl Exchange {
             Part::Schemas => schemas.pack(pack),
             Part::Books => {
                 pack.count(books.len());
-                books.iter().for_each(|book| self.pack_book(book, pack));
+                let mut specials = Vec::new();
+                books.iter().for_each(|book| self.pack_book(book, pack, &mut specials));
+                self.pack_specials(&specials, pack);
             }
             Part::Passing => self.pack_passing(pack),
         }
     }
 
-    fn pack_book(&self, book: &Book, pack: &mut Pack) {
+    /// Packs the accounts that say more than their number. Where none does nothing is packed, as by
+    /// releases that knew no more of an account.
+    fn pack_unusual(&self, pack: &mut Pack) {
+        let unusual: Vec<Account> =
+            self.account_definitions().filter(|account| !account.is_usual()).collect();
+        if !unusual.is_empty() {
+            pack_items(unusual.into_iter().map(GenesisItem::Account), pack);
+        }
+    }
+
+    /// Reads what [`Exchange::pack_unusual`] has packed.
+    fn unpack_unusual(&mut self, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
+        if unpack.is_empty() {
+            return Ok(());
+        }
+        let mut next = 0;
+        unpack_items(unpack, |item| {
+            let GenesisItem::Account(account) = item else {
+                return Err(Unfit::Wrong("an item belongs to another part"));
+            };
+            ensure(!account.is_usual(), "an account that says nothing is noted")?;
+            let index = self.account_index(account.id).map_err(broken)?;
+            ensure(index >= next, "accounts are not in order")?;
+            next = index + 1;
+            let Account { id: _, group, self_trade } = *account;
+            self.owners.set(index, Owner { group, self_trade });
+            Ok(())
+        })?;
+        ensure(next > 0, "no account says more than its number")
+    }
+
+    /// Packs a book; its special orders are noted.
+    fn pack_book(&self, book: &Book, pack: &mut Pack, specials: &mut Vec<u32>) {
         pack.i64(book.last_price.0);
         for side in [Side::Buy, Side::Sell] {
             let count = book.levels(&self.levels, side).map(|(_, level)| level.count as usize);
@@ -111,6 +154,9 @@ impl Exchange {
                 let mut order = level.head;
                 while order != NONE {
                     self.orders.pack(order, price, pack);
+                    if self.is_special(order) {
+                        specials.push(order);
+                    }
                     order = self.orders.hot(order).next;
                 }
             }
@@ -136,10 +182,11 @@ impl Exchange {
                 let first = AccountId(unpack.u64()?);
                 ensure(first == AccountId::LIABILITY, "the first account is not the liability's")?;
                 for _ in 1..accounts {
-                    let account = Account { id: AccountId(unpack.u64()?) };
+                    let account = Account::new(AccountId(unpack.u64()?));
                     self.define(&GenesisItem::Account(account)).map_err(refused)?;
                 }
-                self.accounts.unpack_balances(unpack)
+                self.accounts.unpack_balances(unpack)?;
+                self.unpack_unusual(unpack)
             }
             Part::Keys => {
                 let kinds = |item: &GenesisItem| matches!(item, GenesisItem::Key(_));
@@ -176,6 +223,18 @@ impl Exchange {
         for instrument in 0..books {
             self.unpack_book(instrument, unpack, &mut rows)?;
         }
+        let (mut specials, stops) = self.unpack_specials(unpack)?;
+        for row in &mut rows {
+            if let Some(special) = specials.remove(&row.order.id) {
+                make_special(row, special)?;
+            }
+        }
+        ensure(specials.is_empty(), "what makes an order special is of none")?;
+        ensure_in_order(&stops)?;
+        let resting = rows.len();
+        let (stop_prices, stop_rows): (Vec<Price>, Vec<Row>) =
+            stops.into_iter().map(|stop| (stop.stop, stop.row)).unzip();
+        rows.extend(stop_rows);
         ensure(self.holds_are_frozen(&rows)?, "what is frozen is not what live orders hold")?;
         // Each account's list is in the order of ids, which is that in which orders were entered.
         let mut by_id: Vec<usize> = (0..rows.len()).collect();
@@ -192,9 +251,17 @@ impl Exchange {
             last = order.id;
             handles[at] = self.orders.open(order);
         }
-        for (row, order) in rows.iter().zip(handles) {
-            let book = &mut self.books[row.order.instrument as usize];
-            book.rest(&mut self.levels, &mut self.orders, row.order.side, row.price, order);
+        for (row, &order) in rows.iter().zip(&handles[..resting]) {
+            let NewResting { instrument, side, leaves, terms, .. } = row.order;
+            self.orders.hot_mut(order).leaves = leaves - terms.map_or(0, |terms| terms.hidden);
+            let book = &mut self.books[instrument as usize];
+            book.rest(&mut self.levels, &mut self.orders, side, row.price, order);
+        }
+        let stops = rows[resting..].iter().zip(&handles[resting..]).zip(stop_prices);
+        for ((row, &order), stop) in stops {
+            let NewResting { instrument, side, .. } = row.order;
+            let queue = self.stops[instrument as usize].of_mut(side);
+            queue.rest(&mut self.levels, &mut self.orders, side.opposite(), stop, order);
         }
         Ok(())
     }
@@ -231,7 +298,7 @@ impl Exchange {
         ensure(!crossed, "the book is locked or crossed")
     }
 
-    fn judge_row(&self, row: &Row, rules: &Rules) -> Result<(), Unfit> {
+    pub(super) fn judge_row(&self, row: &Row, rules: &Rules) -> Result<(), Unfit> {
         let Row { order, price } = row;
         let account = order.account as usize;
         ensure(
@@ -262,18 +329,34 @@ impl Exchange {
 }
 
 /// An order and its price.
-struct Row {
-    order: NewResting,
-    price: Price,
+pub(super) struct Row {
+    pub(super) order: NewResting,
+    pub(super) price: Price,
 }
 
 impl Row {
     /// Reads what [`Orders::pack`](super::order::Orders::pack) has written.
-    fn unpack(instrument: u32, side: Side, unpack: &mut Unpack<'_>) -> Result<Row, Unfit> {
+    pub(super) fn unpack(
+        instrument: u32,
+        side: Side,
+        unpack: &mut Unpack<'_>,
+    ) -> Result<Row, Unfit> {
         let (id, client) = (unpack.u64()?, unpack.u64()?);
         let (price, quantity, leaves) = (Price(unpack.i64()?), unpack.i64()?, unpack.i64()?);
         let (account, session) = (unpack.u32()?, unpack.u32()?);
-        let order = NewResting { id, account, instrument, side, quantity, leaves, client, session };
+        let (self_trade, terms) = (SelfTrade::Allow, None);
+        let order = NewResting {
+            id,
+            account,
+            instrument,
+            side,
+            quantity,
+            leaves,
+            client,
+            session,
+            self_trade,
+            terms,
+        };
         Ok(Row { order, price })
     }
 }

@@ -1,5 +1,5 @@
 //! Time passes: before a record does anything of its own, what is due at its time happens, a bounded
-//! part of it: sessions that were away for too long begin to lose their orders, and the mass cancels
+//! part of it: orders whose time is over end, sessions that were away for too long begin to lose their orders, and the mass cancels
 //! under way go on.
 //!
 //! Invariants:
@@ -7,8 +7,8 @@
 //!   what a tick would have found due.
 //! - A session's grace is due only while it is away, and one that is due is never forgotten for want of
 //!   room: it waits for it.
-//! - [`Passing::due_ns`] is right after every record: a record at whose time nothing is due costs one
-//!   compare.
+//! - [`Passing::due_ns`] is right after every record: a record at whose time nothing is due costs two
+//!   compares.
 
 use super::mass::Walk;
 use super::outbox::{Outbox, Outcome};
@@ -176,7 +176,8 @@ impl Exchange {
     #[must_use]
     #[inline]
     pub fn deadline(&self) -> Option<TimeNs> {
-        let due_ns = self.passing.due_ns;
+        let expiry = self.orders.expiries().first().map_or(u64::MAX, |(due, _)| due.0);
+        let due_ns = self.passing.due_ns.min(expiry);
         (due_ns != u64::MAX).then_some(TimeNs(due_ns))
     }
 
@@ -198,6 +199,7 @@ impl Exchange {
     /// What sessions are told of it is noted.
     #[inline]
     pub(super) fn pass_time(&mut self, ctx: &Context, out: &mut Outbox) {
+        self.expire_due(ctx.time, out);
         if ctx.time.0 >= self.passing.due_ns {
             self.catch_up(ctx.time, out);
         }

@@ -11,7 +11,7 @@ use crate::genesis::{Asset, Instrument, Settings};
 use crate::limits::QUERY_ROWS_MAX;
 use crate::types::{
     AccountId, AssetId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence, SessionId,
-    Side,
+    Side, TimeNs,
 };
 
 /// A level of a book, or one of its orders.
@@ -149,6 +149,7 @@ impl Exchange {
 
     pub(super) fn row(&self, order: u32) -> OrderRow {
         let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
+        let (leaves, terms) = (self.orders.leaves(order), self.orders.terms(order));
         OrderRow {
             order_id: OrderId(hot.id),
             client_order_id: ClientOrderId(cold.client),
@@ -158,8 +159,11 @@ impl Exchange {
             side: cold.side(),
             price: self.price_of(order),
             quantity: Quantity(cold.quantity),
-            filled: Quantity(cold.quantity - hot.leaves),
-            leaves: Quantity(hot.leaves),
+            filled: Quantity(cold.quantity - leaves),
+            leaves: Quantity(leaves),
+            stop_price: if terms.waits() { self.levels.at(hot.level).price } else { Price(0) },
+            display_quantity: Quantity(terms.display),
+            expires: TimeNs(terms.expires),
         }
     }
 

@@ -365,8 +365,12 @@ fn admin(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admit
         return refused(RejectReason::BadPayload, client_sequence);
     };
     let command = AdminCommand::decode(text.as_bytes());
-    if !command.is_ok_and(|command| command.check_new().is_ok()) {
+    let Some(command) = command.ok().filter(|command| command.check_new().is_ok()) else {
         return refused(RejectReason::BadPayload, client_sequence);
+    };
+    if command.since() > directory.version() {
+        // As of other commands: the release that began the journal could not read it.
+        return refused(RejectReason::NotSupported, client_sequence);
     }
     let at = frame.locations(&metadata);
     let head = Head {

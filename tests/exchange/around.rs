@@ -236,9 +236,9 @@ fn genesis_refuses_what_cannot_be_and_nothing_has_changed_then() {
         broken(|it| it.quantity_min = 0),
         broken(|it| (it.quantity_min, it.quantity_max) = (9, 8)),
         broken(|it| it.price_max = 0),
-        GenesisItem::Account(Account { id: AccountId(0) }),
-        GenesisItem::Account(Account { id: AccountId(1) }),
-        GenesisItem::Account(Account { id: AccountId(2) }),
+        GenesisItem::Account(Account::new(AccountId(0))),
+        GenesisItem::Account(Account::new(AccountId(1))),
+        GenesisItem::Account(Account::new(AccountId(2))),
         key(2, Role::Trade, &[2]),
         key(1, Role::Trade, &[2, 77]),
     ];

@@ -12,26 +12,25 @@
 //! ```
 //!
 //! An account in front of the colon acts, 2 where there is none. `on ETH` names the other
-//! instrument, `as N` gives a client's number, `#N` names an order by it. After each command every
-//! invariant is checked, and that its events are whole.
+//! instrument, `as N` gives a client's number, `#N` names an order by it. `at TIME` sets the time of the
+//! records that follow, `session N` who sends them, `valid T` until when. All words of orders stand in
+//! `words`. After each command every invariant is checked, and that its events are whole.
 
-use openoutcry::command::{
-    CancelOrder, Command, Deposit, NewOrder, POST_ONLY, ReplaceOrder, Transfer, Withdraw,
-};
-use openoutcry::event::{Balance, CommandResult, Event, EventBody};
+use super::words;
+use openoutcry::command::{CancelOrder, Command, Deposit, ReplaceOrder, Transfer, Withdraw};
+use openoutcry::event::{Balance, CommandResult, Event, EventBody, RejectReason};
 use openoutcry::exchange::{Context, Exchange, Outbox};
 use openoutcry::genesis::{APPLICATION_VERSION, Account, Asset, GenesisItem, Instrument, Settings};
 use openoutcry::types::{
-    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
-    Sequence, Side, Status, TimeInForce, TimeNs,
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, Price,
+    Quantity, Sequence, SessionId, Side, Status, TimeNs,
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 /// Accounts of the test's genesis: 2 up to this one.
 pub(crate) const ACCOUNT_LAST: u64 = 9;
-const ASSETS: [(&str, u8); 3] = [("BTC", 0), ("USDT", 2), ("ETH", 0)];
+pub(crate) const ASSETS: [(&str, u8); 3] = [("BTC", 0), ("USDT", 2), ("ETH", 0)];
 
 pub(crate) fn settings(orders_max: u32) -> GenesisItem {
     GenesisItem::Settings(Settings {
@@ -41,6 +40,7 @@ pub(crate) fn settings(orders_max: u32) -> GenesisItem {
         timestamp_ahead_max_ms: 1000,
         orders_max,
         application_version: APPLICATION_VERSION,
+        day_end_s: 0,
     })
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
         ..instrument(2, "ETH-USDT", 3, 2)
     };
     items.push(GenesisItem::Instrument(bounded));
-    items.extend((2..=ACCOUNT_LAST).map(|id| GenesisItem::Account(Account { id: AccountId(id) })));
+    items.extend((2..=ACCOUNT_LAST).map(|id| GenesisItem::Account(Account::new(AccountId(id)))));
     items
 }
 
@@ -125,7 +125,6 @@ impl World {
     #[track_caller]
     pub(crate) fn apply(&mut self, command: impl Into<Command>) -> CommandResult {
         let before = self.balances();
-        let was_due = self.exchange.deadline().is_some_and(|due| due <= self.ctx.time);
         self.ctx.sequence = self.ctx.sequence.next();
         self.exchange.apply(&self.ctx, &command.into(), &mut self.out);
         self.exchange.check();
@@ -140,9 +139,13 @@ impl World {
         }
         if result.status == Status::Rejected {
             assert!(result.reason.is_some());
-            assert!(was_due || self.out.events().len() == 1, "a refusal touches nothing");
+            let of_time =
+                |event: &Event| matches!(&event.body, EventBody::Update(u) if passes(u.change));
+            let changed = self.out.events().iter().any(of_time);
+            assert!(changed || self.out.events().len() == 1, "a refusal touches nothing");
         } else {
-            assert_eq!(result.reason, None);
+            let prevented = result.reason == Some(RejectReason::SelfTradePrevented);
+            assert!(prevented || result.reason.is_none());
         }
         result
     }
@@ -184,6 +187,15 @@ impl World {
                 let Balance { available, frozen, .. } = balance.expect("it is defined");
                 format!("{} / {}", decimal(available.0, scale), decimal(frozen.0, scale))
             }
+            ["at", time] => {
+                self.ctx.time = TimeNs(number(time));
+                String::new()
+            }
+            ["valid", time] => {
+                self.ctx.expires = TimeNs(number(time));
+                String::new()
+            }
+            ["session", session] => self.use_session(number(session) as u32),
             ["orders", who] => self.show_orders(AccountId(number(who))),
             ["deposit", who, asset, amount] => {
                 let (asset, amount) = money(asset, amount);
@@ -200,31 +212,21 @@ impl World {
             }
             [side @ ("buy" | "sell"), name, quantity, ref rest @ ..] => {
                 let side = if side == "buy" { Side::Buy } else { Side::Sell };
-                let (price, rest) = match rest {
-                    ["@", price, rest @ ..] => (parse(price, 2), rest),
-                    rest => (0, rest),
-                };
-                let command = NewOrder {
-                    account,
-                    side,
-                    price: Price(price),
-                    quantity: Quantity(parse(quantity, 0)),
-                    ..new_order(rest)
-                };
+                let command = words::entry(account, side, quantity, rest);
                 let id = OrderId(self.ctx.sequence.0 + 1);
                 assert!(self.names.insert(name.into(), id).is_none(), "{name} is named twice");
                 self.tell(command)
             }
             ["cancel", name, ref rest @ ..] => {
                 let (order_id, orig_client_order_id) = self.order(name);
-                let instrument = new_order(rest).instrument;
+                let instrument = words::order(rest).instrument;
                 self.tell(CancelOrder { account, instrument, order_id, orig_client_order_id })
             }
             ["replace", name, quantity, "@", price, ref rest @ ..] => {
                 let (order_id, orig_client_order_id) = self.order(name);
                 self.tell(ReplaceOrder {
                     account,
-                    instrument: new_order(rest).instrument,
+                    instrument: words::order(rest).instrument,
                     order_id,
                     price: Price(parse(price, 2)),
                     quantity: Quantity(parse(quantity, 0)),
@@ -259,29 +261,21 @@ impl World {
     }
 
     #[track_caller]
-    pub(crate) fn tell(&mut self, command: impl Into<Command>) -> String {
-        let result = self.apply(command);
-        let mut told = match result.status {
-            Status::FullyFilled => format!("filled {}", result.filled),
-            Status::PartialFilled => format!("partial {} + {}", result.filled, result.leaves),
-            Status::Pending => "pending".into(),
-            Status::FullyCanceled => "canceled".into(),
-            Status::PartialCanceled => format!("partly canceled {}", result.filled),
-            Status::Rejected => result.reason.expect("a refusal has a reason").name().into(),
-            Status::Expired => "expired".into(),
-            Status::Done => "done".into(),
-        };
-        for event in self.out.events() {
-            if let EventBody::Trade(trade) = &event.body {
-                let maker = self.name(trade.maker_order);
-                let price = cents(trade.price.0);
-                write!(told, ", trade {maker} {} @ {price}", trade.quantity).expect("a string");
-                if trade.maker_leaves.0 > 0 {
-                    write!(told, " leaves {}", trade.maker_leaves).expect("a string");
-                }
-            }
+    fn tell(&mut self, command: impl Into<Command>) -> String {
+        self.apply(command);
+        let name = |id| self.name(id).to_owned();
+        words::told(self.out.events().iter().map(|event| &event.body), &name)
+    }
+
+    /// Whose session sends the commands from here on; it and those before it log on first.
+    fn use_session(&mut self, session: u32) -> String {
+        while self.exchange.sessions().len() < session as usize {
+            self.ctx.sequence = self.ctx.sequence.next();
+            let name = [1 + self.exchange.sessions().len() as u8; 32];
+            self.exchange.logon(&self.ctx, KeyId(0), &name, &mut self.out);
         }
-        told
+        self.ctx.session = SessionId(session);
+        String::new()
     }
 
     pub(crate) fn name(&self, id: OrderId) -> &str {
@@ -291,7 +285,7 @@ impl World {
     /// Bids, best first, a bar, asks, best first.
     fn show_book(&self, words: &[&str]) -> String {
         let mut rows = Vec::new();
-        let instrument = new_order(words).instrument;
+        let instrument = words::order(words).instrument;
         let summary = self.exchange.book(instrument, u16::MAX, false, &mut rows);
         assert!(!summary.expect("it is defined").more);
         let side = |side| {
@@ -310,44 +304,10 @@ impl World {
     }
 }
 
-/// An order with the words that stand after its price, or of a cancel after its name.
-#[track_caller]
-fn new_order(words: &[&str]) -> NewOrder {
-    let mut order = NewOrder {
-        account: AccountId(2),
-        instrument: InstrumentId(1),
-        side: Side::Buy,
-        order_type: OrderType::Limit,
-        time_in_force: TimeInForce::Gtc,
-        flags: 0,
-        price: Price(0),
-        quantity: Quantity(0),
-        client_order_id: ClientOrderId(0),
-    };
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            "gtc" => order.time_in_force = TimeInForce::Gtc,
-            "ioc" => order.time_in_force = TimeInForce::Ioc,
-            "fok" => order.time_in_force = TimeInForce::Fok,
-            "post" => order.flags = POST_ONLY,
-            "market" => {
-                order.order_type = OrderType::Market;
-                order.time_in_force = TimeInForce::Ioc;
-            }
-            "as" => order.client_order_id = ClientOrderId(number(words.next().expect("a number"))),
-            "on" => {
-                order.instrument = match *words.next().expect("an instrument") {
-                    "BTC" => InstrumentId(1),
-                    "ETH" => InstrumentId(2),
-                    other => InstrumentId(number(other) as u32),
-                }
-            }
-            "flags" => order.flags = number(words.next().expect("flags")) as u8,
-            other => panic!("what does {other} mean?"),
-        }
-    }
-    order
+/// Changes that come with a record whatever its command is.
+fn passes(change: OrderChange) -> bool {
+    use OrderChange::{Disconnected, Expired, MassCancelDone, MassCanceled};
+    matches!(change, Expired | MassCanceled | Disconnected | MassCancelDone)
 }
 
 /// Checks what is true of the events of every command.
@@ -390,7 +350,7 @@ fn balances_told(events: &[Event]) -> BTreeMap<(AccountId, AssetId), Balance> {
 }
 
 #[track_caller]
-fn number(text: &str) -> u64 {
+pub(crate) fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
@@ -409,18 +369,18 @@ fn money(asset: &str, amount: &str) -> (AssetId, Amount) {
 
 /// An exact decimal with at most `scale` places.
 #[track_caller]
-fn parse(text: &str, scale: u8) -> i64 {
+pub(crate) fn parse(text: &str, scale: u8) -> i64 {
     let (whole, places) = text.split_once('.').unwrap_or((text, ""));
     assert!(places.len() <= scale.into(), "{text} has too many places");
     format!("{whole}{places:0<width$}", width = scale.into()).parse().expect("a decimal")
 }
 
-fn cents(value: i64) -> String {
+pub(crate) fn cents(value: i64) -> String {
     decimal(value, 2)
 }
 
 /// As short as it can be said.
-fn decimal(value: i64, scale: u8) -> String {
+pub(crate) fn decimal(value: i64, scale: u8) -> String {
     let unit = 10u64.pow(scale.into());
     let (sign, size) = (if value < 0 { "-" } else { "" }, value.unsigned_abs());
     if size % unit == 0 {

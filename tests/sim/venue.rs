@@ -61,6 +61,7 @@ impl Rules {
             timestamp_ahead_max_ms: 30_000,
             orders_max: self.orders_max,
             application_version: 1,
+            day_end_s: 0,
         };
         let mut items = vec![GenesisItem::Settings(settings)];
         for (id, symbol) in (1..).map(AssetId).zip(["BTC", "USD"]) {
@@ -70,7 +71,7 @@ impl Rules {
             items.push(GenesisItem::Instrument(instrument(id, symbol)));
         }
         let accounts = (2..=5).map(AccountId);
-        items.extend(accounts.clone().map(|id| GenesisItem::Account(Account { id })));
+        items.extend(accounts.clone().map(|id| GenesisItem::Account(Account::new(id))));
         for (id, (role, accounts)) in (1..).map(KeyId).zip(KEYS) {
             let public = signer(id).verifying_key().to_bytes();
             let public_key = public.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,0 +1,294 @@
+//! Live orders are cancelled and replaced, rest and leave.
+//!
+//! Invariant: everything that can be refused is refused before the first change.
+
+use super::clearing::{Market, Taker, update_of};
+use super::outbox::{Outbox, Outcome};
+use super::stops::Reach;
+use super::{Context, Exchange};
+use crate::command::{CancelOrder, ReplaceOrder};
+use crate::event::RejectReason;
+use crate::types::{
+    AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, SelfTrade, Side,
+    TimeNs,
+};
+
+impl Exchange {
+    /// Cancels a live order and gives back what it holds.
+    ///
+    /// Refused in this order: account, instrument, order (unknown, done, another account's or
+    /// another instrument's: all the same to who asks).
+    pub(super) fn cancel_order(&mut self, command: &CancelOrder) -> Result<Outcome, RejectReason> {
+        let names = (command.order_id, command.orig_client_order_id);
+        let found = self.locate(command.account, command.instrument, names)?;
+        self.drop_order(found.order);
+        Ok(Outcome::canceled(found.id, found.filled))
+    }
+
+    /// Ends a live order, wherever it is, and tells its session why.
+    pub(super) fn end_order(&mut self, order: u32, change: OrderChange, out: &mut Outbox) {
+        let (price, leaves) = (self.price_of(order), self.orders.leaves(order));
+        out.update(update_of(&self.orders, order, price, leaves, 0, change));
+        self.drop_order(order);
+    }
+
+    /// Takes a live order out of everything and gives back what it holds.
+    fn drop_order(&mut self, order: u32) {
+        let (price, leaves) = (self.price_of(order), self.orders.leaves(order));
+        let (account, cold) = (self.orders.hot(order).account, *self.orders.cold(order));
+        self.detach(order);
+        let rules = &self.rules[cold.instrument() as usize];
+        let cell = self.accounts.cell(account, rules.held_asset(cold.side()));
+        self.accounts.unfreeze(cell, rules.rest_of_hold(cold.side(), price, leaves));
+        self.orders.close(order);
+    }
+
+    /// Takes a live order out of its queue, in the book or among the stops.
+    #[inline]
+    pub(super) fn detach(&mut self, order: u32) {
+        let cold = self.orders.cold(order);
+        let (instrument, side) = (cold.instrument() as usize, cold.side());
+        let (book, side) = if cold.has_terms() && self.orders.terms(order).waits() {
+            (self.stops[instrument].of_mut(side), side.opposite())
+        } else {
+            (&mut self.books[instrument], side)
+        };
+        book.leave(&mut self.levels, &mut self.orders, side, order);
+    }
+
+    /// Puts an order, which is in no queue and crosses nothing, last at its price. Of an iceberg it shows
+    /// the first part.
+    #[inline]
+    pub(super) fn rest(&mut self, order: u32, side: Side, price: Price, leaves: i64) {
+        let cold = self.orders.cold(order);
+        let instrument = cold.instrument() as usize;
+        if cold.has_terms() {
+            self.show(order, leaves);
+        } else {
+            self.orders.hot_mut(order).leaves = leaves;
+        }
+        self.books[instrument].rest(&mut self.levels, &mut self.orders, side, price, order);
+    }
+
+    /// Divides an order's leaves into what is shown and what is hidden.
+    fn show(&mut self, order: u32, leaves: i64) {
+        let mut terms = self.orders.terms(order);
+        let shown = if terms.display == 0 { leaves } else { leaves.min(terms.display) };
+        terms.hidden = leaves - shown;
+        self.orders.set_terms(order, &terms);
+        self.orders.hot_mut(order).leaves = shown;
+    }
+
+    /// Gives a live order a new price and a new whole quantity.
+    ///
+    /// It keeps its id, its client's number and what is filled. It keeps its place only where the
+    /// price is the same and the quantity falls, or where it is a stop that waits; otherwise it is
+    /// matched like a new order and rests last at its price. Refused in this order, with the order as it
+    /// stays: account, instrument, order, price, quantity, too late, size of the hold, funds.
+    pub(super) fn replace_order(
+        &mut self,
+        ctx: &Context,
+        command: &ReplaceOrder,
+        out: &mut Outbox,
+    ) -> Result<Outcome, Outcome> {
+        let names = (command.order_id, command.orig_client_order_id);
+        let found = self
+            .locate(command.account, command.instrument, names)
+            .and_then(|found| self.unless_over(ctx, found))
+            .map_err(Outcome::refused)?;
+        let leaves = self.rehold(&found, command).map_err(|reason| Outcome {
+            order_id: OrderId(found.id),
+            filled: Quantity(found.filled),
+            leaves: Quantity(found.leaves),
+            ..Outcome::refused(reason)
+        })?;
+
+        let Found { order, id, filled, .. } = found;
+        let (price, quantity) = (command.price, command.quantity.0);
+        if found.waits {
+            self.change_stop(&found, price, quantity, leaves);
+            return Ok(Outcome::live(id, filled, leaves));
+        }
+        if price == found.price && leaves < found.leaves {
+            self.shrink(order, quantity, found.leaves - leaves);
+            return Ok(Outcome::live(id, filled, leaves));
+        }
+        self.rematch(ctx, &found, command, leaves, out)
+    }
+
+    /// Takes an order off its book, matches it again and lets it rest last at its price.
+    fn rematch(
+        &mut self,
+        ctx: &Context,
+        found: &Found,
+        command: &ReplaceOrder,
+        leaves: i64,
+        out: &mut Outbox,
+    ) -> Result<Outcome, Outcome> {
+        let Found { order, account, instrument, id, side, .. } = *found;
+        let price = command.price;
+        // Off the book while it is matched: an order never meets itself.
+        self.detach(order);
+        let taker = Taker {
+            order: OrderId(id),
+            account,
+            account_id: command.account,
+            instrument: command.instrument,
+            side,
+            price,
+            leaves,
+            budget: 0,
+            self_trade: found.self_trade,
+            told: None,
+        };
+        let mut market = self.market(instrument, ctx.time);
+        let done = market.sweep(&taker, out);
+        let filled = found.filled + done.traded;
+        let leaves = done.swept.leaves;
+        let rests = leaves > 0 && !done.swept.ends;
+        if rests {
+            market.orders.resize(order, command.quantity.0 - done.lost, leaves);
+            self.rest(order, side, price, leaves);
+        } else {
+            if leaves > 0 {
+                let cell = market.accounts.cell(account, market.rules.held_asset(side));
+                let rest = market.rules.rest_of_hold(side, price, leaves);
+                market.accounts.unfreeze(cell, rest);
+            }
+            market.orders.close(order);
+        }
+        if let Some(first) = done.swept.first {
+            let last = self.books[instrument as usize].last_price;
+            self.trigger(ctx.time, instrument, Reach::of(first, last), out);
+        }
+        Ok(if done.swept.ends {
+            Outcome::self_trade(id, filled)
+        } else {
+            Outcome::live(id, filled, leaves)
+        })
+    }
+
+    /// Takes so much from an order that stays where it is, from what is hidden of it first.
+    fn shrink(&mut self, order: u32, quantity: i64, less: i64) {
+        let mut less_shown = less;
+        if self.orders.cold(order).has_terms() {
+            let mut terms = self.orders.terms(order);
+            less_shown -= terms.hidden.min(less);
+            terms.hidden -= less - less_shown;
+            self.orders.set_terms(order, &terms);
+        }
+        let hot = *self.orders.hot(order);
+        self.levels.at_mut(hot.level).open -= less_shown;
+        self.orders.resize(order, quantity, hot.leaves - less_shown);
+    }
+
+    /// Gives a stop that waits another limit price and quantity.
+    fn change_stop(&mut self, found: &Found, price: Price, quantity: i64, leaves: i64) {
+        let order = found.order;
+        let mut terms = self.orders.terms(order);
+        terms.limit = price.0;
+        self.orders.set_terms(order, &terms);
+        let level = self.orders.hot(order).level;
+        self.levels.at_mut(level).open += leaves - found.leaves;
+        self.orders.resize(order, quantity, leaves);
+    }
+
+    /// Checks what a replace asks of an order, changes what the order holds to exactly what it
+    /// needs then, and gives its new leaves.
+    fn rehold(&mut self, found: &Found, command: &ReplaceOrder) -> Result<i64, RejectReason> {
+        let rules = &self.rules[found.instrument as usize];
+        rules.check(command.price, command.quantity)?;
+        let leaves = command.quantity.0 - found.filled;
+        if leaves <= 0 {
+            return Err(RejectReason::TooLate);
+        }
+        let holds = rules.hold(found.side, command.price, leaves)?;
+        let held = rules.rest_of_hold(found.side, found.price, found.leaves);
+        let cell = self.accounts.cell(found.account, rules.held_asset(found.side));
+        self.accounts.hold(cell, held, holds)?;
+        Ok(leaves)
+    }
+
+    /// Finds an account's live order by its id or, where that is 0, by the client's number.
+    fn locate(
+        &self,
+        account: AccountId,
+        instrument: InstrumentId,
+        names: (OrderId, ClientOrderId),
+    ) -> Result<Found, RejectReason> {
+        let account = self.account_index(account)?;
+        let instrument = self.instrument_index(instrument)?;
+        let order = match names {
+            (OrderId(0), client) => self.orders.find_by_client(account, client),
+            (id, _) => self.orders.find(id),
+        };
+        let order = order.ok_or(RejectReason::UnknownOrder)?;
+        let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
+        if hot.account != account || cold.instrument() != instrument {
+            return Err(RejectReason::UnknownOrder);
+        }
+        let leaves = self.orders.leaves(order);
+        Ok(Found {
+            order,
+            account,
+            instrument,
+            id: hot.id,
+            side: cold.side(),
+            price: self.price_of(order),
+            filled: cold.quantity - leaves,
+            leaves,
+            self_trade: cold.self_trade(),
+            waits: self.orders.terms(order).waits(),
+        })
+    }
+
+    /// An order whose time is over, and which still stands in the book, is replaced no more.
+    fn unless_over(&self, ctx: &Context, found: Found) -> Result<Found, RejectReason> {
+        let expires = self.orders.terms(found.order).expires;
+        if expires != 0 && expires <= ctx.time.0 {
+            return Err(RejectReason::UnknownOrder);
+        }
+        Ok(found)
+    }
+
+    /// Limit price of a live order: its level knows it, or its terms where it is a stop that waits.
+    #[inline]
+    pub(super) fn price_of(&self, order: u32) -> Price {
+        if self.orders.cold(order).has_terms() {
+            let terms = self.orders.terms(order);
+            if terms.waits() {
+                return Price(terms.limit);
+            }
+        }
+        self.levels.at(self.orders.hot(order).level).price
+    }
+
+    /// All that a match in this instrument reads and writes.
+    #[inline]
+    pub(super) fn market(&mut self, instrument: u32, now: TimeNs) -> Market<'_> {
+        Market {
+            book: &mut self.books[instrument as usize],
+            levels: &mut self.levels,
+            orders: &mut self.orders,
+            accounts: &mut self.accounts,
+            owners: &self.owners,
+            rules: &self.rules[instrument as usize],
+            now,
+        }
+    }
+}
+
+/// A live order that a command names.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    order: u32,
+    account: u32,
+    instrument: u32,
+    id: u64,
+    side: Side,
+    price: Price,
+    filled: i64,
+    leaves: i64,
+    self_trade: SelfTrade,
+    waits: bool,
+}

@@ -1,0 +1,76 @@
+//! Whether an order could trade a minimum at once: asked before anything changes.
+
+use super::clearing::{Market, Taker};
+use super::level::NONE;
+use crate::types::{SelfTrade, Side};
+
+impl Market<'_> {
+    /// True where the order could trade at least `minimum`, which is at most what it wants.
+    ///
+    /// Where no order has terms and none of its owner is kept from trading, that is a look at no more
+    /// levels than the minimum takes; otherwise at their orders too.
+    pub(super) fn could_trade(&self, taker: &Taker, minimum: i64) -> bool {
+        let is_late = self.orders.expiries().is_due(self.now);
+        let is_plain = taker.self_trade == SelfTrade::Allow && !is_late && taker.budget == 0;
+        if is_plain {
+            let shown = self.book.offers(self.levels, taker.side, taker.price, minimum);
+            if shown || self.orders.terms_count() == 0 {
+                return shown;
+            }
+        }
+        self.could_trade_with_orders(taker, minimum)
+    }
+
+    fn could_trade_with_orders(&self, taker: &Taker, minimum: i64) -> bool {
+        let makers = taker.side.opposite();
+        let within = |price| match taker.side {
+            Side::Buy => price <= taker.price,
+            Side::Sell => price >= taker.price,
+        };
+        let (mut traded, mut money) = (0i64, taker.budget);
+        for (price, level) in self.book.levels(self.levels, makers) {
+            if !within(price) {
+                break;
+            }
+            let (offered, is_own) = self.offered(taker, level.head);
+            let mut quantity = offered.min(taker.leaves - traded);
+            if taker.budget != 0 {
+                let affordable = self.rules.affordable(price, money);
+                quantity = quantity.min(affordable);
+                money -= self.rules.quote_of(price, quantity);
+            }
+            traded += quantity;
+            if traded >= minimum {
+                return true;
+            }
+            // Its owner's order ends it there; a level that is not taken whole has ended its money.
+            if is_own || quantity < offered {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// What the orders of one queue could trade with the incoming order, and whether it meets one of its
+    /// owner that ends it.
+    fn offered(&self, taker: &Taker, head: u32) -> (i64, bool) {
+        let (mut shown, mut whole, mut at) = (0i64, 0i64, head);
+        while at != NONE {
+            let hot = self.orders.hot(at);
+            let expires = self.orders.terms(at).expires;
+            let has_ended = expires != 0 && expires <= self.now.0;
+            let is_own = taker.self_trade != SelfTrade::Allow
+                && self.owners.same_owner(taker.account, hot.account);
+            if !has_ended && is_own && taker.self_trade != SelfTrade::CancelOldest {
+                // Hidden parts come behind it.
+                return (shown, true);
+            }
+            if !has_ended && !is_own {
+                shown += hot.leaves;
+                whole += self.orders.leaves(at);
+            }
+            at = hot.next;
+        }
+        (whole, false)
+    }
+}
