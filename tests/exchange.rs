@@ -2,9 +2,9 @@
 
 #[path = "exchange/around.rs"]
 mod around;
-#[path = "exchange/books.rs"]
-mod books;
 mod kinds;
+#[path = "exchange/lines.rs"]
+mod lines;
 #[path = "exchange/random.rs"]
 mod random;
 #[path = "exchange/script.rs"]
