@@ -318,10 +318,10 @@ fn a_new_order_is_refused_for_the_first_reason_in_a_fixed_order() {
     check(
         "fund 2 1000
          buy Z 2 @ 100 on ETH as 5                        -> pending
-         77: buy A 0 @ 0 on 9 as 5 flags 2                -> UnknownAccount
-         2: buy B 0 @ 0 on 9 as 5 flags 2                 -> UnknownInstrument
-         2: buy C 0 @ 0 on 0 as 5 flags 2                 -> UnknownInstrument
-         2: buy D 0 @ 0 on ETH as 5 flags 2               -> UnsupportedOrder
+         77: buy A 0 @ 0 on 9 as 5 flags 32               -> UnknownAccount
+         2: buy B 0 @ 0 on 9 as 5 flags 32                -> UnknownInstrument
+         2: buy C 0 @ 0 on 0 as 5 flags 32                -> UnknownInstrument
+         2: buy D 0 @ 0 on ETH as 5 flags 32              -> UnsupportedOrder
          2: buy E 0 @ 0 on ETH as 5                       -> InvalidPrice
          2: buy F 2 @ 1000.01 on ETH as 5                 -> InvalidPrice
          2: buy G 1 @ 1000 on ETH as 5                    -> InvalidQuantity
