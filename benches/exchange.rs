@@ -62,6 +62,7 @@ fn genesis() -> Vec<GenesisItem> {
         quantity_max: 1 << 40,
         price_max: 1 << 40,
         market_band_bps: Instrument::MARKET_BAND_BPS,
+        collar_bps: 0,
     }));
     items.extend((2..ACCOUNTS + 2).map(|id| GenesisItem::Account(Account::new(AccountId(id)))));
     items

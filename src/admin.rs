@@ -7,10 +7,10 @@
 //! To add one: a variant here with its bounds in [`AdminCommand::check`], and what it does in
 //! `exchange/admin.rs`.
 
-use crate::genesis::{APPLICATION_VERSION, Key, VERSION_ORDER_KINDS};
-use crate::limits::{KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
+use crate::genesis::{APPLICATION_VERSION, AccountLimits, Key, LimitError, VERSION_ORDER_KINDS};
+use crate::limits::{COLLAR_BPS_MAX, KEY_ACCOUNTS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX};
 use crate::schema::{DefinitionError, SchemaDefinition};
-use crate::types::{AccountId, KeyId, Lane, Priority, Role, SelfTrade};
+use crate::types::{AccountId, InstrumentId, KeyId, Lane, Priority, Role, SelfTrade};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use thiserror::Error;
@@ -96,6 +96,39 @@ pub enum AdminCommand {
         /// What happens where the incoming order leaves it to its account.
         self_trade: SelfTrade,
     },
+    /// Gives an account these limits and no others.
+    SetAccountLimits {
+        /// Which.
+        account: AccountId,
+        /// All of its limits.
+        #[serde(default)]
+        limits: AccountLimits,
+    },
+    /// Limits the position of an account in an instrument: what it bought less what it sold since it is
+    /// limited.
+    SetPositionLimit {
+        /// Whose.
+        account: AccountId,
+        /// Of what.
+        instrument: InstrumentId,
+        /// How far from 0 it could be with all live orders of a side filled, in lots; 0 for no limit.
+        #[serde(default)]
+        net_max: i64,
+        /// How much it and all live orders may be together, in lots; 0 for no limit, and without either
+        /// limit it is not counted any more.
+        #[serde(default)]
+        gross_max: i64,
+        /// What it is now, in lots; nothing for what was counted, at first 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<i64>,
+    },
+    /// Says how far beyond the last price an order's own may be.
+    SetCollar {
+        /// Of which instrument.
+        instrument: InstrumentId,
+        /// In hundredths of a percent of the last price; 0 for any.
+        collar_bps: u32,
+    },
     /// Registers a schema of messages, or a new version of one. The very same one again changes
     /// nothing.
     RegisterSchema {
@@ -128,6 +161,9 @@ pub enum AdminError {
     /// More accounts than a key can be bound to.
     #[error("a key is bound to at most {KEY_ACCOUNTS_MAX} accounts, not {0}")]
     Accounts(usize),
+    /// A limit that cannot be.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A schema that is none, or none that can be registered.
     #[error(transparent)]
     Schema(#[from] DefinitionError),
@@ -147,7 +183,10 @@ impl AdminCommand {
     #[must_use]
     pub const fn since(&self) -> u32 {
         match self {
-            AdminCommand::SetAccountGroup { .. } => VERSION_ORDER_KINDS,
+            AdminCommand::SetAccountGroup { .. }
+            | AdminCommand::SetAccountLimits { .. }
+            | AdminCommand::SetPositionLimit { .. }
+            | AdminCommand::SetCollar { .. } => VERSION_ORDER_KINDS,
             _ => 1,
         }
     }
@@ -187,6 +226,19 @@ impl AdminCommand {
             AdminCommand::DisableKey { .. }
             | AdminCommand::EnableKey { .. }
             | AdminCommand::SetAccountGroup { .. } => Ok(()),
+            AdminCommand::SetAccountLimits { limits, .. } => Ok(limits.check()?),
+            AdminCommand::SetPositionLimit { net_max, gross_max, .. } => {
+                for (field, value) in [("net_max", *net_max), ("gross_max", *gross_max)] {
+                    if value < 0 {
+                        let rule = format!("it is 0 to {}", i64::MAX);
+                        return Err(LimitError { field, value, rule }.into());
+                    }
+                }
+                Ok(())
+            }
+            AdminCommand::SetCollar { collar_bps, .. } => {
+                range("collar_bps", *collar_bps, 0..=COLLAR_BPS_MAX)
+            }
             AdminCommand::RegisterSchema { schema } => Ok(schema.check_sequenced()?),
         }
     }
@@ -333,6 +385,23 @@ mod tests {
                 group: 7,
                 self_trade: SelfTrade::CancelOldest,
             },
+            AdminCommand::SetAccountLimits {
+                account: AccountId(2),
+                limits: AccountLimits {
+                    quantity_max: 5,
+                    rate_per_s: 100,
+                    restricted: vec![InstrumentId(1)],
+                    ..AccountLimits::NONE
+                },
+            },
+            AdminCommand::SetPositionLimit {
+                account: AccountId(2),
+                instrument: InstrumentId(1),
+                net_max: 5,
+                gross_max: 0,
+                position: Some(-1),
+            },
+            AdminCommand::SetCollar { instrument: InstrumentId(1), collar_bps: COLLAR_BPS_MAX },
         ]
     }
 
@@ -373,6 +442,17 @@ mod tests {
             text(8),
             r#"{"do":"set-account-group","account":2,"group":7,"self_trade":"cancel-oldest"}"#
         );
+        assert_eq!(
+            text(9),
+            r#"{"do":"set-account-limits","account":2,"limits":{"quantity_max":5,"rate_per_s":100,"restricted":[1]}}"#
+        );
+        assert_eq!(
+            text(10),
+            r#"{"do":"set-position-limit","account":2,"instrument":1,"net_max":5,"gross_max":0,"position":-1}"#
+        );
+        let none =
+            AdminCommand::SetAccountLimits { account: AccountId(2), limits: AccountLimits::NONE };
+        assert_eq!(read(r#"{"do":"set-account-limits","account":2}"#), Ok(none));
         let key = "0".repeat(64);
         let short = format!(r#"{{"do":"define-key","public_key":"{key}","role":"trade"}}"#);
         let expected = AdminCommand::DefineKey {
@@ -398,6 +478,7 @@ mod tests {
             r#"{"do":"set-lane","lane":"batch"}"#,
             r#"{"do":"disable-key","key":2} "x""#,
             r#"{"do":"register-schema"}"#,
+            r#"{"do":"set-account-limits","account":2,"limits":{"more":1}}"#,
             r#"{"do":"register-schema","schema":{"id":1000,"name":"a","version":1,"more":1}}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
@@ -421,6 +502,13 @@ mod tests {
             critical_per_s: KEY_CRITICAL_PER_S_MAX + 1,
         };
         for (command, words) in [
+            (
+                AdminCommand::SetAccountLimits {
+                    account: AccountId(2),
+                    limits: AccountLimits { quantity_max: -1, ..AccountLimits::NONE },
+                },
+                "quantity_max cannot be -1: it is 0 to 9223372036854775807",
+            ),
             (lane(0), "max_batch must be 1 to 1024, not 0"),
             (lane(1025), "max_batch must be 1 to 1024, not 1025"),
             (share(0), "one_in must be 1 to 256, not 0"),

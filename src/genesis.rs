@@ -4,6 +4,7 @@
 //! payload is its JSON with the fields in the order they stand here: it is read by every later
 //! release, so fields are only ever added, with a default.
 
+use crate::limits::{ORDER_RATE_MAX, RESTRICTED_MAX};
 use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Priority, Role, SelfTrade};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,9 @@ pub struct Instrument {
     /// hundredths of a percent of that.
     #[serde(default = "Instrument::default_market_band", skip_serializing_if = "is_default_band")]
     pub market_band_bps: u32,
+    /// How far beyond the last price an order's own may be, in hundredths of a percent of that; 0 for any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub collar_bps: u32,
 }
 
 impl Instrument {
@@ -122,13 +126,21 @@ pub struct Account {
         skip_serializing_if = "is_default_self_trade"
     )]
     pub self_trade: SelfTrade,
+    /// What its orders may be.
+    #[serde(default, skip_serializing_if = "AccountLimits::is_none")]
+    pub limits: AccountLimits,
 }
 
 impl Account {
     /// An account of its own.
     #[must_use]
     pub const fn new(id: AccountId) -> Account {
-        Account { id, group: 0, self_trade: Account::default_self_trade() }
+        Account {
+            id,
+            group: 0,
+            self_trade: Account::default_self_trade(),
+            limits: AccountLimits::NONE,
+        }
     }
 
     /// True for an account that says nothing but its number.
@@ -139,6 +151,99 @@ impl Account {
 
     const fn default_self_trade() -> SelfTrade {
         SelfTrade::Allow
+    }
+}
+
+/// Limits of an account's orders; 0 is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountLimits {
+    /// Largest order, in lots.
+    #[serde(skip_serializing_if = "is_no_limit")]
+    pub quantity_max: i64,
+    /// The most that price times quantity of an order may be, in the smallest unit of what pays.
+    #[serde(skip_serializing_if = "is_no_limit")]
+    pub notional_max: i64,
+    /// Live orders.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub open_orders_max: u32,
+    /// New orders and replaces in a second.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rate_per_s: u32,
+    /// New orders and replaces at once; 0 for as many as in a second.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rate_burst: u32,
+    /// Instruments in which it may enter and replace nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restricted: Vec<InstrumentId>,
+}
+
+/// A limit that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} cannot be {value}: {rule}")]
+pub struct LimitError {
+    /// The field.
+    pub field: &'static str,
+    /// The value found.
+    pub value: i64,
+    /// What it can be.
+    pub rule: String,
+}
+
+impl AccountLimits {
+    /// No limit.
+    pub const NONE: AccountLimits = AccountLimits {
+        quantity_max: 0,
+        notional_max: 0,
+        open_orders_max: 0,
+        rate_per_s: 0,
+        rate_burst: 0,
+        restricted: Vec::new(),
+    };
+
+    /// True where nothing is limited.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == AccountLimits::NONE
+    }
+
+    /// The same limits, each restricted instrument once, in order.
+    #[must_use]
+    pub fn in_order(mut self) -> AccountLimits {
+        self.restricted.sort_unstable();
+        self.restricted.dedup();
+        self
+    }
+
+    /// Checks numbers and lists against their bounds.
+    ///
+    /// # Errors
+    /// [`LimitError`], the first that is found.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let rate_max = ORDER_RATE_MAX.into();
+        for (field, value, max) in [
+            ("quantity_max", self.quantity_max, i64::MAX),
+            ("notional_max", self.notional_max, i64::MAX),
+            ("rate_per_s", self.rate_per_s.into(), rate_max),
+            ("rate_burst", self.rate_burst.into(), rate_max),
+        ] {
+            if value < 0 || value > max {
+                return Err(LimitError { field, value, rule: format!("it is 0 to {max}") });
+            }
+        }
+        if self.rate_burst != 0 && self.rate_per_s == 0 {
+            let (field, value) = ("rate_burst", self.rate_burst.into());
+            return Err(LimitError { field, value, rule: "it takes a rate_per_s".to_owned() });
+        }
+        if self.restricted.len() > RESTRICTED_MAX {
+            let (field, value) = ("restricted", self.restricted.len() as i64);
+            return Err(LimitError {
+                field,
+                value,
+                rule: format!("at most {RESTRICTED_MAX} instruments"),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -185,6 +290,14 @@ impl Key {
 }
 
 // Serde hands over references.
+fn is_default_band(bps: &u32) -> bool {
+    *bps == Instrument::MARKET_BAND_BPS
+}
+
+fn is_no_limit(number: &i64) -> bool {
+    *number == 0
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }

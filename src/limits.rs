@@ -67,6 +67,14 @@ pub const ORDERS_MAX: u32 = 1 << 26;
 pub const SESSIONS_MAX: usize = 1 << 16;
 /// Accounts that genesis may define.
 pub const ACCOUNTS_MAX: usize = 1 << 20;
+/// Mass cancels that may be under way.
+pub const MASS_CANCELS_MAX: usize = 64;
+/// Orders that a record looks at for mass cancels.
+pub const ORDERS_PER_STEP: usize = 128;
+/// Accounts that a record looks at for mass cancels.
+pub const ACCOUNTS_PER_STEP: usize = 16_384;
+/// Longest time after which a session's orders are cancelled when it is away: a day.
+pub const DISCONNECT_GRACE_MAX_MS: u32 = 86_400_000;
 /// Accounts bound to one key.
 pub const KEY_ACCOUNTS_MAX: usize = 1024;
 /// Critical messages that a key may be entitled to send in a second.
@@ -96,6 +104,16 @@ pub const SCHEMA_REGISTERED_MAX_BYTES: usize = 15 * 1024;
 pub const SCALE_MAX: u8 = 12;
 /// Widest band of a market order, in hundredths of a percent: to twice the best price.
 pub const MARKET_BAND_BPS_MAX: u32 = 10_000;
+/// Widest collar of an instrument, in hundredths of a percent of the last price.
+pub const COLLAR_BPS_MAX: u32 = 1_000_000;
+/// Orders of an account in a second that a limit can allow, and that it can allow at once.
+pub const ORDER_RATE_MAX: u32 = 1_000_000;
+/// Instruments that an account can be kept from.
+pub const RESTRICTED_MAX: usize = 64;
+/// Positions, of an account in an instrument, that can be limited.
+pub const POSITION_LIMITS_MAX: usize = 1 << 16;
+/// Live orders of an account that are counted, all in one command, when its position is limited.
+pub const POSITION_ORDERS_MAX: u32 = 4096;
 
 const _: () = assert!(FRAME_DEFAULT_BYTES <= FRAME_MAX_BYTES);
 const _: () = assert!(FRAME_INLINE_BYTES < FRAME_DEFAULT_BYTES);

@@ -52,6 +52,11 @@ impl Pack {
         &mut self.bytes
     }
 
+    /// Takes back what was packed behind the first so many bytes.
+    pub fn truncate(&mut self, size: usize) {
+        self.bytes.truncate(size);
+    }
+
     /// What was packed.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {

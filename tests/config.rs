@@ -94,6 +94,7 @@ fn breaks(key: &Key) -> Vec<Value> {
         Rule::Bool => vec![text("true"), Value::Integer(1)],
         Rule::Core => vec![text("all"), Value::Integer(-1), Value::Integer(1024)],
         Rule::List => vec![text("none"), Value::Integer(1), Value::Array(vec![Value::Integer(1)])],
+        Rule::Symbols => vec![text("BTC"), Value::Array(vec![text("a b")])],
         Rule::Accounts => vec![Value::Integer(2), Value::Array(vec![Value::Integer(1)])],
         Rule::Decimal => vec![Value::Float(0.5), text("0"), text("-1"), text("1e3"), text("")],
         Rule::Path => vec![Value::Integer(1), text("")],

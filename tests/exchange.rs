@@ -2,15 +2,27 @@
 
 #[path = "exchange/around.rs"]
 mod around;
+#[path = "exchange/expiry.rs"]
+mod expiry;
+#[path = "exchange/icebergs.rs"]
+mod icebergs;
 mod kinds;
 #[path = "exchange/lines.rs"]
 mod lines;
+#[path = "exchange/passing.rs"]
+pub(crate) mod passing;
 #[path = "exchange/random.rs"]
 mod random;
+#[path = "exchange/risk.rs"]
+mod risk;
 #[path = "exchange/script.rs"]
 pub(crate) mod script;
+#[path = "exchange/selftrade.rs"]
+mod selftrade;
 #[path = "exchange/shrink.rs"]
 mod shrink;
+#[path = "exchange/stops.rs"]
+mod stops;
 #[path = "exchange/traffic.rs"]
 mod traffic;
 #[path = "exchange/words.rs"]

@@ -12,6 +12,7 @@ mod hostile;
 mod logon;
 mod node;
 mod orders;
+mod passing;
 mod peer;
 mod restart;
 mod restraint;

@@ -8,10 +8,10 @@ use crate::sim::random::{Random, seeds};
 use crate::sim::venue::{Known, Rules, command};
 use openoutcry::admin::AdminCommand;
 use openoutcry::checksum::crc64;
-use openoutcry::command::{Command, NewOrder, ReplaceOrder};
+use openoutcry::command::{CancelOnDisconnect, Command, MassCancel, NewOrder, ReplaceOrder};
 use openoutcry::event::EventBody;
 use openoutcry::exchange::{Context, Exchange, Outbox, Part};
-use openoutcry::genesis::Key;
+use openoutcry::genesis::{GenesisItem, Key};
 use openoutcry::journal::batch::{self, BatchBuilder, RecordFields};
 use openoutcry::journal::event_log::EventLogBuilder;
 use openoutcry::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip};
@@ -32,7 +32,7 @@ use openoutcry::snapshot::{Snapshot, Unsound};
 use openoutcry::sys::storage::{Append, Storage};
 use openoutcry::types::{
     AccountId, ClientOrderId, Epoch, InstrumentId, KeyId, Lane, OrderId, OrderType, Price,
-    Priority, Quantity, Role, Sequence, SessionId, Side, TimeInForce, TimeNs,
+    Priority, Quantity, Role, Sequence, SessionId, Side, Sides, TimeInForce, TimeNs,
 };
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
@@ -67,6 +67,8 @@ struct Pen {
     time: u64,
     known: Vec<Known>,
     messages: u64,
+    /// Sessions ask for mass cancels, and for cancels when they are away.
+    timely: bool,
 }
 
 impl Pen {
@@ -102,7 +104,10 @@ impl Pen {
             }
             10..14 => self.admin(),
             _ => {
-                let command = command(&mut self.random, key, &self.known);
+                let mut command = command(&mut self.random, key, &self.known);
+                if self.timely && self.random.percent(25) {
+                    command = self.timely_command(sessions);
+                }
                 let mut fields = self.fields(RecordKind::Command);
                 if sessions > 0 {
                     fields.session = SessionId(self.random.below(u64::from(sessions) + 1) as u32);
@@ -119,6 +124,21 @@ impl Pen {
                 self.push(&fields, received.as_bytes(), &payload);
             }
         }
+    }
+
+    fn timely_command(&mut self, sessions: u32) -> Command {
+        let random = &mut self.random;
+        if random.percent(60) {
+            let grace_ms = random.below(20_000) as u32;
+            return CancelOnDisconnect { enabled: u8::from(random.percent(90)), grace_ms }.into();
+        }
+        MassCancel {
+            account: AccountId([0, 2, 3, 4][random.below(4) as usize]),
+            instrument: InstrumentId(random.below(3) as u32),
+            sides: Sides::from_u8(random.below(3) as u8).expect("three of them"),
+            session: SessionId(random.below(u64::from(sessions) + 1) as u32),
+        }
+        .into()
     }
 
     fn admin(&mut self) {
@@ -161,7 +181,12 @@ impl Pen {
     }
 
     fn genesis(&mut self, rules: &Rules) {
-        let genesis = rules.genesis(TimeNs(self.time));
+        let mut genesis = rules.genesis(TimeNs(self.time));
+        if let (true, Some(GenesisItem::Settings(settings))) =
+            (self.timely, genesis.items.first_mut())
+        {
+            settings.application_version = 2;
+        }
         let fields = self.fields(RecordKind::EpochStart);
         self.push(&fields, &[], EpochStart::new(1, 0, 0).as_bytes());
         for item in &genesis.items {
@@ -207,6 +232,11 @@ impl Pen {
 
 impl History {
     pub(crate) fn new(seed: u64, batches: usize) -> History {
+        History::of(seed, batches, false)
+    }
+
+    /// The same; with mass cancels and sessions whose orders end with them, where it is `timely`.
+    fn of(seed: u64, batches: usize, timely: bool) -> History {
         let mut random = Random::new(seed);
         let rules = Rules::choose(&mut random);
         let disk = SimDisk::new();
@@ -217,7 +247,9 @@ impl History {
         let recovered = recover(&log, Sequence(1), &mut |_| ()).expect("it is empty");
         let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 2);
         preparer.run().expect("the disk works");
-        let mut writer = Writer::new(log.clone(), id, 1, &recovered, prepared).expect("it opens");
+        let version = 1 + u32::from(timely);
+        let mut writer =
+            Writer::new(log.clone(), id, version, &recovered, prepared).expect("it opens");
         let mut syncer = Syncer::new(Sequence::NONE);
         let builder = BatchBuilder::new(LogKind::Commands, id, Tip::START);
         let mut events = EventLogBuilder::new(id, Tip::START);
@@ -230,6 +262,7 @@ impl History {
             time: 1_700_000_000_000_000_000,
             known: vec![],
             messages: 0,
+            timely,
         };
         let mut ends = vec![];
         for number in 0..batches {
@@ -280,7 +313,7 @@ impl History {
 #[test]
 fn from_any_snapshot_a_replay_gives_what_a_replay_of_everything_gives() {
     seeds("snapshot and suffix", |seed| {
-        let history = History::new(seed, 60);
+        let history = History::of(seed, 60, seed % 2 == 1);
         let mut random = Random::new(seed ^ 0x5eed);
         let last = history.batches.last().expect("there are some");
         let whole = history.snapshot(last.0).encode();
@@ -489,7 +522,8 @@ fn reseal(bytes: &mut [u8]) {
 
 #[test]
 fn no_bytes_make_reading_panic_even_where_the_checksums_are_right() {
-    let good = small();
+    let history = History::of(3, 40, true);
+    let good = history.snapshot(history.synced_to()).encode();
     // What the settings ask for is reserved: a large number there is no error and no small matter.
     let settings = HEADER_SIZE + SECTION_HEADER_SIZE + 16..HEADER_SIZE + SECTION_HEADER_SIZE + 400;
     crate::fuzz::fuzz("snapshots", |random| {
@@ -511,11 +545,11 @@ fn no_bytes_make_reading_panic_even_where_the_checksums_are_right() {
 
 #[test]
 fn whatever_parts_are_accepted_are_an_exchange() {
-    let history = History::new(3, 40);
+    let history = History::of(3, 40, true);
     let exchange = history.snapshot(history.synced_to()).state.exchange;
     let (mut accepted, mut refused) = (0, 0);
     crate::fuzz::fuzz("parts of a state", |random| {
-        let chosen = random.below(6);
+        let chosen = random.below(7);
         let mut number = 0;
         let read = repack(&exchange, |part, bytes| {
             if part != Part::Definitions {

@@ -24,6 +24,7 @@ mod keygen;
 mod keys;
 mod lanes;
 mod lanes_set;
+mod limits;
 mod load;
 mod man;
 mod meter;
@@ -85,6 +86,7 @@ commands! {
     Decode => decode,
     Keys => keys,
     Rules => rules,
+    Limits => limits,
     Keygen => keygen,
     Config => config_show,
     Explain => explain,

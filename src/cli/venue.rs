@@ -186,6 +186,7 @@ mod tests {
             quantity_max: i64::MAX,
             price_max: i64::MAX,
             market_band_bps: Instrument::MARKET_BAND_BPS,
+            collar_bps: 0,
         };
         Venue {
             assets: vec![asset(1, "BTC", 8), asset(2, "USDT", 2)],

@@ -4,12 +4,15 @@
 //! operator each difference, so that nobody believes an edit to be in force.
 
 use crate::decimal::Decimal;
-use crate::genesis::{Asset, GenesisItem, Instrument, Key, Settings};
-use crate::types::{AccountId, AssetId, KeyId};
+use crate::genesis::{Account, AccountLimits, Asset, GenesisItem, Instrument, Key, Settings};
+use crate::types::{AccountId, AssetId, InstrumentId, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a key's name in the file begins with.
 const KEY_NAME: &str = "genesis.keys ";
+
+/// What an instrument's name in the file begins with.
+const INSTRUMENT_NAME: &str = "genesis.instruments ";
 
 /// A key of the file and its value, as the file writes it.
 type Field = (&'static str, String);
@@ -18,7 +21,8 @@ type Field = (&'static str, String);
 /// units of the file. The seed is drawn when a journal begins and is no difference.
 #[must_use]
 pub fn genesis_differences(journaled: &[GenesisItem], configured: &[GenesisItem]) -> Vec<String> {
-    let accounts = account_differences(&accounts(journaled), &accounts(configured));
+    let mut accounts = account_differences(&accounts(journaled), &accounts(configured));
+    accounts.extend(limit_differences(journaled, configured));
     let numbers = key_numbers(journaled);
     let (journaled, configured) = (by_name(journaled), by_name(configured));
     let mut found = Vec::new();
@@ -37,7 +41,10 @@ pub fn genesis_differences(journaled: &[GenesisItem], configured: &[GenesisItem]
         };
         for ((field, value), (_, other)) in ours.iter().zip(theirs) {
             if other != value {
-                let how = number.and_then(|key| command(*key, field, other));
+                let how = match number {
+                    Some(key) => command(*key, field, other),
+                    None => instrument_command(name, field, other),
+                };
                 let how = how.map_or(String::new(), |how| format!("; `{how}` changes it"));
                 found.push(format!(
                     "{name}: {field} is {value} in the journal, {other} in the file{how}"
@@ -67,6 +74,118 @@ fn command(key: KeyId, field: &str, value: &str) -> Option<String> {
         "disabled" => format!("outcry keys enable {key}"),
         _ => return None,
     })
+}
+
+/// The command that gives an instrument's field the value that the file has, if there is one.
+fn instrument_command(name: &str, field: &str, value: &str) -> Option<String> {
+    let symbol = name.strip_prefix(INSTRUMENT_NAME).filter(|_| field == "collar_bps")?;
+    Some(format!("outcry limits collar {symbol} {value}"))
+}
+
+/// Differences of what accounts say beside their numbers, that of many accounts in one sentence.
+fn limit_differences(ours: &[GenesisItem], theirs: &[GenesisItem]) -> Vec<String> {
+    let symbols = |items: &[GenesisItem]| -> BTreeMap<InstrumentId, String> {
+        let of = |item: &GenesisItem| match item {
+            GenesisItem::Instrument(one) => Some((one.id, one.symbol.clone())),
+            _ => None,
+        };
+        items.iter().filter_map(of).collect()
+    };
+    let (our_symbols, their_symbols) = (symbols(ours), symbols(theirs));
+    let theirs = account_items(theirs);
+    // By field and both values: the first account, how many there are, and the command.
+    let mut found: BTreeMap<(usize, String, String), (AccountId, usize, String)> = BTreeMap::new();
+    let mut names = Vec::new();
+    for (id, our) in account_items(ours) {
+        let Some(their) = theirs.get(&id) else { continue };
+        let fields = account_fields(our, &our_symbols);
+        names = fields.iter().map(|(name, _)| *name).collect();
+        let pairs = fields.into_iter().zip(account_fields(their, &their_symbols));
+        for (at, ((name, our_value), (_, their_value))) in pairs.enumerate() {
+            if our_value != their_value {
+                let how = || account_command(their, name, &their_symbols);
+                let key = (at, our_value, their_value);
+                found.entry(key).or_insert_with(|| (id, 0, how())).1 += 1;
+            }
+        }
+    }
+    let sentence = |((at, ours, theirs), (id, count, how)): ((usize, String, String), _)| {
+        let name: &str = names[at];
+        match count {
+            1 => format!(
+                "genesis.accounts {id}: {name} is {ours} in the journal, {theirs} in the file; \
+                 `{how}` changes it"
+            ),
+            _ => format!(
+                "genesis.accounts: {name} of {count} accounts, the first of them {id}, is {ours} in \
+                 the journal, {theirs} in the file; `{how}` changes it for that one"
+            ),
+        }
+    };
+    found.into_iter().map(sentence).collect()
+}
+
+fn account_items(items: &[GenesisItem]) -> BTreeMap<AccountId, &Account> {
+    let mut accounts = BTreeMap::new();
+    for item in items {
+        if let GenesisItem::Account(account) = item {
+            accounts.insert(account.id, account);
+        }
+    }
+    accounts
+}
+
+/// The command that gives an account what the file has.
+fn account_command(
+    account: &Account,
+    field: &str,
+    symbols: &BTreeMap<InstrumentId, String>,
+) -> String {
+    let Account { id, group, self_trade, limits } = account;
+    if matches!(field, "group" | "self_trade") {
+        return format!("outcry limits owner {id} --group {group} --self-trade {self_trade}");
+    }
+    let mut command = format!("outcry limits set {id}");
+    for (name, value) in limit_fields(limits) {
+        if value != 0 {
+            command.push_str(&format!(" --{} {value}", name.replace('_', "-")));
+        }
+    }
+    for instrument in &limits.restricted {
+        let symbol = symbols.get(instrument).map_or("", String::as_str);
+        command.push_str(&format!(" --restrict {symbol}"));
+    }
+    command
+}
+
+/// The limits that are numbers.
+fn limit_fields(limits: &AccountLimits) -> [(&'static str, i64); 5] {
+    let AccountLimits {
+        quantity_max,
+        notional_max,
+        open_orders_max,
+        rate_per_s,
+        rate_burst,
+        restricted: _,
+    } = limits;
+    [
+        ("quantity_max", *quantity_max),
+        ("notional_max", *notional_max),
+        ("open_orders_max", (*open_orders_max).into()),
+        ("rate_per_s", (*rate_per_s).into()),
+        ("rate_burst", (*rate_burst).into()),
+    ]
+}
+
+fn account_fields(account: &Account, symbols: &BTreeMap<InstrumentId, String>) -> Vec<Field> {
+    let Account { id: _, group, self_trade, limits } = account;
+    let symbol = |id: &InstrumentId| symbols.get(id).cloned().unwrap_or_else(|| id.to_string());
+    let restricted: Vec<String> = limits.restricted.iter().map(symbol).collect();
+    let mut fields =
+        vec![("group", group.to_string()), ("self_trade", self_trade.as_str().to_owned())];
+    fields.extend(limit_fields(limits).map(|(name, value)| (name, value.to_string())));
+    fields.push(("restricted", format!("[{}]", restricted.join(", "))));
+    fields
 }
 
 /// The number of each key, by what names it in the file.
@@ -123,7 +242,7 @@ fn by_name(items: &[GenesisItem]) -> BTreeMap<String, Vec<Field>> {
                 named.insert(format!("genesis.assets {}", asset.symbol), asset_fields(asset));
             }
             GenesisItem::Instrument(one) => {
-                let name = format!("genesis.instruments {}", one.symbol);
+                let name = format!("{INSTRUMENT_NAME}{}", one.symbol);
                 named.insert(name, instrument_fields(one, &symbols));
             }
             GenesisItem::Key(key) => {
@@ -163,6 +282,7 @@ fn instrument_fields(one: &Instrument, symbols: &BTreeMap<AssetId, &str>) -> Vec
         ("quantity_max", quantity(one.quantity_max)),
         ("price_max", price(one.price_max)),
         ("market_band_bps", one.market_band_bps.to_string()),
+        ("collar_bps", one.collar_bps.to_string()),
     ]
 }
 
@@ -179,7 +299,7 @@ fn key_fields(key: &Key) -> Vec<Field> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, KeyEntry, genesis_items};
+    use super::super::{AccountEntry, Config, KeyEntry, genesis_items};
     use super::*;
     use crate::types::{Priority, Role};
 
@@ -278,6 +398,45 @@ mod tests {
                 ),
                 format!(
                     "{d} is in the file and not in the journal: ignored, until `{add}` lets it log on"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_difference_of_limits_names_the_command_that_changes_it() {
+        let ours = items(|config| config.genesis.accounts[0].group = Some(7), 1);
+        let theirs = items(
+            |config| {
+                config.genesis.instruments[0].collar_bps = Some(50);
+                let rest = &mut config.genesis.accounts[0];
+                (rest.first, rest.count, rest.group) = (Some(3), Some(15), Some(7));
+                config.genesis.accounts.push(AccountEntry {
+                    id: Some(2),
+                    rate_per_s: Some(9),
+                    restricted: vec!["BTC-USDT".into()],
+                    ..AccountEntry::default()
+                });
+                config.genesis.accounts[0].quantity_max = Some(5);
+            },
+            1,
+        );
+        let set = "`outcry limits set 2 --rate-per-s 9 --restrict BTC-USDT` changes it";
+        assert_eq!(
+            genesis_differences(&ours, &theirs),
+            [
+                "genesis.instruments BTC-USDT: collar_bps is 0 in the journal, 50 in the file; \
+                 `outcry limits collar BTC-USDT 50` changes it"
+                    .to_owned(),
+                "genesis.accounts 2: group is 7 in the journal, 0 in the file; \
+                 `outcry limits owner 2 --group 0 --self-trade allow` changes it"
+                    .to_owned(),
+                "genesis.accounts: quantity_max of 15 accounts, the first of them 3, is 0 in the \
+                 journal, 5 in the file; `outcry limits set 3 --quantity-max 5` changes it for that one"
+                    .to_owned(),
+                format!("genesis.accounts 2: rate_per_s is 0 in the journal, 9 in the file; {set}"),
+                format!(
+                    "genesis.accounts 2: restricted is [] in the journal, [BTC-USDT] in the file; {set}"
                 ),
             ]
         );

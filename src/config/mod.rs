@@ -22,12 +22,12 @@ pub use value::{AboveEntitlement, AckPolicy, Core, Idle, Layout, Listen, LogForm
 pub use venue::genesis_items;
 
 use crate::limits::{
-    ACCOUNTS_MAX, BATCH_COUNT_MAX, DAY_END_S_MAX, DEDUPE_COUNT_MAX, FRAME_DEFAULT_BYTES,
-    FRAME_MAX_BYTES, GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX, MARKET_BAND_BPS_MAX,
-    ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
+    ACCOUNTS_MAX, BATCH_COUNT_MAX, COLLAR_BPS_MAX, DAY_END_S_MAX, DEDUPE_COUNT_MAX,
+    FRAME_DEFAULT_BYTES, FRAME_MAX_BYTES, GATEWAYS_MAX, KEY_CRITICAL_PER_S_MAX, LANE_BATCH_MAX,
+    MARKET_BAND_BPS_MAX, ORDER_RATE_MAX, ORDERS_MAX, SCALE_MAX, SEGMENT_MIN_BYTES,
 };
 use crate::sys::storage::Append;
-use crate::types::{Priority, Role};
+use crate::types::{Priority, Role, SelfTrade};
 use serde::{Deserialize, Serialize};
 
 /// Defines a section: its structure, its defaults, and its keys with their rules.
@@ -495,10 +495,15 @@ entry! {
         /// percent of it; 500 where nothing is said.
         #[serde(skip_serializing_if = "Option::is_none")]
         market_band_bps: Option<u32>, integer(0, MARKET_BAND_BPS_MAX as i64);
+        /// How far beyond the last price an order's own may be, in hundredths of a percent of that; any
+        /// where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        collar_bps: Option<u32>, integer(0, COLLAR_BPS_MAX as i64);
     }
 }
 
 entry! {
+    #[derive(Default)]
     /// One account, or `count` of them from `first` on.
     AccountEntry, "genesis.accounts" {} optional {
         /// The account; or else `first` and `count`.
@@ -512,6 +517,31 @@ entry! {
         count: Option<u64>, integer(1, ACCOUNTS_MAX as i64);
         /// What each of them starts with.
         deposits: Vec<DepositEntry>, Rule::List;
+        /// Accounts of one group have one owner; 0 is no group.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<u32>, integer(0, u32::MAX as i64);
+        /// What happens instead of a trade between orders of one owner; allow where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        self_trade: Option<SelfTrade>,
+            words(&["allow", "cancel-newest", "cancel-oldest", "cancel-both", "decrement"]);
+        /// Largest order in lots; no limit where nothing is said, and so for all that follow.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quantity_max: Option<i64>, integer(0, i64::MAX);
+        /// The most that price times quantity of an order may be, in smallest units of what pays.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        notional_max: Option<i64>, integer(0, i64::MAX);
+        /// Live orders.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        open_orders_max: Option<u32>, integer(0, ORDERS_MAX as i64);
+        /// New orders and replaces in a second.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate_per_s: Option<u32>, integer(0, ORDER_RATE_MAX as i64);
+        /// New orders and replaces at once; as many as in a second where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate_burst: Option<u32>, integer(0, ORDER_RATE_MAX as i64);
+        /// Symbols of instruments in which it may enter and replace nothing.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        restricted: Vec<String>, Rule::Symbols;
     }
 }
 
@@ -690,6 +720,7 @@ mod demo {
             quantity_max: "100000000".into(),
             price_max: "10000000".into(),
             market_band_bps: None,
+            collar_bps: None,
         }]
     }
 
@@ -701,6 +732,7 @@ mod demo {
             first: Some(2),
             count: Some(16),
             deposits: vec![deposit("BTC", "1000000"), deposit("USDT", "1000000000")],
+            ..AccountEntry::default()
         }]
     }
 }

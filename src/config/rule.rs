@@ -4,7 +4,7 @@
 //! whatever is wrong is reported by the rule: with key, value, bound and remedy.
 
 use crate::decimal::Decimal;
-use crate::limits::{KEY_ACCOUNTS_MAX, SCALE_MAX, SYMBOL_MAX_BYTES};
+use crate::limits::{KEY_ACCOUNTS_MAX, RESTRICTED_MAX, SCALE_MAX, SYMBOL_MAX_BYTES};
 use std::net::SocketAddr;
 use toml::Value;
 
@@ -72,6 +72,8 @@ pub enum Rule {
     PublicKey,
     /// A list of account numbers.
     Accounts,
+    /// A list of symbols.
+    Symbols,
     /// A list of tables; their keys stand under `path.*`.
     List,
 }
@@ -125,6 +127,11 @@ impl Rule {
             Rule::Accounts => {
                 format!("a list of at most {KEY_ACCOUNTS_MAX} account numbers, each 2 or more")
             }
+            Rule::Symbols => {
+                format!(
+                    "a list of at most {RESTRICTED_MAX} symbols, each of 1 to {SYMBOL_MAX_BYTES} letters, digits, '.', '_' or '-'"
+                )
+            }
             Rule::List => "a list of tables".into(),
         }
     }
@@ -159,6 +166,7 @@ impl Rule {
             (Rule::Symbol, _) => "write a short name, such as \"BTC\"".into(),
             (Rule::PublicKey, _) => "`outcry keygen FILE` prints one".into(),
             (Rule::Accounts, _) => "write a list, such as [2, 3]".into(),
+            (Rule::Symbols, _) => "write a list, such as [\"BTC-USDT\"]".into(),
             (Rule::List, _) => "write tables under [[…]] headers, or a list such as [{ id = 2 }]".into(),
         }
     }
@@ -215,6 +223,11 @@ impl Rule {
                     && list.iter().all(|entry| {
                         entry.as_integer().is_some_and(|n| (2..=ACCOUNT_MAX).contains(&n))
                     })
+            }),
+            Rule::Symbols => value.as_array().is_some_and(|list| {
+                let symbol = |text: &str| is_word(text, SYMBOL_MAX_BYTES);
+                list.len() <= RESTRICTED_MAX
+                    && list.iter().all(|entry| entry.as_str().is_some_and(symbol))
             }),
             Rule::List => value.as_array().is_some_and(|list| list.iter().all(Value::is_table)),
         };

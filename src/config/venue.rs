@@ -7,7 +7,9 @@
 use super::{AccountEntry, Config, ConfigError, InstrumentEntry};
 use crate::command::{Command, Deposit};
 use crate::decimal::{Decimal, DecimalError, parse, parse_steps};
-use crate::genesis::{APPLICATION_VERSION, Account, Asset, GenesisItem, Instrument, Key, Settings};
+use crate::genesis::{
+    APPLICATION_VERSION, Account, AccountLimits, Asset, GenesisItem, Instrument, Key, Settings,
+};
 use crate::limits::{ACCOUNTS_MAX, ASSETS_MAX, INSTRUMENTS_MAX, KEYS_MAX};
 use crate::types::{AccountId, Amount, AssetId, InstrumentId, KeyId, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,10 +36,12 @@ pub fn genesis_items(
     })];
     let assets = assets(config)?;
     items.extend(assets.iter().cloned().map(GenesisItem::Asset));
-    items.extend(instruments(config, &assets)?.into_iter().map(GenesisItem::Instrument));
-    let (accounts, deposits) = accounts(config, &assets)?;
-    items.extend(accounts.iter().map(|id| GenesisItem::Account(Account::new(*id))));
-    items.extend(keys(config, &accounts)?.into_iter().map(GenesisItem::Key));
+    let instruments = instruments(config, &assets)?;
+    items.extend(instruments.iter().cloned().map(GenesisItem::Instrument));
+    let (accounts, deposits) = accounts(config, &assets, &instruments)?;
+    let ids: Vec<AccountId> = accounts.iter().map(|account| account.id).collect();
+    items.extend(accounts.into_iter().map(GenesisItem::Account));
+    items.extend(keys(config, &ids)?.into_iter().map(GenesisItem::Key));
     Ok((items, deposits))
 }
 
@@ -154,6 +158,7 @@ fn instrument(
         quantity_max,
         price_max,
         market_band_bps: entry.market_band_bps.unwrap_or(Instrument::MARKET_BAND_BPS),
+        collar_bps: entry.collar_bps.unwrap_or(0),
     })
 }
 
@@ -198,11 +203,43 @@ fn account_range(index: usize, entry: &AccountEntry) -> Result<Range<u64>, Confi
     }
 }
 
+/// The limits that an entry gives each of its accounts.
+fn account_limits(
+    index: usize,
+    entry: &AccountEntry,
+    instruments: &[Instrument],
+) -> Result<AccountLimits, ConfigError> {
+    let key = |name: &str| format!("genesis.accounts.{index}.{name}");
+    let mut restricted = Vec::with_capacity(entry.restricted.len());
+    for symbol in &entry.restricted {
+        let found = instruments.iter().find(|instrument| instrument.symbol == *symbol);
+        let found = found.ok_or_else(|| {
+            let problem = format!("{symbol} is no instrument of genesis.instruments");
+            ConfigError::relation(key("restricted"), problem, "add it there")
+        })?;
+        restricted.push(found.id);
+    }
+    let limits = AccountLimits {
+        quantity_max: entry.quantity_max.unwrap_or(0),
+        notional_max: entry.notional_max.unwrap_or(0),
+        open_orders_max: entry.open_orders_max.unwrap_or(0),
+        rate_per_s: entry.rate_per_s.unwrap_or(0),
+        rate_burst: entry.rate_burst.unwrap_or(0),
+        restricted,
+    };
+    limits.check().map_err(|error| {
+        let problem = format!("{} cannot be: {}", error.value, error.rule);
+        ConfigError::relation(key(error.field), problem, "set rate_per_s too, or leave it out")
+    })?;
+    Ok(limits.in_order())
+}
+
 /// The accounts, and the deposits they start with.
 fn accounts(
     config: &Config,
     assets: &[Asset],
-) -> Result<(Vec<AccountId>, Vec<Command>), ConfigError> {
+    instruments: &[Instrument],
+) -> Result<(Vec<Account>, Vec<Command>), ConfigError> {
     let mut accounts = Vec::new();
     let mut seen = BTreeSet::new();
     let mut deposits = Vec::new();
@@ -211,11 +248,15 @@ fn accounts(
         let range = account_range(index, entry)?;
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         check_count("accounts", accounts.len().saturating_add(count), ACCOUNTS_MAX)?;
+        let limits = account_limits(index, entry, instruments)?;
+        let usual = Account::new(AccountId::LIABILITY);
+        let group = entry.group.unwrap_or(usual.group);
+        let self_trade = entry.self_trade.unwrap_or(usual.self_trade);
         for id in range.clone().map(AccountId) {
             if !seen.insert(id) {
                 return Err(twice(format!("genesis.accounts.{index}"), format!("account {id}")));
             }
-            accounts.push(id);
+            accounts.push(Account { id, group, self_trade, limits: limits.clone() });
         }
         for (at, deposit) in entry.deposits.iter().enumerate() {
             let key = |name: &str| format!("genesis.accounts.{index}.deposits.{at}.{name}");
@@ -284,9 +325,8 @@ fn keys(config: &Config, accounts: &[AccountId]) -> Result<Vec<Key>, ConfigError
 
 #[cfg(test)]
 mod tests {
-    use super::super::DepositEntry;
     use super::*;
-    use crate::types::Priority;
+    use crate::types::{Priority, SelfTrade};
 
     fn refusal(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -424,10 +464,52 @@ mod tests {
             refusal(|c| c.genesis.keys = vec![key(Role::Operator, &[]), key(Role::ReadOnly, &[])]);
         assert!(double.starts_with("genesis.keys.1.public_key: "), "{double}");
         let again = refusal(|c| {
-            let deposits: Vec<DepositEntry> = Vec::new();
-            let entry = AccountEntry { id: Some(17), first: None, count: None, deposits };
+            let entry = AccountEntry { id: Some(17), ..AccountEntry::default() };
             c.genesis.accounts.push(entry);
         });
         assert_eq!(again, "genesis.accounts.1: account 17 is there twice; remove one of them");
+    }
+
+    #[test]
+    fn limits_of_an_entry_are_those_of_each_of_its_accounts() {
+        let mut config = Config::default();
+        let entry = &mut config.genesis.accounts[0];
+        (entry.group, entry.self_trade) = (Some(7), Some(SelfTrade::CancelBoth));
+        (entry.quantity_max, entry.rate_per_s) = (Some(5), Some(100));
+        entry.restricted = vec!["BTC-USDT".into(), "BTC-USDT".into()];
+        config.genesis.instruments[0].collar_bps = Some(250);
+        let (items, _) = genesis_items(&config, [0; 16]).expect("consistent");
+        let limits = AccountLimits {
+            quantity_max: 5,
+            rate_per_s: 100,
+            restricted: vec![InstrumentId(1)],
+            ..AccountLimits::NONE
+        };
+        let account = |id| Account {
+            id: AccountId(id),
+            group: 7,
+            self_trade: SelfTrade::CancelBoth,
+            limits: limits.clone(),
+        };
+        assert_eq!(items[4], GenesisItem::Account(account(2)));
+        assert_eq!(items[19], GenesisItem::Account(account(17)));
+        let GenesisItem::Instrument(instrument) = &items[3] else { panic!("then assets") };
+        assert_eq!(instrument.collar_bps, 250);
+    }
+
+    #[test]
+    fn limits_that_cannot_be_are_refused_by_their_key() {
+        let unknown = refusal(|c| c.genesis.accounts[0].restricted = vec!["BTC-EUR".into()]);
+        assert_eq!(
+            unknown,
+            "genesis.accounts.0.restricted: BTC-EUR is no instrument of genesis.instruments; \
+             add it there"
+        );
+        let burst = refusal(|c| c.genesis.accounts[0].rate_burst = Some(3));
+        assert_eq!(
+            burst,
+            "genesis.accounts.0.rate_burst: 3 cannot be: it takes a rate_per_s; \
+             set rate_per_s too, or leave it out"
+        );
     }
 }

@@ -12,11 +12,12 @@ use crate::genesis::Key;
 use crate::types::{AccountId, KeyId, Role};
 
 impl Exchange {
-    /// Applies an admin command; its one event, the result, replaces what is in the outbox.
+    /// Applies an admin command; its events replace what is in the outbox.
     pub fn administer(&mut self, ctx: &Context, command: &AdminCommand, out: &mut Outbox) {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(AccountId(0)));
+        self.pass_time(ctx, out);
         let outcome = match self.judge_admin(ctx, command) {
             Ok(()) => Outcome::DONE,
             Err(reason) => Outcome::refused(reason),
@@ -93,6 +94,22 @@ impl Exchange {
                 let account = self.account_index(*account)?;
                 self.owners.set(account, Owner { group, self_trade });
                 Ok(())
+            }
+            AdminCommand::SetAccountLimits { account, limits } => {
+                self.set_account_limits(ctx, *account, limits)
+            }
+            AdminCommand::SetPositionLimit {
+                account,
+                instrument,
+                net_max,
+                gross_max,
+                position,
+            } => {
+                let limits = (*net_max, *gross_max);
+                self.set_position_limit(*account, *instrument, limits, *position)
+            }
+            AdminCommand::SetCollar { instrument, collar_bps } => {
+                self.set_collar(*instrument, *collar_bps)
             }
             AdminCommand::RegisterSchema { schema } => {
                 let registered = self.register_schema(schema.clone());

@@ -2,9 +2,9 @@
 
 use super::Exchange;
 use super::level::NONE;
-use super::owners::Owner;
 use crate::admin::Controls;
-use crate::genesis::{Account, GenesisItem};
+use crate::genesis::GenesisItem;
+use crate::packing::Pack;
 use crate::types::{AccountId, OrderId, Quantity, Side};
 use sha2::{Digest, Sha256};
 
@@ -21,8 +21,11 @@ impl Exchange {
         assert!(self.books.len() == self.instruments.len());
         assert!(self.rules.len() == self.instruments.len());
         self.orders.check();
+        self.check_limited();
         self.sessions.check();
         self.schemas.check();
+        self.passing.check(&self.sessions);
+        self.check_walks();
         let (mut orders, mut levels, mut nodes) = (0, 0, 0);
         let mut held = vec![0i64; self.accounts.cell_count()];
         for (index, book) in (0..).zip(&self.books) {
@@ -110,6 +113,11 @@ impl Exchange {
                 sha.update(max_batch.unwrap_or(0).to_be_bytes());
             }
         }
+        // So have those of before there was anything that time brings.
+        let mut passing = Pack::default();
+        self.pack_passing(&mut passing);
+        sha.update(passing.bytes());
+        self.hash_limits(sha);
     }
 
     fn hash_definitions(&self, sha: &mut Sha256) {
@@ -129,14 +137,6 @@ impl Exchange {
             .chain(self.instruments.iter().cloned().map(GenesisItem::Instrument))
             .chain(self.account_definitions().map(GenesisItem::Account))
             .chain(self.keys.iter().cloned().map(GenesisItem::Key))
-    }
-
-    /// All accounts as they are now, in order of definition.
-    pub(super) fn account_definitions(&self) -> impl Iterator<Item = Account> {
-        (1..).zip(self.accounts()).map(|(account, id)| {
-            let Owner { group, self_trade } = self.owners.get(account);
-            Account { id, group, self_trade }
-        })
     }
 
     /// Balances that are not zero, in order of account and asset; account 0 ends them.

@@ -4,6 +4,7 @@
 
 use super::clearing::{Market, Taker, update_of};
 use super::outbox::{Outbox, Outcome};
+use super::risk::{Asked, Replaced};
 use super::stops::Reach;
 use super::{Context, Exchange};
 use crate::command::{CancelOrder, ReplaceOrder};
@@ -77,6 +78,7 @@ impl Exchange {
         terms.hidden = leaves - shown;
         self.orders.set_terms(order, &terms);
         self.orders.hot_mut(order).leaves = shown;
+        self.orders.recount_limited(order);
     }
 
     /// Gives a live order a new price and a new whole quantity.
@@ -84,7 +86,8 @@ impl Exchange {
     /// It keeps its id, its client's number and what is filled. It keeps its place only where the
     /// price is the same and the quantity falls, or where it is a stop that waits; otherwise it is
     /// matched like a new order and rests last at its price. Refused in this order, with the order as it
-    /// stays: account, instrument, order, price, quantity, too late, size of the hold, funds.
+    /// stays: account, instrument, order, rate, restricted instrument, price, quantity, too late, risk
+    /// limits, size of the hold, funds.
     pub(super) fn replace_order(
         &mut self,
         ctx: &Context,
@@ -96,7 +99,7 @@ impl Exchange {
             .locate(command.account, command.instrument, names)
             .and_then(|found| self.unless_over(ctx, found))
             .map_err(Outcome::refused)?;
-        let leaves = self.rehold(&found, command).map_err(|reason| Outcome {
+        let leaves = self.rehold(ctx, &found, command).map_err(|reason| Outcome {
             order_id: OrderId(found.id),
             filled: Quantity(found.filled),
             leaves: Quantity(found.leaves),
@@ -195,13 +198,33 @@ impl Exchange {
 
     /// Checks what a replace asks of an order, changes what the order holds to exactly what it
     /// needs then, and gives its new leaves.
-    fn rehold(&mut self, found: &Found, command: &ReplaceOrder) -> Result<i64, RejectReason> {
+    fn rehold(
+        &mut self,
+        ctx: &Context,
+        found: &Found,
+        command: &ReplaceOrder,
+    ) -> Result<i64, RejectReason> {
+        let limits = self.limits_of(ctx, found.account, found.instrument)?;
         let rules = &self.rules[found.instrument as usize];
         rules.check(command.price, command.quantity)?;
         let leaves = command.quantity.0 - found.filled;
         if leaves <= 0 {
             return Err(RejectReason::TooLate);
         }
+        let replaced = Replaced { price: found.price, quantity: found.filled + found.leaves };
+        self.check_risk(
+            limits,
+            &Asked {
+                account: found.account,
+                instrument: found.instrument,
+                side: found.side,
+                price: command.price,
+                quantity: command.quantity.0,
+                budget: 0,
+                may_rest: false,
+                replaced: Some(replaced),
+            },
+        )?;
         let holds = rules.hold(found.side, command.price, leaves)?;
         let held = rules.rest_of_hold(found.side, found.price, found.leaves);
         let cell = self.accounts.cell(found.account, rules.held_asset(found.side));

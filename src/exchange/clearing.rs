@@ -134,6 +134,8 @@ impl Market<'_> {
             accounts.unfreeze(base_cell, rules.base_of(lost));
         }
         if traded > 0 {
+            let place = (taker.account, taker.instrument.0 - 1);
+            self.orders.taker_traded(place, taker.side, traded);
             let base = rules.base_of(traded);
             if BUY {
                 accounts.spend(quote_cell, paid);
@@ -191,6 +193,9 @@ impl<const BUY: bool> Settling<'_, BUY> {
         update.quantity = Quantity(update.quantity.0 - quantity);
         self.orders.resize(order, update.quantity.0, maker.leaves);
         self.out.update(update);
+        if self.orders.cold(order).is_tracked() {
+            self.orders.recount(order, leaves - quantity);
+        }
     }
 }
 
@@ -290,6 +295,7 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
             maker_leaves: Quantity(maker_leaves),
         });
         let cold = self.orders.cold(order);
+        let is_tracked = cold.is_tracked();
         if cold.session != 0 {
             self.out.maker_fill(MakerFill {
                 session: SessionId(cold.session),
@@ -302,6 +308,9 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
                 filled: Quantity(cold.quantity - maker_leaves),
                 leaves: Quantity(maker_leaves),
             });
+        }
+        if is_tracked {
+            self.orders.maker_traded(order, quantity, maker_leaves);
         }
         if let Some(told) = &taker.told {
             self.tell_taker(told, price, quantity);

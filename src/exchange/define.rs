@@ -10,8 +10,8 @@ use super::owners::Owner;
 use super::stops::Stops;
 use crate::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
 use crate::limits::{
-    ASSETS_MAX, DAY_END_S_MAX, INSTRUMENTS_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX, SCALE_MAX,
-    SYMBOL_MAX_BYTES,
+    ASSETS_MAX, COLLAR_BPS_MAX, DAY_END_S_MAX, INSTRUMENTS_MAX, MARKET_BAND_BPS_MAX, ORDERS_MAX,
+    SCALE_MAX, SYMBOL_MAX_BYTES,
 };
 use crate::types::{AccountId, AssetId, KeyId};
 use thiserror::Error;
@@ -190,6 +190,8 @@ impl Exchange {
         check_field(name, "quantity_max", max, min, i64::MAX)?;
         let band = instrument.market_band_bps.into();
         check_field(name, "market_band_bps", band, 0, MARKET_BAND_BPS_MAX.into())?;
+        let collar = instrument.collar_bps.into();
+        check_field(name, "collar_bps", collar, 0, COLLAR_BPS_MAX.into())?;
         self.rules.push(Rules::new(instrument));
         self.books.push(Book::EMPTY);
         self.stops.push(Stops::EMPTY);
@@ -204,13 +206,34 @@ impl Exchange {
         if self.accounts.find(account.id).is_some() {
             return Err(DefineError::Repeated { what: "account", name: account.id.to_string() });
         }
+        self.check_account(account)?;
         if !self.accounts.add_account(account.id) {
             let max = self.accounts.ids().count();
             return Err(DefineError::TooMany { what: "accounts for so many assets", max });
         }
         self.orders.add_account();
-        let Account { id: _, group, self_trade } = *account;
+        let Account { id: _, group, self_trade, limits } = account.clone();
         self.owners.add_account(Owner { group, self_trade });
+        self.risk.add_account(limits.in_order());
+        Ok(())
+    }
+}
+
+impl Exchange {
+    /// Checks what an account says beside its number.
+    pub(super) fn check_account(&self, account: &Account) -> Result<(), DefineError> {
+        let name = || format!("account {}", account.id);
+        account.limits.check().map_err(|error| DefineError::Field {
+            name: name(),
+            field: error.field,
+            value: error.value,
+        })?;
+        for instrument in &account.limits.restricted {
+            if instrument.0 == 0 || instrument.0 as usize > self.instruments.len() {
+                let (field, value) = ("restricted", instrument.0.into());
+                return Err(DefineError::Field { name: name(), field, value });
+            }
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use super::clearing::Taker;
 use super::expiry::end_of_day;
 use super::order::{NewResting, Terms};
 use super::outbox::{Outbox, Outcome};
+use super::risk::{Asked, Limits};
 use super::stops::Reach;
 use super::{Context, Exchange};
 use crate::command::{EnterOrder, NewOrder, POST_ONLY, REPRICE, SELF_TRADE_MASK, self_trade_asked};
@@ -65,7 +66,8 @@ impl Exchange {
     /// Enters an order: freeze, match, clear, and rest or cancel what is left.
     ///
     /// Refused in the order that [`Exchange::enter_order`] tells, of which a plain limit order needs
-    /// account, instrument, price, quantity, client's number, room to rest, size of the hold, funds.
+    /// account, instrument, rate, restricted instrument, price, quantity, risk limits, client's number,
+    /// room to rest, size of the hold, funds.
     pub(super) fn new_order(
         &mut self,
         ctx: &Context,
@@ -79,6 +81,7 @@ impl Exchange {
         };
         let account = self.account_index(command.account)?;
         let instrument = self.instrument_index(command.instrument)?;
+        let limits = self.limits_of(ctx, account, instrument)?;
         self.rules[instrument as usize].check(command.price, command.quantity)?;
         let order = Incoming {
             account,
@@ -95,15 +98,15 @@ impl Exchange {
             takes_all: false,
             terms: None,
         };
-        self.check_name_and_room(&order, rests)?;
+        self.check_limits_name_and_room(limits, &order, rests)?;
         self.work(ctx, &order, out)
     }
 
     /// Enters an order of any kind (`docs/ORDERS.md` says what each does).
     ///
-    /// Refused in this order: account, instrument, kind, nothing to trade with (a market order without a
-    /// price), price, quantity, stop price, display quantity, minimum, time of expiry, budget, client's
-    /// number, room to rest or wait, a trade on entry (post-only), size of the hold, funds.
+    /// Refused in this order: account, instrument, kind, rate, restricted instrument, nothing to trade with
+    /// (a market order without a price), price, quantity, stop price, display quantity, minimum, time of
+    /// expiry, budget, risk limits (see [`Exchange::check_risk`]), client's number, room to rest or wait, a trade on entry (post-only), size of the hold, funds.
     pub(super) fn enter_order(
         &mut self,
         ctx: &Context,
@@ -117,6 +120,7 @@ impl Exchange {
         if self.version < VERSION_ORDER_KINDS || !is_kind(command) {
             return Err(RejectReason::UnsupportedOrder);
         }
+        let limits = self.limits_of(ctx, account, instrument)?;
         let rules = self.rules[instrument as usize];
         let best = self.books[instrument as usize].best_price(&self.levels, side.opposite());
         let mut price = match (order_type, command.price) {
@@ -181,7 +185,7 @@ impl Exchange {
             takes_all,
             terms: (terms != Terms::default()).then_some(terms),
         };
-        self.check_name_and_room(&order, order.rests || waits)?;
+        self.check_limits_name_and_room(limits, &order, order.rests || waits)?;
         if waits {
             return self.wait(ctx, &order, stop_price);
         }
@@ -204,9 +208,20 @@ impl Exchange {
         Ok(outcome)
     }
 
-    /// Refuses a client's number that a live order has, and what might rest where there is no room.
+    /// Refuses what passes a risk limit, a client's number that a live order has, and what might rest where
+    /// there is no room.
     #[inline]
-    fn check_name_and_room(&self, order: &Incoming, stays: bool) -> Result<(), RejectReason> {
+    fn check_limits_name_and_room(
+        &self,
+        limits: Limits,
+        order: &Incoming,
+        stays: bool,
+    ) -> Result<(), RejectReason> {
+        let Incoming { account, instrument, side, price, quantity, budget, .. } = *order;
+        let may_rest = stays;
+        let asked =
+            Asked { account, instrument, side, price, quantity, budget, may_rest, replaced: None };
+        self.check_risk(limits, &asked)?;
         if self.orders.find_by_client(order.account, order.client).is_some() {
             return Err(RejectReason::DuplicateClientOrderId);
         }

@@ -18,6 +18,8 @@ pub(super) struct Rules {
     base_per_lot: i64,
     quote_per_tick_lot: i64,
     market_band_bps: u32,
+    /// How far beyond the last price an order's own may be, in hundredths of a percent; 0 for any.
+    pub(super) collar_bps: u32,
     /// Index of the asset that is bought and sold.
     pub(super) base: u32,
     /// Index of the asset that pays.
@@ -34,6 +36,7 @@ impl Rules {
             base_per_lot: instrument.base_per_lot,
             quote_per_tick_lot: instrument.quote_per_tick_lot,
             market_band_bps: instrument.market_band_bps,
+            collar_bps: instrument.collar_bps,
             base: instrument.base.0 - 1,
             quote: instrument.quote.0 - 1,
         }
@@ -73,6 +76,23 @@ impl Rules {
             Some(each) => money / each,
             None => 0,
         }
+    }
+
+    /// True for a price that is further beyond the last one, a buy's above or a sell's below, than the
+    /// collar allows. Before the first trade, with a last price of 0, none is.
+    pub(super) fn is_outside_collar(&self, side: Side, price: Price, last: Price) -> bool {
+        let beyond = match side {
+            Side::Buy => i128::from(price.0) - i128::from(last.0),
+            Side::Sell => i128::from(last.0) - i128::from(price.0),
+        };
+        let collar = i128::from(last.0) * i128::from(self.collar_bps);
+        self.collar_bps != 0 && last.0 != 0 && beyond * 10_000 > collar
+    }
+
+    /// Price times quantity in quote units; `None` where that fits no account's limit.
+    pub(super) fn notional(&self, price: Price, quantity: i64) -> Option<i128> {
+        let ticks = i128::from(price.0).checked_mul(quantity.into());
+        ticks.and_then(|ticks| ticks.checked_mul(self.quote_per_tick_lot.into()))
     }
 
     /// Index of the asset that an order of this side holds.
@@ -132,6 +152,7 @@ mod tests {
         base_per_lot: 5,
         quote_per_tick_lot: 7,
         market_band_bps: 1_000,
+        collar_bps: 250,
         base: 0,
         quote: 1,
     };
@@ -159,6 +180,23 @@ mod tests {
         assert_eq!(all.protection(Side::Sell, Price(55)), Price(1));
         assert_eq!(all.protection(Side::Buy, Price(i64::MAX)), Price(i64::MAX));
         assert_eq!(all.protection(Side::Sell, Price(i64::MAX)), Price(1));
+    }
+
+    #[test]
+    fn a_collar_is_around_the_last_price_and_only_on_the_worse_side() {
+        // 2.5 % of 90 is 2.25.
+        let outside = |side, price, last| RULES.is_outside_collar(side, Price(price), Price(last));
+        assert!(!outside(Side::Buy, 92, 90));
+        assert!(outside(Side::Buy, 93, 90));
+        assert!(!outside(Side::Buy, 1, 90));
+        assert!(!outside(Side::Sell, 88, 90));
+        assert!(outside(Side::Sell, 87, 90));
+        assert!(!outside(Side::Sell, 100, 90));
+        assert!(!outside(Side::Buy, 100, 0));
+        assert!(!outside(Side::Sell, i64::MAX, i64::MAX));
+        assert!(outside(Side::Sell, 1, i64::MAX));
+        let open = Rules { collar_bps: 0, ..RULES };
+        assert!(!open.is_outside_collar(Side::Buy, Price(i64::MAX), Price(1)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Every sequenced command yields exactly one result, with a reason where it is refused, and a
-//!   refused command changes nothing.
+//!   refused command changes nothing, but for the tokens of its account's rate.
 //! - Nothing a client sends can panic. A broken invariant does: [`Exchange::check`] knows them all.
 //! - The same commands give the same events and the same [`Exchange::hash`], wherever and whenever
 //!   they are applied: nothing here walks a map in random order.
@@ -27,17 +27,21 @@ mod define;
 mod directory;
 mod entry;
 mod expiry;
+mod exposure;
 mod index;
 mod instrument;
 mod level;
+mod mass;
 mod matcher;
 mod order;
 mod outbox;
 mod owners;
 mod parts;
+mod passing;
 mod permissions;
 mod precheck;
 mod query;
+mod risk;
 mod schemas;
 mod sessions;
 mod special;
@@ -51,13 +55,14 @@ pub use outbox::Outbox;
 pub use parts::{ORDER_BYTES, Part, pack_items, unpack_items};
 pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
+pub use risk::PositionRow;
 pub use schemas::Schemas;
 pub use sessions::{Session, SessionName};
 
 use crate::admin::Controls;
 use crate::command::{Command, Deposit, Transfer, Withdraw};
 use crate::event::{CommandResult, RejectReason, SessionChange};
-use crate::genesis::{Asset, Instrument, Key, Settings};
+use crate::genesis::{AccountLimits, Asset, Instrument, Key, Settings};
 use crate::schema::{RegisterError, Registered, Registry, SchemaDefinition};
 use crate::sys::memory::Region;
 use crate::types::{
@@ -72,6 +77,8 @@ use level::Levels;
 use order::Orders;
 use outbox::Outcome;
 use owners::{Owner, Owners};
+use passing::Passing;
+use risk::Risk;
 use sessions::Sessions;
 use std::sync::Arc;
 use stops::Stops;
@@ -135,7 +142,11 @@ pub struct Exchange {
     accounts: Accounts,
     /// By index of the account.
     owners: Owners,
+    /// Limits of accounts.
+    risk: Risk,
     sessions: Sessions,
+    /// What time brings: mass cancels under way, and ends of sessions' graces.
+    passing: Passing,
     /// Schemas of messages that operators registered.
     schemas: Arc<Schemas>,
     /// The last command applied.
@@ -161,6 +172,8 @@ impl Exchange {
         orders.add_account();
         let mut owners = Owners::default();
         owners.add_account(Owner::ALONE);
+        let mut risk = Risk::default();
+        risk.add_account(AccountLimits::NONE);
         Exchange {
             settings: None,
             version: 0,
@@ -176,7 +189,9 @@ impl Exchange {
             orders,
             accounts: Accounts::new(hasher),
             owners,
+            risk,
             sessions: Sessions::default(),
+            passing: Passing::default(),
             schemas: Arc::default(),
             sequence: Sequence::NONE,
         }
@@ -200,12 +215,12 @@ impl Exchange {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(command.account()));
-        self.expire_due(ctx.time, out);
+        self.pass_time(ctx, out);
         let (Ok(outcome) | Err(outcome)) = self.judge(ctx, command, out);
         out.finish(outcome, &mut self.sessions, &self.accounts);
     }
 
-    /// Refuses a command without a look at it; its one event, the result, replaces what is in the
+    /// Refuses a command without a look at it; its events, the result first, replace what is in the
     /// outbox.
     pub fn refuse(
         &mut self,
@@ -217,6 +232,7 @@ impl Exchange {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(account));
+        self.pass_time(ctx, out);
         out.finish(Outcome::refused(reason), &mut self.sessions, &self.accounts);
     }
 
@@ -238,9 +254,8 @@ impl Exchange {
             Command::NewOrder(command) => self.new_order(ctx, command, out),
             Command::CancelOrder(command) => self.cancel_order(command),
             Command::EnterOrder(command) => self.enter_order(ctx, command, out),
-            Command::MassCancel(_) | Command::CancelOnDisconnect(_) => {
-                Err(RejectReason::UnsupportedOrder)
-            }
+            Command::MassCancel(command) => self.mass_cancel(ctx, command, out),
+            Command::CancelOnDisconnect(command) => self.cancel_on_disconnect(ctx, command),
             Command::ReplaceOrder(command) => return self.replace_order(ctx, command, out),
             Command::Deposit(command) => self.deposit(command),
             Command::Withdraw(command) => self.withdraw(command),
@@ -295,11 +310,14 @@ impl Exchange {
     ) -> SessionId {
         self.advance(ctx.sequence);
         self.accounts.begin();
+        out.begin_quiet(ctx.sequence);
+        self.pass_time(ctx, out);
         let disabled = self.permissions.role(key).is_some() && !self.permissions.is_active(key);
         let session = if disabled { None } else { self.sessions.logon(key, name) };
         let outbound = session.and_then(|id| self.sessions.get(id)).map_or(0, |s| s.outbound);
         let (active, session) = (session.is_some(), session.unwrap_or_default());
-        out.session(ctx.sequence, SessionChange { session, active, outbound });
+        self.session_begins(session);
+        out.session(SessionChange { session, active, outbound });
         out.finish_quiet(&mut self.sessions, &self.accounts);
         session
     }
@@ -308,16 +326,24 @@ impl Exchange {
     pub fn logout(&mut self, ctx: &Context, session: SessionId, out: &mut Outbox) {
         self.advance(ctx.sequence);
         self.accounts.begin();
+        out.begin_quiet(ctx.sequence);
+        self.pass_time(ctx, out);
+        self.session_ends(session, ctx.time);
         self.sessions.logout(session);
         let outbound = self.sessions.get(session).map_or(0, |s| s.outbound);
-        out.session(ctx.sequence, SessionChange { session, active: false, outbound });
+        out.session(SessionChange { session, active: false, outbound });
         out.finish_quiet(&mut self.sessions, &self.accounts);
     }
 
     /// Marks every session lost: a new reign begins, whose clients have to log on again.
-    pub fn lose_sessions(&mut self, sequence: Sequence) {
-        self.advance(sequence);
+    pub fn lose_sessions(&mut self, ctx: &Context, out: &mut Outbox) {
+        self.advance(ctx.sequence);
+        self.accounts.begin();
+        out.begin_quiet(ctx.sequence);
+        self.pass_time(ctx, out);
+        self.all_sessions_end(ctx.time);
         self.sessions.lose_all();
+        out.finish_quiet(&mut self.sessions, &self.accounts);
     }
 
     /// Registers a schema of messages, as part of a command that was sequenced.

@@ -15,6 +15,7 @@
 //! - The slab is reserved whole at genesis and touched as it is used; nothing grows after that.
 
 use super::expiry::Expiries;
+use super::exposure::{Exposure, Place, Position};
 use super::index::{Hasher, Index};
 use super::level::NONE;
 use crate::limits::INSTRUMENTS_MAX;
@@ -25,6 +26,7 @@ use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SelfTrade, SessionId, Side,
     TimeNs,
 };
+use std::collections::BTreeMap;
 
 /// Orders that are looked at from either end of an account's list to find where a page begins.
 const PAGE_STEPS_MAX: usize = 1 << 14;
@@ -60,7 +62,7 @@ pub(super) struct Cold {
     /// The account's next older order.
     pub(super) older: u32,
     /// From the lowest bit: 1 for a sell; 16 bits, the instrument's index; 3 bits, the [`SelfTrade`]; 1
-    /// where the order has terms.
+    /// where the order has terms; the highest, [`TRACKED`].
     place: u32,
 }
 
@@ -68,6 +70,9 @@ const SELF_TRADE_SHIFT: u32 = 17;
 const HAS_TERMS: u32 = 1 << 20;
 
 const _: () = assert!(INSTRUMENTS_MAX <= 1 << 16);
+
+/// Marks an order that counts for a limited position.
+const TRACKED: u32 = 1 << 31;
 
 const _: () = assert!(size_of::<Hot>() == 32);
 const _: () = assert!(size_of::<Cold>() == 32);
@@ -90,6 +95,12 @@ impl Cold {
     #[inline]
     pub(super) const fn has_terms(&self) -> bool {
         self.place & HAS_TERMS != 0
+    }
+
+    /// True where its account's position in its instrument is limited.
+    #[inline]
+    pub(super) const fn is_tracked(&self) -> bool {
+        self.place & TRACKED != 0
     }
 
     /// Side of the order.
@@ -187,6 +198,14 @@ pub struct OrderRow {
 struct OpenList {
     oldest: u32,
     newest: u32,
+    /// Orders in it.
+    count: u32,
+    /// Instruments in which the account's position is limited.
+    tracked: u32,
+}
+
+impl OpenList {
+    const EMPTY: OpenList = OpenList { oldest: NONE, newest: NONE, count: 0, tracked: 0 };
 }
 
 /// Where the hot halves of orders are: all that a book's queues need.
@@ -356,6 +375,9 @@ pub(super) struct Orders {
     expiries: Expiries,
     by_client: Index,
     lists: Vec<OpenList>,
+    /// The order that a walk through the accounts' lists looks at next, or [`NONE`].
+    mark: u32,
+    exposure: Exposure,
 }
 
 impl Slots for Orders {
@@ -381,6 +403,8 @@ impl Orders {
             expiries: Expiries::with_capacity(count_max),
             by_client: Index::with_capacity(count_max),
             lists: Vec::new(),
+            mark: NONE,
+            exposure: Exposure::default(),
         }
     }
 
@@ -391,7 +415,7 @@ impl Orders {
 
     /// Makes an empty list for the next account.
     pub(super) fn add_account(&mut self) {
-        self.lists.push(OpenList { oldest: NONE, newest: NONE });
+        self.lists.push(OpenList::EMPTY);
     }
 
     /// True when no further order can rest.
@@ -428,6 +452,86 @@ impl Orders {
     pub(super) fn resize(&mut self, order: u32, quantity: i64, leaves: i64) {
         self.cold[order as usize].quantity = quantity;
         self.hot_mut(order).leaves = leaves;
+        self.recount_limited(order);
+    }
+
+    /// Notes what an order has left, hidden or not, where it counts for a limited position.
+    #[inline]
+    pub(super) fn recount_limited(&mut self, order: u32) {
+        if self.cold(order).is_tracked() {
+            self.recount(order, self.leaves(order));
+        }
+    }
+
+    /// Live orders of an account.
+    #[inline]
+    pub(super) fn live_count(&self, account: u32) -> u32 {
+        self.lists[account as usize].count
+    }
+
+    /// Limited positions.
+    #[inline]
+    pub(super) fn exposure(&self) -> &Exposure {
+        &self.exposure
+    }
+
+    /// Notes what an order that counts for a limited position has left, what is hidden of it included.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn recount(&mut self, order: u32, leaves: i64) {
+        let (account, cold) = (self.hot(order).account, &self.cold[order as usize]);
+        self.exposure.count(order, (account, cold.instrument()), cold.side(), leaves);
+    }
+
+    /// Notes that an order that counts for a limited position has traded, and has so much left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn maker_traded(&mut self, order: u32, quantity: i64, leaves: i64) {
+        let (account, cold) = (self.hot(order).account, self.cold[order as usize]);
+        self.exposure.traded((account, cold.instrument()), cold.side(), quantity);
+        self.recount(order, leaves);
+    }
+
+    /// Notes what an incoming order has traded.
+    #[inline]
+    pub(super) fn taker_traded(&mut self, place: Place, side: Side, quantity: i64) {
+        if self.lists[place.0 as usize].tracked != 0 {
+            self.exposure.traded(place, side, quantity);
+        }
+    }
+
+    /// Limits a position, or says anew how; the account's live orders there count from now on.
+    pub(super) fn track(&mut self, place: Place, position: Position) {
+        let new = self.exposure.get(place).is_none();
+        self.exposure.set(place, position, self.slab.count_max);
+        if new {
+            self.lists[place.0 as usize].tracked += 1;
+            self.count_orders(place, true);
+        }
+    }
+
+    /// Ends the limit of a position, if there is one.
+    pub(super) fn untrack(&mut self, place: Place) {
+        if self.exposure.get(place).is_some() {
+            self.count_orders(place, false);
+            self.lists[place.0 as usize].tracked -= 1;
+            self.exposure.remove(place);
+        }
+    }
+
+    /// Lets the live orders of an account in an instrument count, or no longer.
+    fn count_orders(&mut self, (account, instrument): Place, counts: bool) {
+        let mut order = self.lists[account as usize].oldest;
+        while order != NONE {
+            let leaves = if counts { self.leaves(order) } else { 0 };
+            let cold = &mut self.cold[order as usize];
+            let newer = cold.newer;
+            if cold.instrument() == instrument {
+                cold.place = if counts { cold.place | TRACKED } else { cold.place & !TRACKED };
+                self.recount(order, leaves);
+            }
+            order = newer;
+        }
     }
 
     /// What few orders have; for the others, nothing of it.
@@ -494,7 +598,10 @@ impl Orders {
     /// Gives an order a slot and enters it everywhere but in its level's queue.
     #[inline]
     pub(super) fn open(&mut self, new: &NewResting) -> u32 {
-        let older = self.lists[new.account as usize].newest;
+        let list = &self.lists[new.account as usize];
+        let older = list.newest;
+        let tracked =
+            list.tracked != 0 && self.exposure.get((new.account, new.instrument)).is_some();
         let cold = Cold {
             quantity: new.quantity,
             client: new.client,
@@ -504,7 +611,8 @@ impl Orders {
             place: u32::from(matches!(new.side, Side::Sell))
                 | new.instrument << 1
                 | (new.self_trade as u32) << SELF_TRADE_SHIFT
-                | if new.terms.is_some() { HAS_TERMS } else { 0 },
+                | if new.terms.is_some() { HAS_TERMS } else { 0 }
+                | if tracked { TRACKED } else { 0 },
         };
         let order = self.slab.open(new.id, new.leaves, new.account);
         if let Some(terms) = &new.terms {
@@ -517,6 +625,7 @@ impl Orders {
         }
         let list = &mut self.lists[new.account as usize];
         list.newest = order;
+        list.count += 1;
         if older == NONE {
             list.oldest = order;
         } else {
@@ -524,6 +633,9 @@ impl Orders {
         }
         if new.client != 0 {
             self.by_client.insert(self.client_hash(new.account, new.client), order);
+        }
+        if tracked {
+            self.recount(order, new.leaves);
         }
         order
     }
@@ -550,6 +662,12 @@ impl Orders {
     pub(super) fn close(&mut self, order: u32) {
         let Hot { account, .. } = *self.hot(order);
         let Cold { client, newer, older, .. } = self.cold[order as usize];
+        if order == self.mark {
+            self.mark = newer;
+        }
+        if self.cold(order).is_tracked() {
+            self.recount(order, 0);
+        }
         if self.cold(order).has_terms() {
             self.close_terms(order);
         }
@@ -558,6 +676,7 @@ impl Orders {
             self.by_client.remove(self.client_hash(account, client), order);
         }
         let list = &mut self.lists[account as usize];
+        list.count -= 1;
         if newer == NONE {
             list.newest = older;
         } else {
@@ -568,6 +687,24 @@ impl Orders {
         } else {
             self.cold[older as usize].newer = newer;
         }
+    }
+
+    /// The order that a walk looks at next, or [`NONE`]: where it ends, the account's next newer one.
+    #[inline]
+    pub(super) const fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// Moves the walk.
+    #[inline]
+    pub(super) fn set_mark(&mut self, order: u32) {
+        self.mark = order;
+    }
+
+    /// An account's oldest live order, or [`NONE`].
+    #[inline]
+    pub(super) fn oldest(&self, account: u32) -> u32 {
+        self.lists[account as usize].oldest
     }
 
     /// Packs an order of this price. Its instrument and side are told by where it stands.
@@ -628,8 +765,10 @@ impl Orders {
         self.slab.check();
         assert!(self.slab.hot.len() == self.cold.len());
         let (mut listed, mut named, mut termed, mut timed) = (0, 0, 0, 0);
+        let mut open: BTreeMap<Place, (i64, i64)> =
+            self.exposure.rows().map(|(place, _)| (place, (0, 0))).collect();
         for account in 0..self.lists.len() as u32 {
-            let (mut older, mut last_id) = (NONE, 0);
+            let (mut older, mut last_id, mut count) = (NONE, 0, 0);
             let all = self.of_account(account, OrderId(0)).expect("it begins with the oldest");
             for order in all {
                 let (hot, cold) = (self.hot(order), self.cold(order));
@@ -646,10 +785,26 @@ impl Orders {
                     let found = self.find_by_client(account, ClientOrderId(cold.client));
                     assert!(found == Some(order), "a client's number names one live order");
                 }
+                let counted = open.get_mut(&(account, cold.instrument()));
+                assert!(cold.is_tracked() == counted.is_some());
+                match (counted, cold.side()) {
+                    (Some((buy, _)), Side::Buy) => *buy += self.leaves(order),
+                    (Some((_, sell)), Side::Sell) => *sell += self.leaves(order),
+                    (None, _) => {}
+                }
                 (older, last_id) = (order, hot.id);
                 listed += 1;
+                count += 1;
             }
-            assert!(self.lists[account as usize].newest == older);
+            let list = &self.lists[account as usize];
+            assert!(list.newest == older);
+            assert!(list.count == count);
+            let tracked = self.exposure.rows().filter(|(place, _)| place.0 == account);
+            assert!(list.tracked as usize == tracked.count());
+        }
+        for (place, row) in self.exposure.rows() {
+            let counted = (row.open_buy, row.open_sell);
+            assert!(counted == open[&place], "what is open is what live orders have left");
         }
         assert!(listed == self.count(), "every live order is in its account's list");
         assert!(self.by_client.count() == named);

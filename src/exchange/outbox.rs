@@ -181,9 +181,9 @@ impl Outbox {
         }
     }
 
-    /// Begins a session's logon or logout.
-    pub(super) fn session(&mut self, sequence: Sequence, change: SessionChange) {
-        self.start(sequence);
+    /// Tells a session's begin or end, the first event of its record.
+    pub(super) fn session(&mut self, change: SessionChange) {
+        debug_assert!(self.events.is_empty());
         self.push(EventBody::Session(change));
     }
 

@@ -11,7 +11,6 @@ use super::book::Book;
 use super::instrument::Rules;
 use super::level::NONE;
 use super::order::NewResting;
-use super::owners::Owner;
 use super::special::{ensure_in_order, make_special};
 use super::{DefineError, Exchange};
 use crate::admin::{AdminCommand, Controls};
@@ -43,6 +42,9 @@ pub enum Part {
     Schemas,
     /// Last prices and live orders, in the order of matching.
     Books,
+    /// What time brings: ends of sessions' graces, and mass cancels under way. No bytes where there is
+    /// none of it.
+    Passing,
 }
 
 impl Exchange {
@@ -69,7 +71,10 @@ impl Exchange {
             accounts,
             // Packed with the accounts.
             owners: _,
+            risk: _,
             sessions,
+            // Packed with the mark of the orders.
+            passing: _,
             schemas,
             sequence,
         } = self;
@@ -102,38 +107,8 @@ impl Exchange {
                 books.iter().for_each(|book| self.pack_book(book, pack, &mut specials));
                 self.pack_specials(&specials, pack);
             }
+            Part::Passing => self.pack_passing(pack),
         }
-    }
-
-    /// Packs the accounts that say more than their number. Where none does nothing is packed, as by
-    /// releases that knew no more of an account.
-    fn pack_unusual(&self, pack: &mut Pack) {
-        let unusual: Vec<Account> =
-            self.account_definitions().filter(|account| !account.is_usual()).collect();
-        if !unusual.is_empty() {
-            pack_items(unusual.into_iter().map(GenesisItem::Account), pack);
-        }
-    }
-
-    /// Reads what [`Exchange::pack_unusual`] has packed.
-    fn unpack_unusual(&mut self, unpack: &mut Unpack<'_>) -> Result<(), Unfit> {
-        if unpack.is_empty() {
-            return Ok(());
-        }
-        let mut next = 0;
-        unpack_items(unpack, |item| {
-            let GenesisItem::Account(account) = item else {
-                return Err(Unfit::Wrong("an item belongs to another part"));
-            };
-            ensure(!account.is_usual(), "an account that says nothing is noted")?;
-            let index = self.account_index(account.id).map_err(broken)?;
-            ensure(index >= next, "accounts are not in order")?;
-            next = index + 1;
-            let Account { id: _, group, self_trade } = *account;
-            self.owners.set(index, Owner { group, self_trade });
-            Ok(())
-        })?;
-        ensure(next > 0, "no account says more than its number")
     }
 
     /// Packs a book; its special orders are noted.
@@ -197,6 +172,7 @@ impl Exchange {
                 Arc::make_mut(&mut self.schemas).unpack(unpack, sequence)
             }
             Part::Books => self.unpack_books(unpack),
+            Part::Passing => self.unpack_passing(unpack),
         }
     }
 

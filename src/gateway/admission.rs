@@ -10,8 +10,9 @@ use crate::event::RejectReason;
 use crate::exchange::Directory;
 use crate::gateway::connection::State;
 use crate::gateway::verify::Job;
+use crate::genesis::VERSION_ORDER_KINDS;
 use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED};
-use crate::journal::payload::{PROTOCOL_NATIVE, SessionLogon};
+use crate::journal::payload::{LOGON_CANCEL_ON_DISCONNECT, PROTOCOL_NATIVE, SessionLogon};
 use crate::message::{Detail, Head, MessageKind, Origin, Span, Subject};
 use crate::sys::sha256::Hash;
 use crate::types::{AccountId, KeyId, Priority, Role, SessionId};
@@ -449,8 +450,8 @@ fn logon(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admit
     let Some(signature) = frame.integrity().signature else {
         return refuse(RejectReason::SignatureRequired);
     };
-    // Options that this release does not have are refused by name, never accepted and ignored.
-    if logon.cancel_on_disconnect {
+    // What older rules do not have is refused by name, never accepted and ignored.
+    if logon.cancel_on_disconnect && directory.version() < VERSION_ORDER_KINDS {
         return refuse(RejectReason::NotSupported);
     }
     let known = directory.key(&logon.public_key);
@@ -476,6 +477,7 @@ fn logon(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory) -> Admit
     let mut record = SessionLogon::named(name.as_bytes());
     record.key = key.0.into();
     record.last_received_outbound = logon.last_received.into();
+    record.flags = if logon.cancel_on_disconnect { LOGON_CANCEL_ON_DISCONNECT } else { 0 };
     record.protocol = PROTOCOL_NATIVE;
     record.protocol_version = NATIVE_VERSION.into();
     let extra = Extra::of(record.as_bytes());

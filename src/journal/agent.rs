@@ -6,7 +6,7 @@
 
 use super::batch::{BatchBuilder, Part, RecordFields};
 use super::format::RecordKind;
-use super::payload::Tick;
+use super::payload::{EpochStart, Tick};
 use super::writer::{Appended, Fault, SyncJob, Syncer, Writer};
 use crate::agent::{Agent, FailStop};
 use crate::fatal::StopReason;
@@ -97,7 +97,7 @@ impl JournalWriter {
                 return Take::Stop;
             }
             match slot.entry {
-                Entry::Record | Entry::Tick => {
+                Entry::Record | Entry::Tick | Entry::EpochStart => {
                     if !batches.is_open() {
                         batches.begin(slot.epoch, durable.get());
                     }
@@ -161,6 +161,12 @@ fn push(batches: &mut BatchBuilder, slot: &Sequenced) {
         let tick = Tick { due_ns: slot.time.0.into() };
         let fields = RecordFields::new(RecordKind::Tick, slot.sequence, slot.time);
         batches.push(&fields, &[], Some(tick.as_bytes())).expect("a tick fits into any batch");
+        return;
+    }
+    if slot.entry == Entry::EpochStart {
+        let start = EpochStart::new(slot.epoch.0, slot.epoch.0, 0);
+        let fields = RecordFields::new(RecordKind::EpochStart, slot.sequence, slot.time);
+        batches.push(&fields, &[], Some(start.as_bytes())).expect("it fits into any batch");
         return;
     }
     let head = &slot.message.head;

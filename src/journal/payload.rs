@@ -23,9 +23,9 @@ pub const LOGON_RESET: u8 = 1;
 pub const LOGON_CANCEL_ON_DISCONNECT: u8 = 2;
 
 layout! {
-    /// `tick`.
+    /// `tick`: nothing but time passes.
     Tick = "Tick", 8 {
-        /// The deadline that is due.
+        /// The time at which something is due.
         due_ns: U64,
     }
 

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::exchange::{Context, Exchange, Outbox};
 use crate::genesis::{APPLICATION_VERSION, GenesisItem};
 use crate::journal::format::RecordKind;
-use crate::journal::payload::{self, SessionLogon};
+use crate::journal::payload::{self, LOGON_CANCEL_ON_DISCONNECT, SessionLogon};
 use crate::types::{KeyId, Sequence, SessionId};
 use thiserror::Error;
 
@@ -97,7 +97,11 @@ pub fn apply(
         }
         RecordKind::SessionLogon => {
             let logon: SessionLogon = payload::head(input.payload).ok_or(unreadable)?;
-            exchange.logon(&input.context, KeyId(logon.key.get()), &logon.name, outbox);
+            let key = KeyId(logon.key.get());
+            let session = exchange.logon(&input.context, key, &logon.name, outbox);
+            if logon.flags & LOGON_CANCEL_ON_DISCONNECT != 0 {
+                exchange.cancel_when_away(session);
+            }
         }
         RecordKind::SessionLogout | RecordKind::SessionLost => {
             exchange.logout(&input.context, input.context.session, outbox);
@@ -106,10 +110,10 @@ pub fn apply(
             let item = GenesisItem::decode(input.payload).map_err(|_| unreadable)?;
             exchange.define(&item).map_err(|_| unreadable)?;
         }
-        RecordKind::EpochStart => exchange.lose_sessions(input.context.sequence),
-        // A tick lets due timers fire, of which this release has none. What a quarantine record says is
-        // done at the command that it names.
-        RecordKind::Tick | RecordKind::Quarantine => {}
+        RecordKind::EpochStart => exchange.lose_sessions(&input.context, outbox),
+        RecordKind::Tick => exchange.tick(&input.context, outbox),
+        // What it says is done at the command that it names.
+        RecordKind::Quarantine => {}
         _ => return Err(CannotApply::Kind { sequence, kind }),
     }
     Ok(())

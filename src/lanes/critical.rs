@@ -18,10 +18,10 @@ use crate::lanes::batch_size::LaneBatch;
 use crate::message::{Message, MessageKind, Origin};
 use crate::publish::outbound::{Body, Derived, Outbound, Row};
 use crate::ring::{Cursor, Full, Latest, Reader, Take, Writer};
-use crate::sequencer::{Entry, Sequenced};
+use crate::sequencer::{Entry, NO_DEADLINE, Sequenced};
 use crate::stats::{CRITICAL, Stats};
 use crate::sys::clock::Clock;
-use crate::types::{KeyId, Quantity, Sequence, SessionId, TimeNs};
+use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::message::{AccountQuery, BookQuery};
 use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
 use crossbeam::channel::Sender;
@@ -41,6 +41,8 @@ pub struct Outputs {
     pub rejects: Writer<Message>,
     /// The last sequence applied.
     pub applied: Cursor,
+    /// When the exchange waits for time, or [`NO_DEADLINE`].
+    pub deadline: Cursor,
     /// What gateways know of the state: a new version after each admin command.
     pub directory: Latest<Directory>,
     /// The sequenced settings, for who needs nothing else of it.
@@ -130,24 +132,22 @@ impl Lane {
         match slot.entry {
             Entry::Record => self.record(slot),
             Entry::Passing => self.passing(slot),
-            Entry::Tick => {
-                let context = Context {
-                    sequence: slot.sequence,
-                    time: slot.time,
-                    session: SessionId(0),
-                    key: KeyId(0),
-                    client_sequence: 0,
-                    expires: TimeNs(0),
-                };
-                let input = Input { kind: RecordKind::Tick, context, schema: 0, payload: &[] };
-                self.apply(&input);
-            }
+            Entry::Tick => self.own(slot, RecordKind::Tick),
+            Entry::EpochStart => self.own(slot, RecordKind::EpochStart),
             Entry::BatchEnd => {
                 self.ended = slot.sequence;
                 self.staged.batch_end =
                     Some(Derived::BatchEnd { last: slot.sequence, epoch: slot.epoch });
             }
         }
+    }
+
+    /// Applies a record of the node's own.
+    fn own(&mut self, slot: &Sequenced, kind: RecordKind) {
+        let (sequence, time) = (slot.sequence, slot.time);
+        let context = Context { sequence, time, ..Context::default() };
+        self.apply(&Input { kind, context, schema: 0, payload: &[] });
+        self.stage_notes(sequence);
     }
 
     fn record(&mut self, slot: &Sequenced) {
@@ -177,8 +177,35 @@ impl Lane {
         }
         match kind {
             RecordKind::Command | RecordKind::Admin => self.stage_events(slot),
-            RecordKind::SessionLogon => self.stage_logon(slot),
-            _ => self.stage_end(slot),
+            RecordKind::SessionLogon => {
+                self.stage_logon(slot);
+                self.stage_notes(slot.sequence);
+            }
+            _ => {
+                self.stage_end(slot);
+                self.stage_notes(slot.sequence);
+            }
+        }
+    }
+
+    /// Stages what sessions are told of a record that has no result.
+    fn stage_notes(&mut self, gate: Sequence) {
+        for event in self.outbox.events() {
+            let session = match &event.body {
+                EventBody::MakerFill(fill) => fill.session,
+                EventBody::Update(update) => update.session,
+                _ => continue,
+            };
+            let Some(to) = self.route(session) else { continue };
+            let body = Body::Event(*event);
+            let (client_sequence, received_ns) = (0, 0);
+            self.staged.answers.push_back(Outbound {
+                to,
+                gate,
+                client_sequence,
+                received_ns,
+                body,
+            });
         }
     }
 
@@ -430,12 +457,27 @@ impl Lane {
         Ok(())
     }
 
+    /// Tells how far the lane is, and before that what it waits for: who sees the one sees the other.
+    fn tell(&self) {
+        let deadline = deadline_of(&self.exchange);
+        if deadline != self.outputs.deadline.get() {
+            self.outputs.deadline.set(deadline);
+        }
+        self.outputs.applied.set(self.applied);
+    }
+
     fn take(&mut self, slot: &Sequenced) -> Take {
         self.handle(slot);
         // A question may cost as much as a thousand orders: one a round.
         let asks = slot.entry == Entry::Passing && slot.message.head.kind == MessageKind::Query;
         if self.publish().is_ok() && !asks { Take::Next } else { Take::Last }
     }
+}
+
+/// When the exchange waits for time, as a cursor tells it.
+#[must_use]
+pub fn deadline_of(exchange: &Exchange) -> Sequence {
+    exchange.deadline().map_or(NO_DEADLINE, |deadline| Sequence(deadline.0))
 }
 
 /// Quantity of a command's trades, which stand behind its result.
@@ -476,7 +518,7 @@ impl Agent for Critical {
                 break;
             }
             handled += count;
-            lane.outputs.applied.set(lane.applied);
+            lane.tell();
         }
         if handled > 0 {
             let stats = &lane.outputs.stats.lanes[CRITICAL];

@@ -21,7 +21,7 @@ use crate::journal::segment::{LogDir, Preparer};
 use crate::journal::view::Verify;
 use crate::journal::writer::Writer as JournalFiles;
 use crate::lanes::batch_size::LaneBatch;
-use crate::lanes::critical::{Critical, Outputs};
+use crate::lanes::critical::{self, Critical, Outputs};
 use crate::lanes::follower::{Batch, Bounds, Normal};
 use crate::message::Message;
 use crate::publish::event_log::EventLog;
@@ -37,7 +37,7 @@ use crate::sequencer::overload::{Overload, PressureSignal, Thresholds};
 use crate::sequencer::pending::Taken;
 use crate::sequencer::queues::{Capacity, Queues};
 use crate::sequencer::turn::Rules;
-use crate::sequencer::{self, NO_DEADLINE, Order, Sequenced, Sequencer};
+use crate::sequencer::{self, Order, Sequenced, Sequencer};
 use crate::stats::{MARKS_MAX, Mark, Stats};
 use crate::sys::clock::Clock;
 use crate::sys::random::Random;
@@ -396,10 +396,12 @@ impl<D: Door + 'static> Stages<D> {
         let GatewayWiring { directory, pressure, .. } = wiring;
         let epoch = order.epoch;
         let queues = Queues::new(sizes.queues, parts.rules);
+        let deadline = Cursor::new(critical::deadline_of(&exchange));
         let wiring = sequencer::Wiring {
             inputs,
             ring: sequenced,
-            deadline: Cursor::new(NO_DEADLINE),
+            deadline: deadline.clone(),
+            loses_sessions: exchange.watches_sessions(),
             space: sequencer::Space {
                 level: cursors.space.clone(),
                 none: [cursors.no_space.clone(), cursors.no_event_space.clone()],
@@ -421,6 +423,7 @@ impl<D: Door + 'static> Stages<D> {
             answers,
             rejects,
             applied: cursors.applied.clone(),
+            deadline,
             directory,
             controls,
             remains: last_exchange,

@@ -47,6 +47,8 @@ pub enum Entry {
     Passing,
     /// Time has come for something a lane waits for; a record without a message.
     Tick,
+    /// The node has started again: every session is lost; a record without a message.
+    EpochStart,
     /// The batch ends here.
     BatchEnd,
 }
@@ -74,6 +76,8 @@ const BATCHES_MAX: usize = 4;
 const INTAKE_MAX: usize = 1024;
 /// How often an overloaded node that has nothing else to do looks whether it still is.
 const PRESSURE_WATCH: Duration = Duration::from_millis(50);
+/// When a due tick is tried again that found the ring full, or no space for records.
+const TICK_RETRY: Duration = Duration::from_millis(10);
 /// A deadline cursor with this value has no deadline.
 pub const NO_DEADLINE: Sequence = Sequence(u64::MAX);
 
@@ -104,8 +108,12 @@ pub struct Sequencer {
     open_bytes: usize,
     /// The open batch is to end before anything else is published.
     ending: bool,
-    /// The next deadline of any lane, nanoseconds of sequencer time.
+    /// The next deadline of any lane, nanoseconds of sequencer time; told before `applied` is.
     deadline: Cursor,
+    /// The sessions of the run before are to be lost, before anything else is sequenced.
+    loses_sessions: bool,
+    /// A tick that is due found the ring full, or no space for records.
+    hindered: bool,
     space: Space,
     batch_max: usize,
     overload: Overload,
@@ -141,8 +149,12 @@ pub struct Space {
 }
 
 impl Space {
+    fn has_none(&self) -> bool {
+        self.none.iter().any(|it| it.get() != Sequence::NONE)
+    }
+
     fn refused(&self) -> Refused {
-        if self.none.iter().any(|it| it.get() != Sequence::NONE) {
+        if self.has_none() {
             Refused::Commands
         } else if self.level.get() > Sequence(1) {
             Refused::Orders
@@ -179,8 +191,10 @@ pub struct Wiring {
     pub inputs: Vec<Reader<Message>>,
     /// To journal and critical lane.
     pub ring: Writer<Sequenced>,
-    /// The next deadline of any lane.
+    /// The next deadline of any lane; told before `applied` is.
     pub deadline: Cursor,
+    /// The sessions of the run before are to be lost, before anything else is sequenced.
+    pub loses_sessions: bool,
     /// What is left for the logs.
     pub space: Space,
     /// Judges how overloaded the node is.
@@ -225,6 +239,8 @@ impl Sequencer {
             open_bytes: 0,
             ending: false,
             deadline: wiring.deadline,
+            loses_sessions: wiring.loses_sessions,
+            hindered: false,
             space: wiring.space,
             batch_max: batch_max.min(BATCH_COUNT_MAX),
             overload: wiring.overload,
@@ -327,6 +343,11 @@ impl Sequencer {
         if self.ending {
             return 0;
         }
+        if self.loses_sessions {
+            let now = self.clock.now();
+            self.loses_sessions = !self.publish_own(Entry::EpochStart, now);
+            return ended + usize::from(!self.loses_sessions) + self.close_batch();
+        }
         let mut handled = ended;
         let mut time = None;
         let one_in = self.controls.get().bulk_share as usize;
@@ -377,23 +398,42 @@ impl Sequencer {
 
     /// Lets time pass where a lane waits for it and no record does so anyway.
     fn tick(&mut self) -> usize {
-        let deadline = self.deadline.get();
-        if self.open > 0 || deadline == NO_DEADLINE || self.clock.until(TimeNs(deadline.0)) > 0 {
+        if self.open > 0 || self.due_in() != Some(0) {
             return 0;
         }
         let now = self.clock.now();
+        // Slewing may have taken back what the clock had reached.
+        let is_due = now.0 >= self.deadline.get().0;
+        let published = is_due && !self.space.has_none() && self.publish_own(Entry::Tick, now);
+        self.hindered = is_due && !published;
+        usize::from(published)
+    }
+
+    /// Nanoseconds until something is due; `None` where nothing is, or where records are on their way to
+    /// the lane: time passes with them, and what is due then is known when they are applied. So there is
+    /// never more than one tick that the lane has not seen.
+    fn due_in(&self) -> Option<u64> {
+        // In this order: what is told with the last record applied is seen then.
+        if self.applied.get() < self.order.last {
+            return None;
+        }
+        let deadline = self.deadline.get();
+        (deadline != NO_DEADLINE).then(|| self.clock.until(TimeNs(deadline.0)))
+    }
+
+    /// Sequences a record of the node's own; false where the ring is full.
+    fn publish_own(&mut self, entry: Entry, now: TimeNs) -> bool {
         let next = self.order.last.next();
         let epoch = self.order.epoch;
         let published = self.ring.try_publish(|slot| {
-            (slot.entry, slot.sequence, slot.epoch, slot.time) = (Entry::Tick, next, epoch, now);
+            (slot.entry, slot.sequence, slot.epoch, slot.time) = (entry, next, epoch, now);
         });
-        if published.is_err() {
-            return 0;
+        if published.is_ok() {
+            self.order.last = next;
+            self.order.time = now;
+            self.open += 1;
         }
-        self.order.last = next;
-        self.order.time = now;
-        self.open += 1;
-        1
+        published.is_ok()
     }
 
     /// Marks the end of the batch behind its last record.
@@ -568,9 +608,10 @@ impl Agent for Sequencer {
     }
 
     fn wake_in(&self) -> Option<Duration> {
-        let deadline = self.deadline.get();
-        let due = (deadline != NO_DEADLINE)
-            .then(|| Duration::from_nanos(self.clock.until(TimeNs(deadline.0))));
+        let due = self.due_in().map(|ns| match ns {
+            0 if self.hindered => TICK_RETRY,
+            ns => Duration::from_nanos(ns),
+        });
         // That the pressure is over is told even where nothing else happens.
         let watch = self.overload.is_pressed().then_some(PRESSURE_WATCH);
         due.into_iter().chain(watch).min()

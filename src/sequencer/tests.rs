@@ -32,6 +32,7 @@ struct Bench {
     journal: Reader<Sequenced>,
     lane: Reader<Sequenced>,
     deadline: Cursor,
+    applied: Cursor,
     space: Space,
 }
 
@@ -47,15 +48,16 @@ fn bench(ring_slots: usize) -> Bench {
         dedupe: Dedupe::new([1; 16], window),
     };
     let deadline = Cursor::new(NO_DEADLINE);
-    let space = Space::default();
+    let (space, applied) = (Space::default(), Cursor::default());
     let source = SequencerClock::start(Box::new(clock.clone()), TimeNs(0), false).expect("starts");
     let wiring = Wiring {
         inputs: vec![input_reader],
         ring: writer,
         deadline: deadline.clone(),
+        loses_sessions: false,
         space: space.clone(),
         overload: Overload::new(THRESHOLDS, PressureSignal::default()),
-        applied: Cursor::default(),
+        applied: applied.clone(),
         taken: vec![Taken::default()],
         adjusted: crossbeam::channel::bounded(1).0,
         controls: Latest::new(Controls::default()).reader(),
@@ -65,7 +67,7 @@ fn bench(ring_slots: usize) -> Bench {
     };
     let queues = Queues::new(Capacity { messages: [8; 5], large: 2 }, Rules::default());
     let sequencer = Sequencer::new(order, source, queues, 256, wiring);
-    Bench { clock, input, sequencer, journal, lane, deadline, space }
+    Bench { clock, input, sequencer, journal, lane, deadline, applied, space }
 }
 
 fn command(input: &mut Writer<Message>, id: &str) -> Result<(), Full> {
@@ -89,6 +91,13 @@ fn message(
         };
         slot.bytes.set(id.as_bytes(), &[]);
     })
+}
+
+/// A few turns.
+fn work(bench: &mut Bench) {
+    for _ in 0..3 {
+        bench.sequencer.do_work();
+    }
 }
 
 fn read(bench: &mut Bench) -> Vec<(Entry, u64, MessageKind)> {
@@ -192,6 +201,58 @@ fn a_tick_is_emitted_once_when_a_deadline_is_due_and_none_before() {
     bench.sequencer.do_work();
     let seen: Vec<_> = read(&mut bench).iter().map(|(e, s, _)| (*e, *s)).collect();
     assert_eq!(seen, [(Entry::Tick, 1), (Entry::BatchEnd, 1)]);
+    // Until the lane has applied it nobody knows what is due next.
+    assert_eq!((bench.sequencer.do_work(), bench.sequencer.wake_in()), (0, None));
     bench.deadline.set(NO_DEADLINE);
+    bench.applied.set(Sequence(1));
+    assert_eq!((bench.sequencer.do_work(), bench.sequencer.wake_in()), (0, None));
+}
+
+#[test]
+fn ticks_for_what_is_under_way_follow_each_other_as_the_lane_applies_them() {
+    let mut bench = bench(16);
+    bench.deadline.set(Sequence(0));
+    for sequence in 1..20 {
+        work(&mut bench);
+        let seen: Vec<_> = read(&mut bench).iter().map(|(e, s, _)| (*e, *s)).collect();
+        assert_eq!(seen, [(Entry::Tick, sequence), (Entry::BatchEnd, sequence)]);
+        bench.applied.set(Sequence(sequence));
+    }
+}
+
+#[test]
+fn records_on_their_way_to_the_lane_spare_a_tick() {
+    let mut bench = bench(16);
+    bench.deadline.set(Sequence(0));
+    command(&mut bench.input, "a").expect("room");
+    work(&mut bench);
+    let seen: Vec<_> = read(&mut bench).iter().map(|(e, s, _)| (*e, *s)).collect();
+    assert_eq!(seen, [(Entry::Record, 1), (Entry::BatchEnd, 1)]);
+}
+
+#[test]
+fn a_tick_without_space_or_room_waits_and_is_tried_again() {
+    let mut bench = bench(2);
+    bench.space.none[0].set(Sequence(1));
+    bench.deadline.set(Sequence(0));
     assert_eq!(bench.sequencer.do_work(), 0);
+    assert_eq!(bench.sequencer.wake_in(), Some(TICK_RETRY), "it does not spin meanwhile");
+    bench.space.none[0].set(Sequence(0));
+    assert!(bench.sequencer.do_work() > 0);
+    bench.applied.set(Sequence(1));
+    assert_eq!(bench.sequencer.do_work(), 0, "the ring is full");
+    assert_eq!(bench.sequencer.wake_in(), Some(TICK_RETRY));
+    assert_eq!(read(&mut bench).len(), 2);
+    assert!(bench.sequencer.do_work() > 0);
+}
+
+#[test]
+fn the_sessions_of_the_run_before_are_lost_before_anything_else() {
+    let mut bench = bench(16);
+    bench.sequencer.loses_sessions = true;
+    command(&mut bench.input, "a").expect("room");
+    work(&mut bench);
+    let seen: Vec<_> = read(&mut bench).iter().map(|(e, s, _)| (*e, *s)).collect();
+    let (start, record) = ((Entry::EpochStart, 1), (Entry::Record, 2));
+    assert_eq!(seen, [start, (Entry::BatchEnd, 1), record, (Entry::BatchEnd, 2)]);
 }

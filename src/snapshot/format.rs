@@ -26,7 +26,7 @@ layout! {
         version: U16,
         /// [`HEADER_SIZE`].
         header_size: U16,
-        /// Sections in the body: all of [`Section::ALL`].
+        /// Sections in the body: all of [`Section::ALL`] but optional ones that are empty.
         section_count: U32,
         /// Version of the rules that made the state.
         application_version: U32,
@@ -75,7 +75,8 @@ layout! {
     }
 }
 
-/// What a section holds. A snapshot has each once, in this order.
+/// What a section holds. A snapshot has each once, in this order; an optional one is left out where it
+/// would be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Section {
@@ -99,11 +100,13 @@ pub enum Section {
     Duplicates = 9,
     /// Where sessions' outbound numbers stand in the event log.
     Numbers = 10,
+    /// [`Part::Passing`]; optional.
+    Passing = 11,
 }
 
 impl Section {
     /// Every section, in order.
-    pub const ALL: [Section; 10] = [
+    pub const ALL: [Section; 11] = [
         Section::Genesis,
         Section::Definitions,
         Section::Accounts,
@@ -114,6 +117,7 @@ impl Section {
         Section::Books,
         Section::Duplicates,
         Section::Numbers,
+        Section::Passing,
     ];
 
     /// The word that stands in documents and messages.
@@ -130,7 +134,14 @@ impl Section {
             Section::Books => "books",
             Section::Duplicates => "duplicates",
             Section::Numbers => "numbers",
+            Section::Passing => "passing",
         }
+    }
+
+    /// True where it is left out when it would be empty.
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Section::Passing)
     }
 
     /// The part of the exchange that it holds.
@@ -144,6 +155,7 @@ impl Section {
             Section::Sessions => Some(Part::Sessions),
             Section::Schemas => Some(Part::Schemas),
             Section::Books => Some(Part::Books),
+            Section::Passing => Some(Part::Passing),
             Section::Genesis | Section::Duplicates | Section::Numbers => None,
         }
     }

@@ -150,6 +150,7 @@ impl Snapshot {
         assert!(events.sequence == *sequence, "the event log is where the journal is");
         assert!(events.epoch == *epoch);
         let mut pack = Pack::new(vec![0; HEADER_SIZE]);
+        let mut section_count = 0u32;
         for section in Section::ALL {
             let start = pack.bytes().len();
             pack.raw(SectionHeader::new_zeroed().as_bytes());
@@ -161,7 +162,12 @@ impl Snapshot {
                     exchange.pack(other.part().expect("the rest is the exchange's"), &mut pack)
                 }
             }
+            if section.is_optional() && pack.bytes().len() == start + SECTION_HEADER_SIZE {
+                pack.truncate(start);
+                continue;
+            }
             close_section(&mut pack.bytes_mut()[start..], section);
+            section_count += 1;
         }
         let mut bytes = pack.into_bytes();
         let (head, body) = bytes.split_at_mut(HEADER_SIZE);
@@ -169,7 +175,7 @@ impl Snapshot {
             magic: MAGIC,
             version: VERSION.into(),
             header_size: (HEADER_SIZE as u16).into(),
-            section_count: (Section::ALL.len() as u32).into(),
+            section_count: section_count.into(),
             application_version: state.exchange.version().into(),
             reserved: 0.into(),
             journal_id: id.0,
@@ -200,19 +206,29 @@ impl Snapshot {
     pub fn decode(bytes: &[u8]) -> Result<Snapshot, Unsound> {
         let head = Head::read(bytes)?;
         let body = head.body(bytes)?;
-        let mut sections = body;
+        let (mut sections, mut count) = (body, 0);
         let mut snapshot = Snapshot::start(head.id);
         let order = &mut snapshot.state.order;
         (order.last, order.time, order.epoch) = (head.sequence, head.time, head.epoch);
         for section in Section::ALL {
             let failed = |reason| Unsound::Section { section, reason };
+            if is_left_out(sections, section) {
+                continue;
+            }
+            count += 1;
             let content = open_section(&mut sections, section).map_err(failed)?;
+            if section.is_optional() && content.is_empty() {
+                return Err(failed(Unfit::Wrong("it is empty, and stands there")));
+            }
             let mut unpack = Unpack::new(content);
             snapshot.take_in(section, &mut unpack).map_err(failed)?;
             unpack.end().map_err(failed)?;
         }
         if !sections.is_empty() {
             return Err(Unsound::Header("bytes follow its last section"));
+        }
+        if count != head.section_count {
+            return Err(Unsound::Header("the number of sections"));
         }
         if snapshot.state.exchange.version() != head.application_version {
             return Err(Unsound::Header("it names other rules than those that hold"));
@@ -301,6 +317,7 @@ pub struct Head {
     /// Bytes of the body.
     pub body_length: u64,
     body_hash: Hash,
+    section_count: u32,
 }
 
 impl Head {
@@ -323,7 +340,9 @@ impl Head {
         if usize::from(header.header_size.get()) != HEADER_SIZE {
             return wrong("its size");
         }
-        if header.section_count.get() as usize != Section::ALL.len() {
+        let optional = Section::ALL.iter().filter(|section| section.is_optional()).count();
+        let most = Section::ALL.len();
+        if !(most - optional..=most).contains(&(header.section_count.get() as usize)) {
             return wrong("the number of sections");
         }
         if header.application_version.get() > APPLICATION_VERSION {
@@ -353,6 +372,7 @@ impl Head {
             application_version: header.application_version.get(),
             body_length: header.body_length.get(),
             body_hash: header.body_hash,
+            section_count: header.section_count.get(),
         })
     }
 
@@ -394,6 +414,8 @@ impl Head {
             application_version: _,
             body_length,
             body_hash,
+            // Told by the body.
+            section_count: _,
         } = self;
         let same = [
             ("journal", *id == other.id),
@@ -447,6 +469,9 @@ pub fn oldest_known(bytes: &[u8]) -> Result<Option<Sequence>, Unsound> {
 fn content(bytes: &[u8], wanted: Section) -> Result<&[u8], Unsound> {
     let mut sections = Head::read(bytes)?.body(bytes)?;
     for section in Section::ALL {
+        if is_left_out(sections, section) {
+            continue;
+        }
         let content = open_section(&mut sections, section);
         let content = content.map_err(|reason| Unsound::Section { section, reason })?;
         if section == wanted {
@@ -468,6 +493,12 @@ fn close_section(bytes: &mut [u8], section: Section) {
     head.copy_from_slice(header.as_bytes());
 }
 
+/// True where an optional section does not stand next in the body.
+fn is_left_out(body: &[u8], section: Section) -> bool {
+    let next = SectionHeader::read_from_prefix(body);
+    section.is_optional() && !next.is_ok_and(|(next, _)| next.kind.get() == section as u32)
+}
+
 /// Takes the next section, which is to be this one, off the body; its content.
 fn open_section<'a>(body: &mut &'a [u8], section: Section) -> Result<&'a [u8], Unfit> {
     let (header, rest) = SectionHeader::read_from_prefix(body).map_err(|_| Unfit::Short)?;
@@ -482,5 +513,8 @@ fn open_section<'a>(body: &mut &'a [u8], section: Section) -> Result<&'a [u8], U
 
 /// The first section that is not as it was written, for a message.
 fn first_damaged(mut body: &[u8]) -> Option<Section> {
-    Section::ALL.into_iter().find(|section| open_section(&mut body, *section).is_err())
+    let damaged = |section: &Section| {
+        !is_left_out(body, *section) && open_section(&mut body, *section).is_err()
+    };
+    Section::ALL.into_iter().find(damaged)
 }

@@ -93,7 +93,7 @@ messages! {
         session_name: [u8; 32],
         /// Number of the last outbound message the client has; 0 for from now on.
         last_received: u64,
-        /// Must be 0 in this release.
+        /// The session's orders are cancelled when it is away.
         cancel_on_disconnect: bool,
     }
     /// Asks for a [`Pong`].

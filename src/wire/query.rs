@@ -429,6 +429,7 @@ mod tests {
             quantity_max: i64::MAX,
             price_max: i64::MAX,
             market_band_bps: Instrument::MARKET_BAND_BPS,
+            collar_bps: 0,
         };
         let instruments: Vec<Instrument> = (1..=200).map(instrument).collect();
         let mut whole = Reference::default();

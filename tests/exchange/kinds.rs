@@ -100,7 +100,7 @@ fn what_contradicts_itself_is_refused() {
          buy C 1 market post          -> UnsupportedOrder
          buy D 1 market gtc           -> UnsupportedOrder
          buy E 1 @ 10 flags 32        -> UnsupportedOrder
-         buy F 1 @ 10 flags 33        -> UnsupportedOrder
+         buy F 1 @ 10 flags 12        -> UnsupportedOrder
          buy G 1 @ 0                  -> InvalidPrice
          buy H 1 @ -1 market          -> InvalidPrice
          buy I 0 market               -> NoLiquidity",

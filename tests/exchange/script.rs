@@ -22,8 +22,8 @@ use openoutcry::event::{Balance, CommandResult, Event, EventBody, RejectReason};
 use openoutcry::exchange::{Context, Exchange, Outbox};
 use openoutcry::genesis::{APPLICATION_VERSION, Account, Asset, GenesisItem, Instrument, Settings};
 use openoutcry::types::{
-    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, Price,
-    Quantity, Sequence, SessionId, Side, Status, TimeNs,
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderId, Price, Quantity,
+    Sequence, SessionId, Side, Status, TimeNs,
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,7 @@ pub(crate) fn instrument(id: u32, symbol: &str, base: u32, quote: u32) -> Instru
         quantity_max: i64::MAX,
         price_max: i64::MAX,
         market_band_bps: Instrument::MARKET_BAND_BPS,
+        collar_bps: 0,
     }
 }
 
@@ -125,6 +126,7 @@ impl World {
     #[track_caller]
     pub(crate) fn apply(&mut self, command: impl Into<Command>) -> CommandResult {
         let before = self.balances();
+        let was_due = self.exchange.deadline().is_some_and(|due| due <= self.ctx.time);
         self.ctx.sequence = self.ctx.sequence.next();
         self.exchange.apply(&self.ctx, &command.into(), &mut self.out);
         self.exchange.check();
@@ -139,10 +141,7 @@ impl World {
         }
         if result.status == Status::Rejected {
             assert!(result.reason.is_some());
-            let of_time =
-                |event: &Event| matches!(&event.body, EventBody::Update(u) if passes(u.change));
-            let changed = self.out.events().iter().any(of_time);
-            assert!(changed || self.out.events().len() == 1, "a refusal touches nothing");
+            assert!(was_due || self.out.events().len() == 1, "a refusal touches nothing");
         } else {
             let prevented = result.reason == Some(RejectReason::SelfTradePrevented);
             assert!(prevented || result.reason.is_none());
@@ -233,7 +232,10 @@ impl World {
                     orig_client_order_id,
                 })
             }
-            _ => panic!("what does this mean: {line}"),
+            _ => self
+                .limit(&words)
+                .or_else(|| self.line_of_time(&words))
+                .unwrap_or_else(|| panic!("what does this mean: {line}")),
         }
     }
 
@@ -261,7 +263,7 @@ impl World {
     }
 
     #[track_caller]
-    fn tell(&mut self, command: impl Into<Command>) -> String {
+    pub(crate) fn tell(&mut self, command: impl Into<Command>) -> String {
         self.apply(command);
         let name = |id| self.name(id).to_owned();
         words::told(self.out.events().iter().map(|event| &event.body), &name)
@@ -278,7 +280,7 @@ impl World {
         String::new()
     }
 
-    fn name(&self, id: OrderId) -> &str {
+    pub(crate) fn name(&self, id: OrderId) -> &str {
         self.names.iter().find(|(_, known)| **known == id).map_or("?", |(name, _)| name)
     }
 
@@ -302,12 +304,6 @@ impl World {
         assert_eq!(more, Ok(false));
         orders.iter().map(|row| self.name(row.order_id)).collect::<Vec<_>>().join(" ")
     }
-}
-
-/// Changes that come with a record whatever its command is.
-fn passes(change: OrderChange) -> bool {
-    use OrderChange::{Disconnected, Expired, MassCancelDone, MassCanceled};
-    matches!(change, Expired | MassCanceled | Disconnected | MassCancelDone)
 }
 
 /// Checks what is true of the events of every command.

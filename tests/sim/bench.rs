@@ -84,6 +84,16 @@ impl Bench {
         Bench { disk, logs, node, clock, random, wires: Vec::new(), inbound: Vec::new() }
     }
 
+    /// The process is killed and the node starts again; connections are gone.
+    pub(crate) fn restart(&mut self) {
+        self.disk.kill();
+        let none = || unreachable!("the journal has its genesis");
+        let booted = boot(&self.logs, none, &mut |_| ()).expect("a crash is no damage");
+        let setup = Setup::usual();
+        self.node = Node::start(booted, &self.logs, &self.clock, setup, &mut self.random);
+        (self.wires, self.inbound) = (Vec::new(), Vec::new());
+    }
+
     /// A new connection's number; the gateway has not seen it yet.
     pub(crate) fn connect(&mut self) -> usize {
         self.connect_to(0)

@@ -102,6 +102,7 @@ fn instrument(id: InstrumentId, symbol: &str) -> Instrument {
         quantity_max: 500,
         price_max: 1000,
         market_band_bps: Instrument::MARKET_BAND_BPS,
+        collar_bps: 0,
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn server(then: Then) -> String {
             quantity_max: 100,
             price_max: 100,
             market_band_bps: 500,
+            collar_bps: 0,
         };
         out.clear();
         send_reference(&[asset], &[instrument], reference, &mut out);

@@ -35,6 +35,7 @@ fn venue() -> Venue {
         quantity_max: i64::MAX,
         price_max: i64::MAX,
         market_band_bps: Instrument::MARKET_BAND_BPS,
+        collar_bps: 0,
     }));
     venue
 }
