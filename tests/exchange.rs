@@ -2,13 +2,13 @@
 
 #[path = "exchange/around.rs"]
 mod around;
-#[path = "exchange/books.rs"]
-mod books;
 #[path = "exchange/expiry.rs"]
 mod expiry;
 #[path = "exchange/icebergs.rs"]
 mod icebergs;
 mod kinds;
+#[path = "exchange/lines.rs"]
+mod lines;
 #[path = "exchange/passing.rs"]
 pub(crate) mod passing;
 #[path = "exchange/random.rs"]
@@ -330,9 +330,9 @@ fn a_new_order_is_refused_for_the_first_reason_in_a_fixed_order() {
     check(
         "fund 2 1000
          buy Z 2 @ 100 on ETH as 5                        -> pending
-         77: buy A 0 @ 0 on 9 as 5 flags 2                -> UnknownAccount
-         2: buy B 0 @ 0 on 9 as 5 flags 2                 -> UnknownInstrument
-         2: buy C 0 @ 0 on 0 as 5 flags 2                 -> UnknownInstrument
+         77: buy A 0 @ 0 on 9 as 5 flags 32               -> UnknownAccount
+         2: buy B 0 @ 0 on 9 as 5 flags 32                -> UnknownInstrument
+         2: buy C 0 @ 0 on 0 as 5 flags 32                -> UnknownInstrument
          2: buy D 0 @ 0 on ETH as 5 flags 32              -> UnsupportedOrder
          2: buy E 0 @ 0 on ETH as 5                       -> InvalidPrice
          2: buy F 2 @ 1000.01 on ETH as 5                 -> InvalidPrice

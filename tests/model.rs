@@ -14,8 +14,8 @@ use openoutcry::event::{CommandResult, EventBody, OrderUpdate};
 use openoutcry::exchange::Context;
 use openoutcry::genesis::Instrument;
 use openoutcry::types::{
-    AccountId, AssetId, ClientOrderId, InstrumentId, OrderChange, OrderId, OrderType, Price,
-    Quantity, SelfTrade, SessionId, Side, Status,
+    AccountId, AssetId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity,
+    SelfTrade, SessionId, Side, Status,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,6 @@ pub(crate) struct Order {
     pub(crate) instrument: InstrumentId,
     pub(crate) client: ClientOrderId,
     pub(crate) side: Side,
-    order_type: OrderType,
     self_trade: SelfTrade,
     /// What is left of it is in the book when it has done its trades.
     rests: bool,

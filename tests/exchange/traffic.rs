@@ -22,7 +22,7 @@ pub(crate) const SESSIONS: u32 = 3;
 pub(crate) const FIRST: u64 = 100;
 /// What each account has of each asset then, as scripts say it.
 pub(crate) const FUNDS: &str = "1000000000";
-const PLAIN: bool = true;
+const DAY_END_S: u32 = 17 * 60 * 60;
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// xorshift64*: repeatable, and good enough to reach every corner.
@@ -63,7 +63,6 @@ pub(crate) fn owners() -> BTreeMap<AccountId, (u32, SelfTrade)> {
         (0, Decrement),
         (0, CancelBoth),
     ];
-    let after_two = if PLAIN { [(0, Allow); 8] } else { after_two };
     (2..=ACCOUNT_LAST).map(AccountId).zip(after_two).collect()
 }
 
@@ -89,6 +88,15 @@ pub(crate) fn instruments() -> Vec<Instrument> {
 /// What scripts have, more instruments, and accounts of all sorts.
 pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
     let mut items = script::genesis(orders_max);
+    for item in &mut items {
+        match item {
+            GenesisItem::Settings(settings) => settings.day_end_s = DAY_END_S,
+            GenesisItem::Account(account) => {
+                (account.group, account.self_trade) = owners()[&account.id];
+            }
+            _ => {}
+        }
+    }
     let more = instruments().split_off(2);
     let first_account = items.iter().position(|item| matches!(item, GenesisItem::Account(_)));
     let at = first_account.expect("scripts have accounts");
@@ -99,6 +107,7 @@ pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
 pub(crate) fn model(orders_max: u32) -> Model {
     let mut model = Model::new(instruments(), script::ASSETS.len() as u32, orders_max as usize);
     model.accounts = owners();
+    model.day_end = DAY_END_S.into();
     model
 }
 
@@ -294,22 +303,6 @@ impl Traffic {
         }
         if self.random.one_in(40) {
             self.confuse(&mut order);
-        }
-        if PLAIN {
-            let stays = !matches!(order.time_in_force, Ioc | Fok);
-            let order_type = if order.order_type == Market { Market } else { Limit };
-            return NewOrder {
-                account: order.account,
-                instrument: order.instrument,
-                side,
-                order_type,
-                time_in_force: if stays { Gtc } else { order.time_in_force },
-                flags: order.flags & POST_ONLY,
-                price: order.price,
-                quantity: order.quantity,
-                client_order_id: order.client_order_id,
-            }
-            .into();
         }
         match plain(&order).filter(|_| self.random.one_in(2)) {
             Some(plain) => plain.into(),

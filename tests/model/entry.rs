@@ -7,7 +7,8 @@ use openoutcry::event::RejectReason::{self, *};
 use openoutcry::exchange::Context;
 use openoutcry::types::OrderType::{Limit, Market, Stop, StopLimit};
 use openoutcry::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, SelfTrade, Side, TimeInForce,
+    AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, SelfTrade, Side, Status,
+    TimeInForce,
 };
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -30,6 +31,8 @@ fn exists(c: &EnterOrder) -> bool {
         && (matches!(c.order_type, Limit | StopLimit) && !immediate || c.display_quantity.0 == 0)
         && (asks_minimum || c.min_quantity.0 == 0)
         && (c.time_in_force == TimeInForce::Gtd || c.expires.0 == 0)
+        && (is_market && c.side == Side::Buy && c.time_in_force == TimeInForce::Ioc
+            || c.budget.0 == 0)
 }
 
 impl Model {
@@ -52,8 +55,9 @@ impl Model {
             (_, price) => price,
         };
         ensure((1..=price_max).contains(&price), InvalidPrice)?;
-        let (quantity, by_budget) = (c.quantity.0, c.quantity.0 == 0 && c.budget.0 != 0);
-        ensure(by_budget || (least..=most).contains(&quantity), InvalidQuantity)?;
+        let by_budget = c.quantity.0 == 0 && c.budget.0 != 0;
+        let quantity = if by_budget { most } else { c.quantity.0 };
+        ensure((least..=most).contains(&quantity), InvalidQuantity)?;
         let is_stop = matches!(c.order_type, Stop | StopLimit);
         ensure(!is_stop || (1..=price_max).contains(&c.stop_price.0), InvalidStop)?;
         let display = c.display_quantity.0;
@@ -70,9 +74,7 @@ impl Model {
             _ => 0,
         };
         ensure(due > ctx.time.0 || c.time_in_force != TimeInForce::Gtd, InvalidExpiry)?;
-        let may_have =
-            c.order_type == Market && c.side == Side::Buy && c.time_in_force == TimeInForce::Ioc;
-        ensure(c.budget.0 == 0 || c.budget.0 > 0 && may_have, InvalidBudget)?;
+        ensure(c.budget.0 >= 0, InvalidBudget)?;
         let lot =
             i128::from(best.unwrap_or(0)) * i128::from(self.instruments[i].quote_per_tick_lot);
         ensure(!by_budget || i128::from(c.budget.0) >= lot, InvalidBudget)?;
@@ -80,7 +82,15 @@ impl Model {
         let same = |o: &Order| o.client == client && o.account == c.account;
         ensure(client.0 == 0 || !self.live().any(same), DuplicateClientOrderId)?;
         let immediate = matches!(c.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-        ensure(immediate || self.live().count() < self.orders_max, CapacityReached)?;
+        let rests = !immediate && c.order_type != Stop;
+        let last = self.last[i];
+        let is_there = match c.side {
+            Side::Buy => last >= c.stop_price.0,
+            Side::Sell => last <= c.stop_price.0,
+        };
+        let waits = is_stop && (last == 0 || !is_there);
+        let has_room = self.live().count() < self.orders_max;
+        ensure(has_room || !rests && !waits, CapacityReached)?;
         let asked = SelfTrade::from_u8(self_trade_asked(c.flags));
         let mut order = Order {
             id: OrderId(ctx.sequence.0),
@@ -89,11 +99,10 @@ impl Model {
             instrument: c.instrument,
             client,
             side: c.side,
-            order_type: c.order_type,
             self_trade: asked.unwrap_or(self.accounts[&c.account].1),
-            rests: !immediate && c.order_type != Stop,
+            rests,
             price,
-            quantity: if by_budget { i64::MAX } else { quantity },
+            quantity,
             filled: 0,
             stop_price: c.stop_price.0,
             display,
@@ -113,10 +122,7 @@ impl Model {
             self.notes.push(order.update(OrderChange::Repriced, order.leaves()));
         }
         self.dues.extend((due != 0).then_some((due, order.id, c.instrument)));
-        let last = self.last[i];
-        let is_active =
-            if c.side == Side::Buy { last >= c.stop_price.0 } else { last <= c.stop_price.0 };
-        if is_stop && (last == 0 || !is_active) {
+        if waits {
             self.waiting[i].push(order);
             tell(result, &order, false, None);
             return Ok(());
@@ -128,7 +134,11 @@ impl Model {
             tell(result, &order, true, None);
             return Ok(());
         }
-        self.bring(order, result)
+        self.bring(order, result)?;
+        if by_budget && result.filled.0 > 0 && result.reason.is_none() {
+            result.status = Status::FullyFilled;
+        }
+        Ok(())
     }
 
     pub(super) fn locate(
@@ -151,14 +161,10 @@ impl Model {
         let names = (c.order_id, c.orig_client_order_id);
         let (waits, at) = self.locate(c.account, c.instrument, names)?;
         let old = self.list(c.instrument, waits)[at];
+        ensure(self.may_trade(&old), UnknownOrder)?;
         tell(result, &old, false, None);
         let it = &self.instruments[c.instrument.0 as usize - 1];
-        let price = match c.price.0 {
-            0 if waits && old.order_type == Stop => {
-                self.band(c.instrument, old.side, old.stop_price)
-            }
-            price => price,
-        };
+        let price = c.price.0;
         ensure((1..=it.price_max).contains(&price), InvalidPrice)?;
         ensure((it.quantity_min..=it.quantity_max).contains(&c.quantity.0), InvalidQuantity)?;
         ensure(c.quantity.0 > old.filled, TooLate)?;

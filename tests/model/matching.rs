@@ -11,6 +11,11 @@ fn rank(order: &Order) -> i64 {
     if order.side == Side::Sell { order.price } else { -order.price }
 }
 
+fn crosses(taker: &Order, maker: &Order) -> bool {
+    let limit = if taker.side == Side::Buy { taker.price } else { -taker.price };
+    maker.side != taker.side && rank(maker) <= limit
+}
+
 impl Model {
     /// The command's own order trades, then the stops that this makes due.
     pub(super) fn bring(&mut self, mut order: Order, result: &mut CommandResult) -> Judged {
@@ -18,6 +23,11 @@ impl Model {
         let ended = self.rest(&mut order, prevented);
         tell(result, &order, ended, prevented.then_some(SelfTradePrevented));
         while let Some(mut stop) = self.next_stop(order.instrument) {
+            if !self.may_trade(&stop) {
+                self.release(&stop);
+                self.notes.push(stop.update(OrderChange::Expired, 0));
+                continue;
+            }
             self.notes.push(stop.update(OrderChange::Triggered, stop.leaves()));
             let prevented = self.trade(&mut stop, true);
             let has_rest = stop.leaves() > 0;
@@ -57,25 +67,20 @@ impl Model {
         true
     }
 
-    fn may_trade(&self, order: &Order) -> bool {
+    pub(super) fn may_trade(&self, order: &Order) -> bool {
         order.due == 0 || order.due > self.now
     }
 
     pub(super) fn best(&self, instrument: InstrumentId, side: Side) -> Option<i64> {
         let book = self.books[instrument.0 as usize - 1].iter();
-        let own = book.filter(|o| o.side == side && self.may_trade(o));
+        let own = book.filter(|o| o.side == side);
         own.min_by_key(|o| rank(o)).map(|o| o.price)
-    }
-
-    fn crosses(&self, taker: &Order, maker: &Order) -> bool {
-        let limit = if taker.side == Side::Buy { taker.price } else { -taker.price };
-        maker.side != taker.side && rank(maker) <= limit && self.may_trade(maker)
     }
 
     /// The order that the next trade is with: of those with the best price the first.
     pub(super) fn best_maker(&self, taker: &Order) -> Option<usize> {
         let book = self.books[taker.instrument.0 as usize - 1].iter().enumerate();
-        let makers = book.filter(|(_, maker)| self.crosses(taker, maker));
+        let makers = book.filter(|(_, maker)| crosses(taker, maker));
         let late = |at: usize| if self.lifo { usize::MAX - at } else { at };
         makers.min_by_key(|(at, maker)| (rank(maker), late(*at))).map(|(at, _)| at)
     }
@@ -94,7 +99,8 @@ impl Model {
     /// What an order could trade, before anything changes.
     pub(super) fn could_trade(&self, taker: &Order) -> i128 {
         let book = self.books[taker.instrument.0 as usize - 1].iter();
-        let mut makers: Vec<&Order> = book.filter(|maker| self.crosses(taker, maker)).collect();
+        let can = |maker: &&Order| crosses(taker, maker) && self.may_trade(maker);
+        let mut makers: Vec<&Order> = book.filter(can).collect();
         makers.sort_by_key(|maker| rank(maker));
         let (mut sum, mut budget) = (0, taker.budget);
         for level in makers.chunk_by(|a, b| a.price == b.price) {
@@ -128,11 +134,16 @@ impl Model {
         while taker.leaves() > 0 {
             let Some(at) = self.best_maker(taker) else { return false };
             let mut maker = self.list(taker.instrument, false)[at];
+            if !self.may_trade(&maker) {
+                self.end(taker.instrument, false, at, OrderChange::Expired);
+                continue;
+            }
             let lots = taker.budget.map(|budget| self.affords(taker, budget, maker.price));
             if lots == Some(0) {
                 return false;
             }
-            let mut quantity = maker.shown().min(taker.leaves());
+            let least = maker.shown().min(taker.leaves());
+            let quantity = lots.map_or(least, |lots| lots.min(least.into()) as i64);
             if self.one_owner(taker, &maker) && taker.self_trade != SelfTrade::Allow {
                 if matches!(taker.self_trade, SelfTrade::CancelOldest | SelfTrade::CancelBoth) {
                     self.end(taker.instrument, false, at, OrderChange::SelfTrade);
@@ -157,7 +168,6 @@ impl Model {
                 }
                 continue;
             }
-            quantity = lots.map_or(quantity, |lots| lots.min(quantity.into()) as i64);
             self.settle(taker, &maker, quantity);
             maker.filled += quantity;
             taker.filled += quantity;

@@ -1,16 +1,16 @@
-//! How books go wrong: one test for each known way, as far as it applies to limit orders that rest
-//! or do not, cancels and replaces.
+//! How books go wrong: one test for each of 31 known ways.
 
+use super::random::{self, restored};
 use super::script::{World, check, genesis};
 use openoutcry::command::{CancelOrder, NewOrder};
-use openoutcry::event::{CommandResult, EventBody};
+use openoutcry::event::{CommandResult, Event, EventBody};
 use openoutcry::types::{
     AccountId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity, Side, Status,
     TimeInForce,
 };
 
 #[test]
-fn a_trade_is_at_the_makers_price_on_both_sides_and_through_a_replace() {
+fn line_01_a_trade_is_at_the_makers_price_on_both_sides_and_through_a_replace() {
     check(
         "fund 2 3 1000
          2: sell A 1 @ 10      -> pending
@@ -28,7 +28,7 @@ fn a_trade_is_at_the_makers_price_on_both_sides_and_through_a_replace() {
 }
 
 #[test]
-fn a_filled_maker_leaves_the_index_and_its_client_number_is_free() {
+fn line_02_a_filled_maker_leaves_the_index_and_its_client_number_is_free() {
     check(
         "fund 2 3 1000
          2: sell A 1 @ 10 as 5  -> pending
@@ -43,7 +43,7 @@ fn a_filled_maker_leaves_the_index_and_its_client_number_is_free() {
 }
 
 #[test]
-fn a_sweep_stops_when_the_taker_is_exhausted() {
+fn line_03_a_sweep_stops_when_the_taker_is_exhausted() {
     check(
         "fund 2 3 1000
          2: sell A 2 @ 10   -> pending
@@ -56,7 +56,7 @@ fn a_sweep_stops_when_the_taker_is_exhausted() {
 }
 
 #[test]
-fn orders_at_a_price_trade_first_in_first_out() {
+fn line_04_orders_at_a_price_trade_first_in_first_out() {
     check(
         "fund 2 3 1000
          2: sell A 1 @ 10   -> pending
@@ -70,7 +70,7 @@ fn orders_at_a_price_trade_first_in_first_out() {
 }
 
 #[test]
-fn cancelling_in_the_middle_keeps_the_orders_around_it() {
+fn line_05_cancelling_in_the_middle_keeps_the_orders_around_it() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 10   -> pending
@@ -86,7 +86,7 @@ fn cancelling_in_the_middle_keeps_the_orders_around_it() {
 }
 
 #[test]
-fn cancelling_the_last_order_of_the_best_level_moves_the_best_price() {
+fn line_06_cancelling_the_last_order_of_the_best_level_moves_the_best_price() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 10    -> pending
@@ -106,7 +106,7 @@ fn cancelling_the_last_order_of_the_best_level_moves_the_best_price() {
 }
 
 #[test]
-fn a_partial_fill_takes_the_same_from_both() {
+fn line_07_a_partial_fill_takes_the_same_from_both() {
     check(
         "fund 2 3 1000
          2: sell A 10 @ 10  -> pending
@@ -121,7 +121,7 @@ fn a_partial_fill_takes_the_same_from_both() {
 }
 
 #[test]
-fn a_levels_depth_follows_fills_cancels_and_replaces() {
+fn line_08_a_levels_depth_follows_fills_cancels_and_replaces() {
     check(
         "fund 2 3 1000
          2: sell A 10 @ 10    -> pending
@@ -142,7 +142,7 @@ fn a_levels_depth_follows_fills_cancels_and_replaces() {
 }
 
 #[test]
-fn a_partly_filled_maker_keeps_its_place() {
+fn line_09_a_partly_filled_maker_keeps_its_place() {
     check(
         "fund 2 3 1000
          2: sell A 3 @ 10  -> pending
@@ -154,7 +154,7 @@ fn a_partly_filled_maker_keeps_its_place() {
 }
 
 #[test]
-fn an_immediate_order_never_rests() {
+fn line_10_an_immediate_order_never_rests() {
     check(
         "fund 2 3 1000
          3: buy A 5 @ 10 ioc   -> canceled
@@ -173,7 +173,7 @@ fn an_immediate_order_never_rests() {
 }
 
 #[test]
-fn a_marketable_limit_goes_through_levels_and_stops_at_its_limit() {
+fn line_11_a_marketable_limit_goes_through_levels_and_stops_at_its_limit() {
     check(
         "fund 2 3 1000
          2: sell A 1 @ 10    -> pending
@@ -187,7 +187,7 @@ fn a_marketable_limit_goes_through_levels_and_stops_at_its_limit() {
 }
 
 #[test]
-fn a_remainder_never_rests_over_a_crossing_level() {
+fn line_12_a_remainder_never_rests_over_a_crossing_level() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 10    -> pending
@@ -200,7 +200,7 @@ fn a_remainder_never_rests_over_a_crossing_level() {
 }
 
 #[test]
-fn a_crossing_replace_is_matched_and_counts_what_was_filled() {
+fn line_13_a_crossing_replace_is_matched_and_counts_what_was_filled() {
     check(
         "fund 2 3 1000
          2: sell A 6 @ 20     -> pending
@@ -218,7 +218,7 @@ fn a_crossing_replace_is_matched_and_counts_what_was_filled() {
 }
 
 #[test]
-fn replacing_one_of_two_orders_at_a_price_keeps_the_other() {
+fn line_14_replacing_one_of_two_orders_at_a_price_keeps_the_other() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 10      -> pending
@@ -233,7 +233,7 @@ fn replacing_one_of_two_orders_at_a_price_keeps_the_other() {
 }
 
 #[test]
-fn what_is_not_live_cannot_be_cancelled_or_replaced() {
+fn line_15_what_is_not_live_cannot_be_cancelled_or_replaced() {
     check(
         "fund 2 3 1000
          2: cancel ?0                     -> UnknownOrder
@@ -252,7 +252,7 @@ fn what_is_not_live_cannot_be_cancelled_or_replaced() {
 }
 
 #[test]
-fn the_best_price_trades_first_and_the_touch_itself_crosses() {
+fn line_16_the_best_price_trades_first_and_the_touch_itself_crosses() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 10   -> pending
@@ -269,7 +269,7 @@ fn the_best_price_trades_first_and_the_touch_itself_crosses() {
 }
 
 #[test]
-fn every_price_has_a_level_of_its_own_from_one_tick_to_the_last() {
+fn line_17_every_price_has_a_level_of_its_own_from_one_tick_to_the_last() {
     check(
         "deposit 2 BTC 100                      -> done
          deposit 3 USDT 92233720368547758.07    -> done
@@ -308,7 +308,7 @@ fn order(account: u64, side: Side, quantity: i64, price: i64, client: u64) -> Ne
 }
 
 #[test]
-fn a_full_table_refuses_and_takes_orders_again_when_there_is_room() {
+fn line_18_a_full_table_refuses_and_takes_orders_again_when_there_is_room() {
     let mut world = World::new(3);
     world.run(
         "fund 2 3 1000
@@ -348,7 +348,7 @@ fn a_full_table_refuses_and_takes_orders_again_when_there_is_room() {
 }
 
 #[test]
-fn a_reused_slot_never_answers_for_the_order_before() {
+fn line_19_a_reused_slot_never_answers_for_the_order_before_and_a_live_number_is_taken() {
     let mut world = World::new(1);
     world.run(
         "fund 2 3 1000
@@ -364,10 +364,6 @@ fn a_reused_slot_never_answers_for_the_order_before() {
          3: buy C 1 @ 10 as 5  -> pending
          3: cancel B           -> UnknownOrder",
     );
-}
-
-#[test]
-fn a_live_client_number_is_taken_whatever_became_of_others() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 10 as 5         -> pending
@@ -383,7 +379,52 @@ fn a_live_client_number_is_taken_whatever_became_of_others() {
 }
 
 #[test]
-fn a_cancel_finds_its_order_on_either_side() {
+fn line_20_a_sweep_stands_what_it_takes_out_on_its_way() {
+    check(
+        "fund 2 3 4 1000
+         2: sell A 4 @ 10 show 1             -> pending
+         3: sell B 1 @ 10                    -> pending
+         4: sell C 1 @ 10                    -> pending
+         4: sell D 2 @ 11                    -> pending
+         3: sell E 2 @ 12 until 2000         -> pending
+         2: sell F 2 @ 12                    -> pending
+         2: sell G 2 @ 12.01                 -> pending
+         4: buy  H 9 @ 12 self cancel-oldest -> filled 9, trade A 1 @ 10 leaves 3, trade B 1 @ 10, trade A 1 @ 10 leaves 2, trade A 1 @ 10 leaves 1, trade A 1 @ 10, trade E 2 @ 12, trade F 2 @ 12, C self-trade, D self-trade
+         book                                -> | 12.01x2
+         balance 4 BTC                       -> 1009 / 0",
+    );
+}
+
+#[test]
+fn line_21_levels_and_index_lose_nothing_when_much_is_deleted() {
+    const COUNT: i64 = 401;
+    let mut world = World::new(COUNT as u32);
+    world.run("fund 2 1000000");
+    for step in [1, 7, 150, 400] {
+        // 401 is a prime: every step goes through all of them.
+        let mut ids = vec![OrderId(0); COUNT as usize];
+        for at in 0..COUNT {
+            let price = 1 + at * 131 % 1009 * (1 + at % 3 * 4099);
+            let result = world.apply(order(2, Side::Buy, 1, price, 1 + at.cast_unsigned()));
+            ids[at as usize] = result.order_id;
+        }
+        for at in 0..COUNT {
+            let order_id = ids[(at * step % COUNT) as usize];
+            let cancel = CancelOrder {
+                account: AccountId(2),
+                instrument: InstrumentId(1),
+                order_id,
+                orig_client_order_id: ClientOrderId(0),
+            };
+            assert_eq!(world.apply(cancel).status, Status::FullyCanceled);
+            assert_eq!(world.exchange.order(order_id), None);
+            assert_eq!(world.exchange.order_count() as i64, COUNT - 1 - at);
+        }
+    }
+}
+
+#[test]
+fn line_22_a_cancel_finds_its_order_on_either_side() {
     check(
         "fund 2 1000
          buy A 1 @ 10     -> pending
@@ -399,7 +440,7 @@ fn a_cancel_finds_its_order_on_either_side() {
 }
 
 #[test]
-fn neighbouring_prices_stay_apart_and_equal_ones_together() {
+fn line_23_neighbouring_prices_stay_apart_and_equal_ones_together() {
     check(
         "deposit 2 BTC 100               -> done
          sell A 1 @ 90071992547409.93    -> pending
@@ -418,7 +459,7 @@ fn apply(world: &mut World, order: NewOrder) -> CommandResult {
 }
 
 #[test]
-fn five_thousand_fills_in_one_command_are_all_told() {
+fn line_24_five_thousand_fills_in_one_command_are_all_told() {
     let mut world = World::new(6000);
     world.run("fund 2 3 100000000");
     for at in 0..5000 {
@@ -443,7 +484,7 @@ fn five_thousand_fills_in_one_command_are_all_told() {
 }
 
 #[test]
-fn a_cancel_costs_the_same_in_a_queue_of_a_hundred_thousand() {
+fn line_25_a_cancel_costs_the_same_in_a_queue_of_a_hundred_thousand() {
     // A cancel that walked the queue would take 10^10 steps here and hours to pass.
     let count = 100_000;
     let mut world = World::new(count);
@@ -472,7 +513,59 @@ fn a_cancel_costs_the_same_in_a_queue_of_a_hundred_thousand() {
 }
 
 #[test]
-fn the_same_state_has_the_same_hash_whatever_slots_it_lies_in() {
+fn line_26_fill_or_kill_counts_all_that_may_trade_and_nothing_overflows() {
+    check(
+        "fund 2 3 1000
+         2: sell A 2 @ 10                        -> pending
+         2: sell B 2 @ 11                        -> pending
+         3: sell C 5 @ 11                        -> pending
+         2: sell D 1 @ 11                        -> pending
+         3: buy  E 5 @ 11 fok self cancel-newest -> canceled
+         3: buy  F 6 @ 11 fok self cancel-oldest -> canceled
+         book                                    -> | 10x2 11x8
+         3: buy  G 4 @ 11 fok self cancel-newest -> filled 4, trade A 2 @ 10, trade B 2 @ 11
+         3: buy  H 1 @ 11 fok self cancel-oldest -> filled 1, trade D 1 @ 11, C self-trade
+         2: sell I 3 @ 12                        -> pending
+         3: buy  J 4 @ 12 fok                    -> canceled
+         3: buy  K 4 market                      -> partly canceled 3, trade I 3 @ 12
+         book                                    -> |
+         2: sell L 9223372036854775807 @ 92233720368547758.07 fok -> InsufficientFunds
+         2: buy  M 9223372036854775807 @ 92233720368547758.07 fok -> Overflow
+         2: buy  N 2 @ 46116860184273879.04      -> Overflow
+         2: buy  O 1 @ 92233720368547758.07      -> InsufficientFunds",
+    );
+}
+
+#[test]
+fn line_27_a_cascade_of_stops_is_over_with_the_command_that_began_it() {
+    check(
+        "fund 2 3 4 1000
+         2: buy  A 1 @ 10                  -> pending
+         4: sell B 1 @ 10                  -> filled 1, trade A 1 @ 10
+         3: buy  S 1 @ 15 market stop 11   -> pending
+         3: buy  T 1 @ 15 market stop 12   -> pending
+         3: buy  U 1 @ 20 stop 13          -> pending
+         3: buy  V 1 stop 13.01            -> pending
+         3: sell W 1 stop 9.99             -> pending
+         2: sell C 1 @ 11                  -> pending
+         2: sell D 1 @ 12                  -> pending
+         2: sell E 1 @ 13                  -> pending
+         book                              -> | 11x1 12x1 13x1
+         4: buy  F 1 @ 11                  -> filled 1, trade C 1 @ 11, trade D 1 @ 12 by S, trade E 1 @ 13 by T, S triggered, T triggered, U triggered
+         book                              -> 20x1 |
+         last                              -> 13
+         3: cancel S                       -> UnknownOrder
+         3: cancel V                       -> canceled
+         4: sell G 1 stop 13.01            -> filled 1, trade U 1 @ 20
+         3: cancel W                       -> canceled
+         3: cancel W                       -> UnknownOrder
+         balance 3 USDT                    -> 955 / 0
+         orders 3                          ->",
+    );
+}
+
+#[test]
+fn line_28_the_same_state_has_the_same_hash_whatever_slots_it_lies_in() {
     let ends =
         "2: buy A 5 @ 10 -> pending\n 3: buy B 5 @ 10 -> pending\n 2: sell C 3 @ 11 -> pending";
     let fund = "fund 2 3 1000";
@@ -496,6 +589,76 @@ fn the_same_state_has_the_same_hash_whatever_slots_it_lies_in() {
     straight.run("2: cancel C -> canceled");
     crooked.run("2: replace C 2 @ 11 -> pending");
     assert_ne!(straight.hash(), crooked.hash());
+}
+
+#[test]
+fn line_29_every_trade_is_told_to_whose_it_is() {
+    let mut world = World::new(100);
+    world.run(
+        "fund 2 3 1000
+         session 1
+         2: sell A 5 @ 10 as 7  -> pending
+         session 2
+         2: sell B 5 @ 10 as 8  -> pending
+         session 3",
+    );
+    // (session, its message, order, the client's number, quantity, filled, leaves)
+    let fills = |world: &World| -> Vec<_> {
+        let told = |event: &Event| match event.body {
+            EventBody::MakerFill(f) => {
+                let whose = (f.session.0, f.outbound, f.order_id.0, f.client_order_id.0);
+                Some((whose, (f.quantity.0, f.filled.0, f.leaves.0)))
+            }
+            _ => None,
+        };
+        world.out.events().iter().filter_map(told).collect()
+    };
+    let a = world.exchange.order_by_client(AccountId(2), ClientOrderId(7)).expect("it rests");
+    let b = world.exchange.order_by_client(AccountId(2), ClientOrderId(8)).expect("it rests");
+    let (a, b) = (a.order_id.0, b.order_id.0);
+    world.run("3: buy C 2 @ 10 -> filled 2, trade A 2 @ 10 leaves 3");
+    assert_eq!(fills(&world), [((1, 2, a, 7), (2, 2, 3))]);
+    world.run("3: buy D 5 @ 10 -> filled 5, trade A 3 @ 10, trade B 2 @ 10 leaves 3");
+    assert_eq!(fills(&world), [((1, 3, a, 7), (3, 5, 0)), ((2, 2, b, 8), (2, 2, 3))]);
+    world.run("3: buy E 5 @ 10 -> partial 3 + 2, trade B 3 @ 10");
+    assert_eq!(fills(&world), [((2, 3, b, 8), (3, 5, 0))]);
+    assert_eq!(world.out.result().expect("a result").outbound, 3);
+}
+
+#[test]
+fn line_30_a_time_of_expiry_ends_its_own_order_and_no_other() {
+    for is_restored in [false, true] {
+        let mut world = World::new(1);
+        world.run(
+            "fund 2 3 1000
+             2: buy  A 1 @ 10 until 5000 as 7 -> pending
+             2: cancel #7                     -> canceled
+             2: buy  B 1 @ 10 until 9000 as 7 -> pending
+             2: replace #7 2 @ 9              -> pending",
+        );
+        if is_restored {
+            world.exchange = restored(&world.exchange);
+        }
+        world.run(
+            "at 5000
+             3: buy  C 1 @ 9 ioc              -> canceled
+             book                             -> 9x2 |
+             at 8999
+             3: sell D 1 @ 9 ioc              -> filled 1, trade B 1 @ 9 leaves 1
+             at 9000
+             3: sell E 1 @ 9                  -> pending, B expired
+             2: cancel B                      -> UnknownOrder
+             2: buy  F 1 @ 20 until 9000 ioc  -> UnsupportedOrder
+             2: buy  G 1 @ 8 until 9000       -> InvalidExpiry
+             balance 2 USDT                   -> 991 / 0
+             book                             -> | 9x1",
+        );
+    }
+}
+
+#[test]
+fn line_31_thousands_of_live_orders_keep_their_links() {
+    random::long_streams_do_what_the_naive_model_says();
 }
 
 #[test]
