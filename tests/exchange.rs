@@ -7,6 +7,8 @@ mod books;
 mod kinds;
 #[path = "exchange/random.rs"]
 mod random;
+#[path = "exchange/recount.rs"]
+mod recount;
 #[path = "exchange/risk.rs"]
 mod risk;
 #[path = "exchange/script.rs"]
