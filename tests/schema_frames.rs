@@ -80,9 +80,15 @@ fn what_an_order_asks_for_is_told_in_words() {
         let row = told.rows.iter().rfind(|row| row.name == name);
         row.unwrap_or_else(|| panic!("no {name}")).meaning.clone()
     };
-    assert_eq!(last("flags"), "post-only, self-trade cancel-oldest, reprice");
-    assert_eq!(last("expires"), "2027-01-15T08:00:00.000000000Z");
-    assert_eq!((last("order_type"), last("time_in_force")), ("stop-limit".into(), "gtd".into()));
+    for (name, words) in [
+        ("flags", "post-only, self-trade cancel-oldest, reprice"),
+        ("expires", "2027-01-15T08:00:00.000000000Z"),
+        ("order_type", "stop-limit"),
+        ("time_in_force", "gtd"),
+    ] {
+        // What the field means stands behind it.
+        assert!(last(name).starts_with(&format!("{words}: ")), "{}", last(name));
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ struct Sending {
 #[command(before_help = "Examples:\n  \
     outcry order new --account 2 --symbol BTC-USDT --side buy --price 100.5 --quantity 0.1\n  \
     outcry order new --account 3 --symbol BTC-USDT --side sell --price 99 --quantity 50 --display 5\n  \
-    outcry order new --account 2 --symbol BTC-USDT --side sell --type stop --stop-price 90 --quantity 2")]
+    outcry order new --account 2 --symbol BTC-USDT --side buy --type stop --stop-price 9 --quantity 2")]
 struct NewArgs {
     /// Whose order it is
     #[arg(long)]

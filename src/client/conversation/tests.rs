@@ -3,10 +3,10 @@
 use super::*;
 use crate::command::{Deposit, NewOrder};
 use crate::types::{
-    Amount, ClientOrderId, KeyId, OrderType, Price, Quantity, Role, Sequence, SessionId, Side,
-    Status, TimeInForce, TimeNs,
+    Amount, ClientOrderId, KeyId, OrderChange, OrderType, Price, Quantity, Role, Sequence,
+    SessionId, Side, Status, TimeInForce, TimeNs,
 };
-use crate::wire::answer::{Answer, ROLE_MAKER};
+use crate::wire::answer::{Answer, OrderUpdate, ROLE_MAKER};
 use crate::wire::message::{LoggedOut, Pong, Reject};
 use crate::wire::payload::COMMAND_SIZE_MAX;
 
@@ -34,6 +34,7 @@ fn feed(conversation: &mut Conversation, bytes: &[u8]) -> Vec<String> {
                     format!("reject {:?} {}", request.map(|id| id.0), reject.reason)
                 }
                 Reply::Fill(fill) => format!("fill {}", fill.outbound),
+                Reply::OrderUpdate(it) => format!("update {} {}", it.outbound, it.change),
                 Reply::Pong { nonce, .. } => format!("pong {nonce}"),
                 Reply::Gap { expected, found } => format!("gap {expected} {found}"),
                 Reply::LoggedOn(accepted) => format!("logged on {}", accepted.session),
@@ -115,6 +116,33 @@ fn fill(outbound: u64) -> Vec<u8> {
     };
     send(&fill, 0, &mut out);
     out
+}
+
+fn update(outbound: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    let update = OrderUpdate {
+        sequence: Sequence(1),
+        index: 1,
+        outbound,
+        order_id: OrderId(1),
+        client_order_id: ClientOrderId(0),
+        instrument: InstrumentId(1),
+        change: OrderChange::Expired,
+        price: Price(1),
+        quantity: Quantity(1),
+        filled: Quantity(0),
+        leaves: Quantity(0),
+    };
+    send(&update, 0, &mut out);
+    out
+}
+
+#[test]
+fn an_order_update_has_its_number_among_answers_and_fills() {
+    let mut conversation = open(1);
+    let told = feed(&mut conversation, &[fill(1), update(2), fill(3), update(5)].concat());
+    assert_eq!(told, ["fill 1", "update 2 expired", "fill 3", "gap 4 5", "update 5 expired"]);
+    assert_eq!(conversation.last_received(), 5);
 }
 
 #[test]
