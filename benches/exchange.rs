@@ -43,6 +43,7 @@ fn genesis() -> Vec<GenesisItem> {
         timestamp_ahead_max_ms: 1000,
         orders_max: 1 << 20,
         application_version: 1,
+        day_end_s: 0,
     })];
     for (id, symbol) in [(1, "BTC"), (2, "USDT")] {
         items.push(GenesisItem::Asset(Asset { id: AssetId(id), symbol: symbol.into(), scale: 2 }));

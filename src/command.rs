@@ -418,6 +418,26 @@ impl Command {
         }
     }
 
+    /// True for commands of this schema that take orders away, or see to it: they pass where new orders
+    /// have to wait.
+    #[must_use]
+    #[inline]
+    pub const fn cancels(schema: u32) -> bool {
+        matches!(schema, CancelOrder::SCHEMA | MassCancel::SCHEMA | CancelOnDisconnect::SCHEMA)
+    }
+
+    /// The client's number of the order that the command enters; none where it enters none, or one
+    /// without a number.
+    #[must_use]
+    pub const fn enters(&self) -> Option<(AccountId, ClientOrderId)> {
+        let (account, number) = match self {
+            Command::NewOrder(c) => (c.account, c.client_order_id),
+            Command::EnterOrder(c) => (c.account, c.client_order_id),
+            _ => return None,
+        };
+        if number.0 == 0 { None } else { Some((account, number)) }
+    }
+
     /// The instrument the command names, if it names one.
     #[must_use]
     pub const fn instrument(&self) -> Option<InstrumentId> {

@@ -417,6 +417,23 @@ impl Get<'_> {
     }
 }
 
+impl OrderUpdate {
+    fn get(change: OrderChange, get: &mut Get<'_>) -> OrderUpdate {
+        OrderUpdate {
+            change,
+            session: SessionId(get.u32()),
+            instrument: InstrumentId(get.u32()),
+            outbound: get.u64(),
+            order_id: OrderId(get.u64()),
+            client_order_id: ClientOrderId(get.u64()),
+            price: Price(get.i64()),
+            quantity: Quantity(get.i64()),
+            filled: Quantity(get.i64()),
+            leaves: Quantity(get.i64()),
+        }
+    }
+}
+
 impl Event {
     /// Writes the event's [`EVENT_SIZE`] bytes.
     pub fn encode(&self, out: &mut [u8; EVENT_SIZE]) {
@@ -543,18 +560,9 @@ impl Event {
                 let active = flags & FLAG_ACTIVE != 0;
                 EventBody::Session(SessionChange { session, active, outbound: get.u64() })
             }
-            0x60 => EventBody::Update(OrderUpdate {
-                change: OrderChange::from_u8(head[12] & 0x0F)?,
-                session: SessionId(get.u32()),
-                instrument: InstrumentId(get.u32()),
-                outbound: get.u64(),
-                order_id: OrderId(get.u64()),
-                client_order_id: ClientOrderId(get.u64()),
-                price: Price(get.i64()),
-                quantity: Quantity(get.i64()),
-                filled: Quantity(get.i64()),
-                leaves: Quantity(get.i64()),
-            }),
+            0x60 => {
+                EventBody::Update(OrderUpdate::get(OrderChange::from_u8(head[12] & 0x0F)?, get))
+            }
             _ => return None,
         };
         Some(Event {

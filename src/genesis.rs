@@ -302,10 +302,6 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-fn is_default_band(bps: &u32) -> bool {
-    *bps == Instrument::MARKET_BAND_BPS
-}
-
 fn is_default_self_trade(mode: &SelfTrade) -> bool {
     *mode == Account::default_self_trade()
 }

@@ -127,6 +127,103 @@ fn market_fok_and_post_only_orders_are_entered_by_hand_and_by_file() {
     assert_eq!(good(dir, &["replay"])["state_hash"], ended["state_hash"]);
 }
 
+/// Commands of the client that the journal holds, without genesis' own.
+fn journaled(dir: &Path, name: &str) -> Vec<Value> {
+    let rows = json(dir, &["journal", "dump"], 0);
+    rows.into_iter()
+        .map(|mut row| row["body"].take())
+        .filter(|body| body["command"] == name)
+        .collect()
+}
+
+#[test]
+fn what_is_written_of_an_order_is_what_is_journaled() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let dir = dir.path();
+    let send = |line: &str| {
+        let status = outcry(dir, &[&words(line)[..], &["--json"]].concat()).status.code();
+        assert!(matches!(status, Some(0 | 1)), "{line}: {status:?}");
+    };
+    let of = |more: &str| send(&format!("order new --account 2 --symbol BTC-USDT --side {more}"));
+    of("sell --type stop-limit --stop-price 90 --price 89.5 --quantity 2 --self-trade decrement");
+    of("buy --price 80 --quantity 5 --display 0.5 --min-quantity 0.25 --tif gtd \
+        --expires 2099-01-01T00:00:00Z");
+    of("buy --type market --budget 12.5");
+    of("sell --price 120 --quantity 1 --tif day --post-only --reprice --self-trade cancel-both");
+    send("order mass-cancel --account 2 --symbol BTC-USDT --side sell");
+    send("order mass-cancel --mine");
+    send("order mass-cancel --all");
+    let file = dir.join("further.csv");
+    let text = "action,account,symbol,side,type,price,quantity,stop_price,self_trade,mine\n\
+                new,3,BTC-USDT,buy,stop,,1,110,cancel-oldest,\n\
+                mass-cancel,,,sell,,,,,,yes\n";
+    std::fs::write(&file, text).expect("a writable directory");
+    send(&format!("order file {}", file.display()));
+    node.stop();
+
+    let entered = journaled(dir, "enter-order");
+    let expected = [
+        json!({"side": "sell", "order_type": "stop-limit", "time_in_force": "gtc", "flags": 10,
+               "price": "89.5", "quantity": "2", "stop_price": "90", "expires": null}),
+        json!({"side": "buy", "order_type": "limit", "time_in_force": "gtd", "price": "80",
+               "display_quantity": "0.5", "min_quantity": "0.25",
+               "expires": "2099-01-01T00:00:00.000000000Z"}),
+        json!({"order_type": "market", "time_in_force": "ioc", "quantity": "0", "price": "0",
+               "budget": "12.5"}),
+        json!({"account": 3, "order_type": "stop", "stop_price": "110", "flags": 6}),
+    ];
+    assert_eq!(entered.len(), expected.len(), "{entered:?}");
+    for (found, expected) in entered.iter().zip(&expected) {
+        for (name, value) in expected.as_object().expect("an object") {
+            assert_eq!(found[name], *value, "{name} of {found}");
+        }
+    }
+    // What it has fields for, a plain new order says.
+    let plain = journaled(dir, "new-order");
+    assert_eq!(plain.len(), 1);
+    assert_eq!((&plain[0]["time_in_force"], &plain[0]["flags"]), (&json!("day"), &json!(25)));
+    let mass = journaled(dir, "mass-cancel");
+    let filters: Vec<_> = mass.iter().map(|body| (&body["account"], &body["sides"])).collect();
+    let (none, both, sell) = (&json!(0), &json!("both"), &json!("sell"));
+    assert_eq!(filters, [(&json!(2), sell), (none, both), (none, both), (none, sell)]);
+    assert_eq!((&mass[0]["symbol"], &mass[0]["session"]), (&json!("BTC-USDT"), none));
+    let own: Vec<bool> = mass.iter().map(|body| body["session"] != json!(0)).collect();
+    assert_eq!(own, [false, true, false, true]);
+}
+
+#[test]
+fn what_a_command_does_to_other_orders_of_its_session_is_told_with_it() {
+    let dir = dir();
+    let node = Served::start(dir.path(), &[]);
+    let dir = node.dir.as_path();
+    let run = |line: &str| run(dir, &format!("{line} --session desk"), 0);
+    let of = |account: u64, more: &str| {
+        run(&format!("order new --account {account} --symbol BTC-USDT --side {more}"))
+    };
+    of(3, "sell --price 100 --quantity 1");
+    of(3, "sell --price 101 --quantity 4");
+    let stop = of(2, "buy --type stop --stop-price 100 --quantity 3 --client-order-id 9");
+    assert_eq!(stop["status"], "pending");
+    let taken = of(2, "buy --price 100 --quantity 1");
+    assert_eq!(taken["fills"], json!([{"price": "100", "quantity": "1"}]));
+    let updates = taken["updates"].as_array().expect("rows").clone();
+    assert_eq!(updates.len(), 1, "{taken}");
+    assert_eq!(updates[0]["change"], "triggered");
+    assert_eq!(updates[0]["order_id"], stop["order_id"]);
+    assert_eq!(updates[0]["client_order_id"], 9);
+    assert_eq!(updates[0]["symbol"], "BTC-USDT");
+    let others = taken["other_fills"].as_array().expect("rows");
+    let own = others.iter().find(|fill| fill["order_id"] == stop["order_id"]).expect("its fill");
+    assert_eq!((&own["price"], &own["quantity"]), (&json!("101"), &json!("3")));
+    // One order is left.
+    let cancelled = run("order mass-cancel --account 3");
+    assert_eq!((&cancelled["status"], &cancelled["canceled"]), (&json!("done"), &json!(1)));
+    assert_eq!(cancelled["updates"][0]["change"], "mass-canceled");
+    assert_eq!(run("order mass-cancel --mine")["canceled"], 0);
+    node.stop();
+}
+
 #[test]
 fn mistakes_are_told_by_status_and_name() {
     let dir = dir();
@@ -138,9 +235,25 @@ fn mistakes_are_told_by_status_and_name() {
         (order("100.505", "1"), "price 100.505 is not a multiple of 0.01, the tick of BTC-USDT"),
         (order("100", "0.0000001"), "quantity 0.0000001 is not a multiple of 0.000001, the lot"),
         (order("1e2", "1"), "price 1e2 is not a decimal number"),
-        (order("1", "1") + " --type stop", "stop orders do not exist in this release"),
-        (order("1", "1") + " --tif day", "day does not exist in this release"),
-        (order("1", "1").replace(" --price 1", ""), "price: a limit order needs one"),
+        (order("1", "1") + " --type pegged", "limit, market, stop and stop-limit do"),
+        (order("1", "1") + " --type iceberg", "write limit, and give --display"),
+        (order("1", "1") + " --type stop", "--stop-price: a stop order needs one"),
+        (order("1", "1") + " --stop-price 1", "--stop-price: goes with the types stop"),
+        (order("1", "1") + " --type stop --stop-price 0.001", "stop price 0.001 is not a multiple"),
+        (order("1", "1") + " --tif gtx", "gtc, day, gtd, ioc and fok do"),
+        (order("1", "1") + " --tif gtd", "--expires: a gtd order needs the time at which it ends"),
+        (order("1", "1") + " --expires 2026-03-01T12:00:00Z", "--expires: goes with the tif gtd"),
+        (order("1", "1") + " --tif gtd --expires noon", "write a time in UTC such as 2026-03"),
+        (order("1", "1") + " --budget 5", "--budget: goes with a market order that buys alone"),
+        (order("1", "1") + " --reprice", "--post-only"),
+        (order("1", "1") + " --self-trade never", "write allow, cancel-newest"),
+        (order("1", "1") + " --display 0.0000001", "display 0.0000001 is not a multiple of"),
+        (order("1", "1").replace(" --price 1", ""), "--price: a limit order needs one"),
+        (order("1", "1").replace(" --quantity 1", ""), "--quantity"),
+        ("order mass-cancel".to_owned(), "--account"),
+        ("order mass-cancel --all --account 2".to_owned(), "cannot be used with"),
+        ("order mass-cancel --mine --of-session 4".to_owned(), "cannot be used with"),
+        ("order mass-cancel --side up".to_owned(), "write buy, sell or both"),
         (
             "order deposit --account 2 --asset EUR --amount 1".to_owned(),
             "asset EUR: no such asset; there is BTC, USDT",

@@ -15,6 +15,8 @@ mod lines;
 pub(crate) mod passing;
 #[path = "exchange/random.rs"]
 mod random;
+#[path = "exchange/recount.rs"]
+mod recount;
 #[path = "exchange/risk.rs"]
 mod risk;
 #[path = "exchange/script.rs"]

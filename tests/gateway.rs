@@ -19,4 +19,5 @@ mod restraint;
 mod resume;
 mod seen;
 mod start;
+mod told;
 mod twice;

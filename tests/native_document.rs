@@ -4,7 +4,7 @@ use crate::native_golden::unhex;
 use openoutcry::command::Command;
 use openoutcry::event::RejectReason;
 use openoutcry::limits;
-use openoutcry::types::{Priority, Role, Status};
+use openoutcry::types::{OrderChange, Priority, Role, Status};
 use openoutcry::wire::frame::FRAME_MIN_BYTES;
 use openoutcry::wire::message::{Layout, TEXT_MAX_BYTES, layouts};
 use openoutcry::wire::{Frame, OpenLimits, answer, query};
@@ -67,12 +67,18 @@ fn every_reason_stands_in_the_document_with_its_number_and_text() {
 }
 
 #[test]
-fn every_status_priority_and_role_stands_in_the_document() {
+fn every_status_change_priority_and_role_stands_in_the_document() {
     let rows = table_under("Answers and fills");
     assert_eq!(rows.len(), Status::ALL.len());
     for (row, status) in rows.iter().zip(Status::ALL) {
         assert_eq!(row[0], (*status as u8).to_string());
         assert!(row[1].starts_with(&format!("{status}: ")), "{row:?}");
+    }
+    let rows = table_under("Changes of an order");
+    assert_eq!(rows.len(), OrderChange::ALL.len());
+    for (row, change) in rows.iter().zip(OrderChange::ALL) {
+        assert_eq!(row[0], (*change as u8).to_string());
+        assert!(row[1].starts_with(&format!("{change}: ")), "{row:?}");
     }
     for priority in Priority::ALL {
         assert!(DOCUMENT.contains(&format!("{} {priority}", *priority as u8)));

@@ -4,15 +4,18 @@
 use crate::sim::bench::{Bench, Got, KEY, account, admin, framed, new_order, order};
 use crate::sim::node::{AGENTS, Setup};
 use openoutcry::admin::AdminCommand;
-use openoutcry::command::{CancelOrder, Command};
+use openoutcry::command::{CancelOnDisconnect, CancelOrder, Command, MassCancel};
 use openoutcry::event::RejectReason;
 use openoutcry::gateway::restraint::Rate;
+use openoutcry::genesis::APPLICATION_VERSION;
+use openoutcry::journal::format::RecordKind;
 use openoutcry::journal::reader::Reader;
 use openoutcry::journal::view::Verify;
 use openoutcry::schema::SchemaDefinition;
 use openoutcry::sequencer::overload::Thresholds;
 use openoutcry::types::{
-    AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, Priority, Sequence, Side,
+    AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, Priority, Sequence, SessionId, Side,
+    Sides,
 };
 use openoutcry::wire::message::{AccountQuery, BookQuery, SchemaQuery, send};
 
@@ -147,6 +150,57 @@ fn a_cancel_of_any_priority_passes_under_pressure() {
         .collect();
     assert_eq!((shed, answers(&heard)), (vec![2], 2), "{heard:?}");
     assert_eq!(answers(&heard_low), 1, "{heard_low:?}");
+}
+
+#[test]
+fn a_mass_cancel_passes_under_pressure_and_takes_held_orders_with_it() {
+    let all_of_it = |number| {
+        let cancel = MassCancel {
+            account: AccountId(account()),
+            instrument: InstrumentId(0),
+            sides: Sides::Both,
+            session: SessionId(0),
+        };
+        framed(number, Priority::Low, &cancel.into(), None)
+    };
+    let staying = |number| {
+        let staying = CancelOnDisconnect { enabled: 0, grace_ms: 0 };
+        framed(number, Priority::Low, &staying.into(), None)
+    };
+    let mut bench = Bench::new(|setup| {
+        touchy(setup);
+        // Nothing here lasts as long.
+        setup.limits.slow_ms = 50_000;
+        setup.limits.idle_timeout_ms = 1_000_000;
+    });
+    let (desk, accepted) = bench.live("desk");
+    let (other, _) = bench.live("other");
+    let operator = bench.log_on_as(GATEWAY, KeyId(1), "operator");
+    let newest = AdminCommand::ActivateRules { version: APPLICATION_VERSION };
+    bench.rest();
+    bench.send(operator, &admin(2, &newest, KeyId(1)));
+    bench.rest();
+    assert_eq!(bench.answers(operator).len(), 1);
+    for (held, passes) in [(1, all_of_it(2)), (3, staying(4))] {
+        press(&mut bench, other, 10 * held);
+        bench.send(desk, &order(held));
+        bench.turn([GATEWAY]);
+        bench.rest();
+        assert!(bench.answers(desk).is_empty(), "order {held} is held");
+        press(&mut bench, other, 10 * held + 1);
+        bench.send(desk, &passes);
+        bench.turn([GATEWAY]);
+        bench.rest();
+        assert_eq!(bench.answers(desk).len(), 2, "both go on");
+    }
+    let mut journal = Reader::new(bench.logs.commands.clone(), Sequence(1), Verify::Crc);
+    let mut sequenced = Vec::new();
+    while let Ok(Some(record)) = journal.next_record(Sequence(u64::MAX)) {
+        if record.kind() == RecordKind::Command && record.session() == accepted.session {
+            sequenced.push(record.envelope().client_sequence.get());
+        }
+    }
+    assert_eq!(sequenced, [1, 2, 3, 4], "in the order in which they were sent");
 }
 
 #[test]

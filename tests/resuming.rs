@@ -4,7 +4,10 @@ use crate::sim::disk::SimDisk;
 use crate::sim::node::Recorder;
 use crossbeam::channel::bounded;
 use openoutcry::agent::Agent;
-use openoutcry::event::{Event, EventBody, MakerFill, RejectReason};
+use openoutcry::event::{
+    Balance, CommandResult, Event, EventBody, MakerFill, OrderUpdate, RejectReason, SessionChange,
+    Trade,
+};
 use openoutcry::journal::event_log::EventLogWriter;
 use openoutcry::journal::format::{JournalId, LogKind};
 use openoutcry::journal::recovery::recover_derived;
@@ -18,7 +21,8 @@ use openoutcry::publish::rest::Numbers;
 use openoutcry::ring::Cursor;
 use openoutcry::sys::storage::Append;
 use openoutcry::types::{
-    ClientOrderId, Epoch, InstrumentId, OrderId, Price, Quantity, Sequence, SessionId, TimeNs,
+    AccountId, Amount, AssetId, ClientOrderId, Epoch, InstrumentId, OrderChange, OrderId, Price,
+    Quantity, Sequence, SessionId, Side, Status, TimeNs,
 };
 use openoutcry::wire::message::{Notice, ServerMessage};
 use openoutcry::wire::{Frame, OpenLimits, frame_length};
@@ -243,4 +247,160 @@ fn numbers_that_are_not_kept_any_more_are_told_in_their_place() {
     let ServerMessage::Reject(reject) = message else { panic!("{message:?}") };
     assert_eq!(reject.reason, RejectReason::TooOldToCheck.into());
     assert!(stop.take().is_none());
+}
+
+fn update(change: OrderChange, session: u32, outbound: u64) -> EventBody {
+    EventBody::Update(OrderUpdate {
+        change,
+        session: SessionId(session),
+        instrument: InstrumentId(1),
+        outbound,
+        order_id: OrderId(1),
+        client_order_id: ClientOrderId(0),
+        price: Price(1),
+        quantity: Quantity(1),
+        filled: Quantity(0),
+        leaves: Quantity(0),
+    })
+}
+
+fn trade(taker: u64, price: i64) -> EventBody {
+    EventBody::Trade(Trade {
+        instrument: InstrumentId(1),
+        taker_side: Side::Buy,
+        maker_order: OrderId(1),
+        taker_order: OrderId(taker),
+        maker_account: AccountId(2),
+        taker_account: AccountId(3),
+        price: Price(price),
+        quantity: Quantity(1),
+        maker_leaves: Quantity(0),
+    })
+}
+
+fn result(session: u32, outbound: u64, fill_count: u32) -> EventBody {
+    EventBody::Result(CommandResult {
+        status: Status::FullyFilled,
+        reason: None,
+        session: SessionId(session),
+        fill_count,
+        outbound,
+        client_sequence: 0,
+        order_id: OrderId(9),
+        filled: Quantity(i64::from(fill_count)),
+        leaves: Quantity(0),
+        time: TimeNs(1),
+        account: AccountId(3),
+    })
+}
+
+/// What a session is told, in words.
+fn words(mut frames: &[u8]) -> Vec<String> {
+    let mut words = Vec::new();
+    let limits = OpenLimits { frame_max: 65_536, strict_reserved: true };
+    while !frames.is_empty() {
+        let length = frame_length(frames, limits.frame_max).expect("a frame").expect("a whole one");
+        let frame = Frame::open(&frames[..length], &limits).expect("a sound frame");
+        words.push(match ServerMessage::decode(&frame).expect("a message") {
+            ServerMessage::Answer(view) => {
+                let prices: Vec<i64> = view.fills.iter().map(|fill| fill.price.0).collect();
+                format!("{} answer {prices:?}", view.answer.outbound)
+            }
+            ServerMessage::Fill(fill) => {
+                format!("{} fill {} role {}", fill.outbound, fill.price, fill.role)
+            }
+            ServerMessage::OrderUpdate(update) => {
+                format!("{} {} by {}", update.outbound, update.change, update.sequence)
+            }
+            other => panic!("{other:?}"),
+        });
+        frames = &frames[length..];
+    }
+    words
+}
+
+#[test]
+fn who_resumes_is_told_changes_of_his_orders_and_of_a_command_its_own_trades_alone() {
+    let maker = |session, outbound| told(session, outbound, 1).body;
+    let balance = EventBody::Balance(Balance {
+        account: AccountId(2),
+        asset: AssetId(1),
+        available: Amount(1),
+        frozen: Amount(0),
+    });
+    let logon =
+        EventBody::Session(SessionChange { session: SessionId(2), active: true, outbound: 7 });
+    let mut many = vec![result(1, 6, 17)];
+    many.extend((1..=17).map(|price| trade(9, price)));
+    many.extend([trade(5, 90), trade(5, 91), maker(1, 8), update(OrderChange::Unfilled, 1, 9)]);
+    let records = [
+        vec![maker(1, 1)],
+        // A command that trades once; the stop that it triggered is of the same session.
+        vec![
+            result(1, 2, 1),
+            trade(9, 10),
+            trade(5, 11),
+            update(OrderChange::Triggered, 1, 3),
+            maker(1, 4),
+            update(OrderChange::Triggered, 2, 1),
+            balance,
+        ],
+        // Records without a result: time is over, with a trade of a stop, and a logon.
+        vec![update(OrderChange::Expired, 1, 5), balance],
+        many,
+        vec![trade(5, 12), maker(2, 2), update(OrderChange::MassCanceled, 1, 10), balance],
+        vec![logon, update(OrderChange::Disconnected, 2, 3), update(OrderChange::Expired, 1, 11)],
+        // Somebody else's command.
+        vec![result(2, 4, 1), trade(9, 13), update(OrderChange::Reduced, 1, 12)],
+    ];
+    let disk = SimDisk::new();
+    let size = 1024 * 1024;
+    let log = LogDir::new(disk.shared(), Path::new("data"), LogKind::Events, Append::Write, size);
+    let id = JournalId([7; 16]);
+    let recovered = recover_derived(&log, id, Sequence::NONE, &mut |_| ()).expect("the disk works");
+    let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 1);
+    preparer.run().expect("the disk works");
+    let mut writer = EventLogWriter::new(log.clone(), id, 1, &recovered, prepared).expect("opens");
+    let mut numbers = Numbers::default();
+    writer.builder().begin_batch(Sequence(1), Epoch(1));
+    for (sequence, bodies) in (1..).map(Sequence).zip(&records) {
+        for (index, body) in (0..).zip(bodies) {
+            let last = index as usize == bodies.len() - 1;
+            let event = Event { sequence, index, last, body: *body };
+            numbers.note(&event);
+            writer.builder().push(TimeNs(sequence.0), std::slice::from_ref(&event));
+        }
+    }
+    let last = Sequence(records.len() as u64);
+    writer.builder().end_batch(last);
+    writer.flush().expect("the disk works");
+    let expected = [
+        "2 answer [10]",
+        "3 triggered by 2",
+        "4 fill 1 role 2",
+        "5 expired by 3",
+        "6 answer [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]",
+        "7 fill 17 role 1",
+        "8 fill 1 role 2",
+        "9 unfilled by 4",
+        "10 mass-canceled by 5",
+        "11 expired by 6",
+        "12 reduced by 7",
+    ];
+    let (wanted, to_replay) = bounded(256);
+    let (again, found) = bounded(256);
+    let stop = Arc::new(Recorder::default());
+    let (numbers, written) = (Arc::new(Mutex::new(numbers)), Cursor::new(last));
+    let mut replay = Replay::new(to_replay, vec![again], log, numbers, written, stop.clone());
+    // From every number there is: also from within a command's events.
+    for after in 1..12 {
+        let to = Origin { gateway: 0, connection: after as u32, generation: 1 };
+        let wish = RestWanted { to, session: SessionId(1), after, upto: 12, by: last };
+        wanted.try_send(Wanted::Rest(wish)).expect("there is room");
+        replay.do_work();
+        let rest = found.try_recv().expect("it is a short log");
+        assert_eq!(rest.reached, Some(12));
+        assert_eq!(words(&rest.frames), expected[after as usize - 1..], "after {after}");
+    }
+    assert!(stop.take().is_none(), "the log is sound");
 }

@@ -71,6 +71,21 @@ fn every_byte_of_a_golden_frame_belongs_to_one_field_that_is_explained() {
 }
 
 #[test]
+fn what_an_order_asks_for_is_told_in_words() {
+    let vectors = vectors("commands.hex");
+    let order = vectors.iter().find(|it| it.name == "an order with further fields");
+    let bytes = &order.expect("it is there").bytes;
+    let told = explain(&Registry::new(), bytes, None);
+    let last = |name: &str| {
+        let row = told.rows.iter().rfind(|row| row.name == name);
+        row.unwrap_or_else(|| panic!("no {name}")).meaning.clone()
+    };
+    assert_eq!(last("flags"), "post-only, self-trade cancel-oldest, reprice");
+    assert_eq!(last("expires"), "2027-01-15T08:00:00.000000000Z");
+    assert_eq!((last("order_type"), last("time_in_force")), ("stop-limit".into(), "gtd".into()));
+}
+
+#[test]
 fn a_bad_frame_says_the_reason_a_client_is_told_and_the_byte() {
     let registry = Registry::new();
     let mut told = Vec::new();

@@ -6,13 +6,14 @@
 //! is empty or a default, as a JSON protocol would; the frame has all of it even so.
 
 use openoutcry::command::{
-    CancelOrder, Command, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw,
+    CancelOrder, Command, Deposit, EnterOrder, NewOrder, ReplaceOrder, Transfer, Withdraw,
 };
+use openoutcry::limits::FRAME_INLINE_BYTES;
 use openoutcry::schema::Registry;
 use openoutcry::schema::frame::{LIMITS, to_json};
 use openoutcry::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Priority,
-    Quantity, Side, TimeInForce,
+    Quantity, Side, TimeInForce, TimeNs,
 };
 use openoutcry::wire::payload::encode_command;
 use openoutcry::wire::{BitMode, Flags, Frame, FrameHead, FrameWriter, Metadata};
@@ -113,6 +114,28 @@ fn lean(json: &Map<String, Value>) -> Map<String, Value> {
 
 fn saved(binary: usize, json: usize) -> f64 {
     100.0 * (1.0 - binary as f64 / json as f64)
+}
+
+#[test]
+fn the_longest_command_of_a_usual_client_stays_within_a_slot() {
+    let order = EnterOrder {
+        account: AccountId(48_213),
+        instrument: InstrumentId(17),
+        side: Side::Buy,
+        order_type: OrderType::StopLimit,
+        time_in_force: TimeInForce::Gtd,
+        flags: 0,
+        price: Price(6_734_250),
+        quantity: Quantity(150_000),
+        stop_price: Price(6_734_200),
+        display_quantity: Quantity(5_000),
+        min_quantity: Quantity(0),
+        budget: Amount(0),
+        expires: TimeNs(1_800_000_000_000_000_000),
+        client_order_id: ClientOrderId(40_718),
+    };
+    let bytes = frame(&order.into(), BitMode::Bits64).len();
+    assert!(bytes <= FRAME_INLINE_BYTES, "{bytes} bytes");
 }
 
 #[test]

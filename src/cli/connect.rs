@@ -11,7 +11,7 @@ use crate::client::{Client, ClientError, Config, Reply, RequestId, SubmitError};
 use crate::endpoint::Endpoint;
 use crate::event::RejectReason;
 use crate::keys::KeyPair;
-use crate::types::{AssetId, InstrumentId};
+use crate::types::{AssetId, InstrumentId, SessionId};
 use crate::wire::message::ReasonCode;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -170,8 +170,13 @@ impl Link {
         &self.session
     }
 
-    /// Waits until `take` has got what it wants of the replies. `request` is the one whose refusal
-    /// ends the wait.
+    /// The session's number.
+    pub(super) fn number(&self) -> SessionId {
+        self.client.conversation().accepted().map_or(SessionId(0), |accepted| accepted.session)
+    }
+
+    /// Waits until `take` has got what it wants of the replies; it also sees those that came with the
+    /// last one. `request` is the one whose refusal ends the wait.
     pub(super) fn wait<T>(
         &mut self,
         request: RequestId,
@@ -185,8 +190,10 @@ impl Link {
                 Some(end) => {
                     lost.get_or_insert(end);
                 }
-                None if taken.is_none() => taken = take(&reply),
-                None => {}
+                None => {
+                    let found = take(&reply);
+                    taken = taken.take().or(found);
+                }
             });
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -205,7 +212,12 @@ impl Link {
     }
 
     /// Ends the session, so that its end is sequenced before the next command begins.
-    pub(super) fn close(mut self) {
+    pub(super) fn close(self) {
+        self.close_with(|_| ());
+    }
+
+    /// Ends the session; `each` sees what still comes before its end.
+    pub(super) fn close_with(mut self, mut each: impl FnMut(&Reply<'_>)) {
         if self.client.logout().is_err() {
             return;
         }
@@ -215,6 +227,7 @@ impl Link {
             let left = deadline.saturating_duration_since(Instant::now());
             let polled = self.client.poll(Some(left), |reply| {
                 over |= matches!(reply, Reply::LoggedOut { .. } | Reply::Disconnected { .. });
+                each(&reply);
             });
             // The answer was had: how the farewell goes changes nothing about it.
             over |= polled.is_err();

@@ -76,7 +76,9 @@ impl Venue {
         let id = |name: &str| map.get(name)?.as_u64().and_then(|id| u32::try_from(id).ok());
         let own = id("instrument").and_then(|id| self.instrument_of(InstrumentId(id)));
         let asset = id("asset").and_then(|id| self.asset_of(AssetId(id)));
-        let instrument = own.or(instrument);
+        // Number 0 says that there is none.
+        let instrument = own.or(instrument.filter(|_| id("instrument") != Some(0)));
+        let quote = instrument.and_then(|found| self.asset_of(found.quote));
         let named = std::mem::take(map).into_iter().map(|(name, value)| {
             let steps = value.as_str().and_then(|text| text.parse::<i64>().ok());
             match (name.as_str(), steps, instrument, asset) {
@@ -84,16 +86,24 @@ impl Venue {
                     ("symbol".to_owned(), Value::from(instrument.symbol.as_str()))
                 }
                 ("asset", _, _, Some(asset)) => (name, Value::from(asset.symbol.as_str())),
-                ("price", Some(ticks), Some(instrument), _) => {
+                ("price" | "stop_price", Some(ticks), Some(instrument), _) => {
                     (name, price(instrument, Price(ticks)).into())
                 }
-                ("quantity" | "filled" | "leaves" | "maker_leaves", Some(lots), found, _) => {
-                    match found {
-                        Some(instrument) => (name, quantity(instrument, Quantity(lots)).into()),
-                        None if lots == 0 => (name, "0".into()),
-                        None => (format!("{name}_lots"), lots.into()),
-                    }
-                }
+                (
+                    "quantity" | "display_quantity" | "min_quantity" | "filled" | "leaves"
+                    | "maker_leaves",
+                    Some(lots),
+                    found,
+                    _,
+                ) => match found {
+                    Some(instrument) => (name, quantity(instrument, Quantity(lots)).into()),
+                    None if lots == 0 => (name, "0".into()),
+                    None => (format!("{name}_lots"), lots.into()),
+                },
+                ("budget", Some(units), ..) => match quote {
+                    Some(asset) => (name, amount(asset, Amount(units)).into()),
+                    None => (name, value),
+                },
                 ("amount" | "available" | "frozen", Some(units), _, Some(asset)) => {
                     (name, amount(asset, Amount(units)).into())
                 }
@@ -116,36 +126,59 @@ fn listed<'a>(mut known: impl Iterator<Item = &'a str>) -> String {
 
 /// Reads a price as whole ticks.
 pub(super) fn parse_price(instrument: &Instrument, text: &str) -> Result<Price, String> {
+    parse_ticks("price", instrument, text)
+}
+
+/// Reads a price that errors call `name` as whole ticks.
+pub(super) fn parse_ticks(
+    name: &str,
+    instrument: &Instrument,
+    text: &str,
+) -> Result<Price, String> {
     parse_steps(text, instrument.price_scale, instrument.tick_units).map(Price).map_err(|error| {
         let symbol = &instrument.symbol;
         match error {
             DecimalError::NotAMultiple { .. } => {
-                format!("price {text} {error}, the tick of {symbol}")
+                format!("{name} {text} {error}, the tick of {symbol}")
             }
-            _ => format!("price {text} {error}"),
+            _ => format!("{name} {text} {error}"),
         }
     })
 }
 
 /// Reads a quantity as whole lots.
 pub(super) fn parse_quantity(instrument: &Instrument, text: &str) -> Result<Quantity, String> {
+    parse_lots("quantity", instrument, text)
+}
+
+/// Reads a quantity that errors call `name` as whole lots.
+pub(super) fn parse_lots(
+    name: &str,
+    instrument: &Instrument,
+    text: &str,
+) -> Result<Quantity, String> {
     let lots = parse_steps(text, instrument.quantity_scale, instrument.lot_units);
     lots.map(Quantity).map_err(|error| {
         let symbol = &instrument.symbol;
         match error {
             DecimalError::NotAMultiple { .. } => {
-                format!("quantity {text} {error}, the lot of {symbol}")
+                format!("{name} {text} {error}, the lot of {symbol}")
             }
-            _ => format!("quantity {text} {error}"),
+            _ => format!("{name} {text} {error}"),
         }
     })
 }
 
 /// Reads an amount as whole units of the asset.
 pub(super) fn parse_amount(asset: &Asset, text: &str) -> Result<Amount, String> {
+    parse_units("amount", asset, text)
+}
+
+/// Reads an amount that errors call `name` as whole units of the asset.
+pub(super) fn parse_units(name: &str, asset: &Asset, text: &str) -> Result<Amount, String> {
     parse(text, asset.scale)
         .map(Amount)
-        .map_err(|error| format!("amount {text} {error} ({})", asset.symbol))
+        .map_err(|error| format!("{name} {text} {error} ({})", asset.symbol))
 }
 
 /// A price as decimal text.

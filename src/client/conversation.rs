@@ -484,6 +484,10 @@ impl Conversation {
                 self.answer(request, again, view, each);
             }
             ServerMessage::Fill(fill) => self.fill(fill, each),
+            ServerMessage::OrderUpdate(update) => {
+                self.number(update.outbound, each);
+                each(Reply::OrderUpdate(update));
+            }
             ServerMessage::Challenge(challenge) => self.log_on(&challenge),
             ServerMessage::LogonAccepted(accepted) => {
                 self.accepted = Some(accepted);

@@ -42,7 +42,7 @@ pub use crate::wire::partition::partition;
 use crate::limits::FRAME_MAX_BYTES;
 use crate::types::Priority;
 use crate::wire::admin::DirectoryView;
-use crate::wire::answer::{AnswerView, Fill};
+use crate::wire::answer::{AnswerView, Fill, OrderUpdate};
 use crate::wire::message::{LogonAccepted, Notice, ReasonCode, Reject};
 use crate::wire::metadata::{Custom, MetadataError};
 use crate::wire::payload::IntError;
@@ -136,8 +136,12 @@ pub enum Reply<'a> {
         /// The answer and its fills.
         view: AnswerView<'a>,
     },
-    /// A fill of an order that rested, or one that an answer had no room for.
+    /// A fill of an order that rested or of a stop that was triggered, or one that an answer had no
+    /// room for.
     Fill(Fill),
+    /// A change of an order of this session that is neither a fill nor the answer to a command for it; or
+    /// that a mass cancel of this session is done.
+    OrderUpdate(OrderUpdate),
     /// A message was refused before it got a sequence; its message id is not used up.
     Reject {
         /// The request, where the server could tell.

@@ -45,6 +45,10 @@ impl Grant {
 /// | cancel-only | cancel orders of its accounts, ask about them |
 /// | read-only | ask about its accounts |
 ///
+/// Trade and cancel-only also cancel the orders of one session whosever accounts they are in (the
+/// exchange takes none but the sender's own), and say what becomes of theirs when the connection is
+/// lost.
+///
 /// Key 0 is the node itself and may do everything; a key that is not defined, or is
 /// disabled, nothing.
 #[derive(Clone, Debug, Default)]
@@ -110,14 +114,18 @@ impl Permissions {
         let grant = self.grant(key).ok_or(RejectReason::NotEntitled)?;
         let role_allows = match (grant.role, command) {
             (Role::Operator, _) => return Ok(()),
+            (Role::ReadOnly, _) => false,
+            (_, Command::CancelOnDisconnect(_)) => return Ok(()),
+            (_, Command::CancelOrder(_) | Command::MassCancel(_)) => true,
             (Role::Trade, Command::Deposit(_) | Command::Withdraw(_)) => false,
-            (Role::Trade, _) | (Role::CancelOnly, Command::CancelOrder(_)) => true,
-            (Role::CancelOnly | Role::ReadOnly, _) => false,
+            (Role::Trade, _) => true,
+            (Role::CancelOnly, _) => false,
         };
-        if role_allows && grant.accounts.binary_search(&command.account()).is_ok() {
-            return Ok(());
-        }
-        Err(RejectReason::NotEntitled)
+        let is_bound = match command {
+            Command::MassCancel(cancel) if cancel.account.0 == 0 => cancel.session.0 != 0,
+            _ => grant.accounts.binary_search(&command.account()).is_ok(),
+        };
+        if role_allows && is_bound { Ok(()) } else { Err(RejectReason::NotEntitled) }
     }
 
     /// Says whether a key may ask about an account.
@@ -193,10 +201,13 @@ fn public_key_bytes(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{CancelOrder, Deposit, NewOrder, ReplaceOrder, Transfer, Withdraw};
+    use crate::command::{
+        CancelOnDisconnect, CancelOrder, Deposit, EnterOrder, MassCancel, NewOrder, ReplaceOrder,
+        Transfer, Withdraw,
+    };
     use crate::types::{
-        Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity, Side,
-        TimeInForce,
+        Amount, AssetId, ClientOrderId, InstrumentId, OrderId, OrderType, Price, Quantity,
+        SessionId, Side, Sides, TimeInForce, TimeNs,
     };
 
     fn key(id: u32, role: Role, accounts: &[u64]) -> Key {
@@ -204,8 +215,12 @@ mod tests {
         Key::new(KeyId(id), format!("{id:064x}"), role, accounts)
     }
 
-    /// Every command for account 2.
-    fn commands() -> [Command; 6] {
+    fn mass_cancel(account: AccountId, session: SessionId) -> Command {
+        MassCancel { account, instrument: InstrumentId(1), sides: Sides::Both, session }.into()
+    }
+
+    /// Every command for account 2; mass cancels also for the sender's session, and for all.
+    fn commands() -> [Command; 11] {
         let (account, instrument, order_id) = (AccountId(2), InstrumentId(1), OrderId(9));
         let (asset, amount) = (AssetId(1), Amount(5));
         let client = ClientOrderId(0);
@@ -236,6 +251,27 @@ mod tests {
             CancelOrder { account, instrument, order_id, orig_client_order_id: client }.into(),
             Deposit { account, asset, amount }.into(),
             Withdraw { account, asset, amount }.into(),
+            EnterOrder {
+                account,
+                instrument,
+                side: Side::Buy,
+                order_type: OrderType::Stop,
+                time_in_force: TimeInForce::Gtc,
+                flags: 0,
+                price: Price(0),
+                quantity,
+                stop_price: price,
+                display_quantity: Quantity(0),
+                min_quantity: Quantity(0),
+                budget: Amount(0),
+                expires: TimeNs(0),
+                client_order_id: client,
+            }
+            .into(),
+            mass_cancel(account, SessionId(0)),
+            mass_cancel(AccountId(0), SessionId(7)),
+            mass_cancel(AccountId(0), SessionId(0)),
+            CancelOnDisconnect { enabled: 1, grace_ms: 0 }.into(),
         ]
     }
 
@@ -248,16 +284,18 @@ mod tests {
         }
         permissions.define(&key(5, Role::Trade, &[3])).expect("in turn");
         let allowed = [
-            (0, [true; 6]),
-            (1, [true; 6]),
-            (2, [true, true, true, true, false, false]),
-            (3, [false, false, false, true, false, false]),
-            (4, [false; 6]),
-            (5, [false; 6]),
-            (6, [false; 6]),
+            (0, "NRTCDWEasxd"),
+            (1, "NRTCDWEasxd"),
+            (2, "NRTCEasd"),
+            (3, "Casd"),
+            (4, ""),
+            // Those of its own session are not asked for an account, nor is what has none.
+            (5, "sd"),
+            (6, ""),
         ];
         for (id, allowed) in allowed {
-            for (command, allowed) in commands().iter().zip(allowed) {
+            for (command, letter) in commands().iter().zip("NRTCDWEasxd".chars()) {
+                let allowed = allowed.contains(letter);
                 let found = permissions.check(KeyId(id), command);
                 let expected = if allowed { Ok(()) } else { Err(RejectReason::NotEntitled) };
                 assert_eq!(found, expected, "key {id}, {}", command.name());

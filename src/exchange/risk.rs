@@ -52,7 +52,7 @@ impl Bucket {
         let elapsed = now.0.saturating_sub(self.time.0);
         let more = elapsed.saturating_mul(limits.rate_per_s.into());
         self.level = self.level.saturating_add(more).min(Bucket::size(limits));
-        self.time = now;
+        self.time = self.time.max(now);
         if self.level < TOKEN {
             return false;
         }

@@ -336,6 +336,9 @@ fn subject(command: &Command) -> Subject {
     let account = command.account();
     match command {
         Command::Transfer(transfer) => Subject::Account { account, other: transfer.to },
+        // Whatever orders the session has, or some other one.
+        Command::MassCancel(cancel) if cancel.account.0 == 0 => Subject::Session,
+        Command::CancelOnDisconnect(_) => Subject::Session,
         _ => match command.instrument() {
             Some(instrument) => Subject::Book { account, instrument },
             None => Subject::Account { account, other: AccountId(0) },
@@ -508,4 +511,36 @@ fn head_of(caller: &Caller<'_>) -> Head {
 /// Frames are far below 64 KiB (`limits`), so every place in one fits.
 fn span(range: Range<usize>) -> Span {
     Span { offset: range.start as u16, length: (range.end - range.start) as u16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{CancelOnDisconnect, MassCancel};
+    use crate::types::{InstrumentId, Sides};
+
+    fn mass_cancel(account: u64, instrument: u32, session: u32) -> Subject {
+        let command = MassCancel {
+            account: AccountId(account),
+            instrument: InstrumentId(instrument),
+            sides: Sides::Both,
+            session: SessionId(session),
+        };
+        subject(&command.into())
+    }
+
+    #[test]
+    fn a_mass_cancel_concerns_all_that_it_can_cancel() {
+        let account = AccountId(2);
+        let book = Subject::Book { account, instrument: InstrumentId(1) };
+        assert_eq!(mass_cancel(2, 1, 7), book);
+        assert_eq!(mass_cancel(2, 0, 7), Subject::Account { account, other: AccountId(0) });
+        // Orders of any account: also where they are of one book or session.
+        for whole in [mass_cancel(0, 0, 0), mass_cancel(0, 1, 0), mass_cancel(0, 0, 7)] {
+            assert_eq!(whole, Subject::Session);
+            assert!(whole.meets(book));
+        }
+        let ending = CancelOnDisconnect { enabled: 1, grace_ms: 5 };
+        assert_eq!(subject(&ending.into()), Subject::Session);
+    }
 }

@@ -13,7 +13,7 @@ use crate::sequencer::overload::Pressure;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::WireError;
 use crate::wire::admin::send_directory;
-use crate::wire::answer::{Fill, write_answer};
+use crate::wire::answer::{Fill, OrderUpdate, write_answer};
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
 use crate::wire::message::{DirectoryQuery, ReferenceQuery, Reject, SchemaQuery, send, write};
 use crate::wire::query::{BookState, send_account, send_reference};
@@ -409,10 +409,11 @@ fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event, a
             write(&Fill::of_maker(event.sequence, event.index, fill), 0, connection.unsealed())
                 .leave_unsealed();
         }
-        EventBody::Trade(_)
-        | EventBody::Update(_)
-        | EventBody::Balance(_)
-        | EventBody::Session(_) => {}
+        EventBody::Update(update) => {
+            let update = OrderUpdate::of(event.sequence, event.index, update);
+            write(&update, 0, connection.unsealed()).leave_unsealed();
+        }
+        EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
     }
 }
 

@@ -136,15 +136,11 @@ impl Held {
         }
         self.bytes.extend_from_slice(frame);
         self.frames += 1;
-        if let Some(Command::NewOrder(order)) = command
-            && order.client_order_id.0 != 0
-        {
-            self.orders.push((order.account, order.client_order_id));
-        }
+        self.orders.extend(command.and_then(Command::enters));
         true
     }
 
-    /// True where `command` is a cancel and the order it names is not held.
+    /// True where `command` cancels one order, and that is not held.
     #[must_use]
     pub fn lets_pass(&self, command: &Command) -> bool {
         let Command::CancelOrder(cancel) = command else { return false };
@@ -181,8 +177,11 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{CancelOrder, NewOrder};
-    use crate::types::{InstrumentId, OrderId, OrderType, Price, Quantity, Side, TimeInForce};
+    use crate::command::{CancelOrder, EnterOrder, MassCancel, NewOrder};
+    use crate::types::{
+        Amount, InstrumentId, OrderId, OrderType, Price, Quantity, SessionId, Side, Sides,
+        TimeInForce, TimeNs,
+    };
 
     const USUAL: Rate = Rate { max: 500, window_ms: 60_000 };
 
@@ -256,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_cancel_passes_unless_its_order_is_held() {
-        let order: Command = NewOrder {
+        let order = NewOrder {
             account: AccountId(2),
             instrument: InstrumentId(1),
             side: Side::Buy,
@@ -266,13 +265,40 @@ mod tests {
             price: Price(1),
             quantity: Quantity(1),
             client_order_id: ClientOrderId(7),
-        }
-        .into();
+        };
+        let NewOrder { account, instrument, side, order_type, time_in_force, price, .. } = order;
+        let further = EnterOrder {
+            account,
+            instrument,
+            side,
+            order_type,
+            time_in_force,
+            flags: 0,
+            price,
+            quantity: order.quantity,
+            stop_price: Price(0),
+            display_quantity: Quantity(1),
+            min_quantity: Quantity(0),
+            budget: Amount(0),
+            expires: TimeNs(0),
+            client_order_id: ClientOrderId(8),
+        };
+        let (order, further) = (Command::from(order), Command::from(further));
         let mut held = Held::new(usize::MAX, 500);
         assert!(held.is_empty() && held.lets_pass(&cancel(0, 7)));
-        assert!(held.hold(&[1, 2, 3], Some(&order)));
+        assert!(held.hold(&[1, 2], Some(&order)));
         assert!(!held.lets_pass(&cancel(0, 7)), "it would find nothing to cancel");
         assert!(held.lets_pass(&cancel(0, 8)));
+        assert!(held.hold(&[3], Some(&further)));
+        assert!(!held.lets_pass(&cancel(0, 8)), "it would find nothing to cancel");
+        assert!(held.lets_pass(&cancel(0, 9)));
+        let all = MassCancel {
+            account: AccountId(0),
+            instrument: InstrumentId(0),
+            sides: Sides::Both,
+            session: SessionId(1),
+        };
+        assert!(!held.lets_pass(&all.into()), "it cancels what is held too");
         assert!(held.lets_pass(&cancel(9, 0)));
         assert!(!held.lets_pass(&order));
         assert!(!held.hold(&vec![0; HELD_BYTES_MAX - 2], None), "no room");

@@ -58,7 +58,7 @@ pub(super) enum Class {
     Urgent,
     /// Held: another command, and every question.
     Usual,
-    /// Refused, unless it is a cancel: a LOW or BATCH command.
+    /// Refused, unless it cancels: a LOW or BATCH command.
     Bulk,
 }
 
@@ -82,6 +82,11 @@ impl Class {
             _ => None,
         }
     }
+}
+
+/// True for a command that takes away whatever orders its session sent before it, held ones too.
+fn is_of_many(command: &Command) -> bool {
+    matches!(command, Command::MassCancel(_) | Command::CancelOnDisconnect(_))
 }
 
 /// What restraint makes of a frame.
@@ -196,7 +201,7 @@ impl<D: Door> Gateway<D> {
     ) -> Restrained {
         let pressure = self.slowing.pressure;
         // A cancel takes risk and work away, and a key that may use nothing above LOW has no other.
-        let is_cancel = matches!(command, Some(Command::CancelOrder(_)));
+        let is_cancel = command.is_some_and(|command| Command::cancels(command.schema()));
         if pressure != Pressure::None {
             self.tell_pressure(connection, pressure);
             if class == Class::Bulk && !is_cancel {
@@ -213,7 +218,7 @@ impl<D: Door> Gateway<D> {
             let passes = |held: &Held| command.is_some_and(|command| held.lets_pass(command));
             if connection.held.as_deref().is_some_and(passes) {
                 // A cancel overtakes the orders that it does not name.
-            } else if is_urgent {
+            } else if is_urgent || command.is_some_and(is_of_many) {
                 // It may not overtake its subject's earlier messages: they go on with it.
                 return self.end_hold(connection);
             } else {

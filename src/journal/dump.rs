@@ -14,7 +14,7 @@ use super::view::{Record, Verify};
 use crate::command::{Command, FieldLayout};
 use crate::event::{Event, EventBody};
 use crate::timestamp::Rfc3339;
-use crate::types::{OrderType, Sequence, Side, TimeInForce, TimeNs};
+use crate::types::{OrderChange, Sequence, TimeNs};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -224,13 +224,12 @@ fn command(schema: u32, bytes: &[u8]) -> Value {
 fn command_field(field: &FieldLayout, bytes: &[u8]) -> Value {
     let raw = &bytes[field.offset..field.offset + field.size];
     let number = raw.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let word = |word: Option<&'static str>| word.map_or(Value::from(number), Value::from);
+    let word = field.words.iter().find(|(value, _)| u64::from(*value) == number);
     match (field.kind, field.name) {
         ("decimal", _) => number.cast_signed().to_string().into(),
-        (_, "side") => word(Side::from_u8(raw[0]).map(Side::as_str)),
-        (_, "order_type") => word(OrderType::from_u8(raw[0]).map(OrderType::as_str)),
-        (_, "time_in_force") => word(TimeInForce::from_u8(raw[0]).map(TimeInForce::as_str)),
-        _ => number.into(),
+        (_, "expires") if number == 0 => Value::Null,
+        (_, "expires") => Rfc3339(TimeNs(number)).to_string().into(),
+        _ => word.map_or(Value::from(number), |(_, word)| Value::from(*word)),
     }
 }
 
@@ -265,6 +264,13 @@ pub fn event_json(event: &Event) -> Value {
                 "order_id": f.order_id, "client_order_id": f.client_order_id,
                 "price": f.price.to_string(), "quantity": f.quantity.to_string(),
                 "filled": f.filled.to_string(), "leaves": f.leaves.to_string(),
+            }),
+        ),
+        EventBody::Update(u) if u.change == OrderChange::MassCancelDone => (
+            "order-update",
+            json!({
+                "change": u.change.as_str(), "session": u.session, "outbound": u.outbound,
+                "order_id": u.order_id, "orders": u.quantity.0,
             }),
         ),
         EventBody::Update(u) => (

@@ -147,7 +147,7 @@ impl Lane {
         let (sequence, time) = (slot.sequence, slot.time);
         let context = Context { sequence, time, ..Context::default() };
         self.apply(&Input { kind, context, schema: 0, payload: &[] });
-        self.stage_notes(sequence);
+        self.stage_notes(sequence, (SessionId(0), 0));
     }
 
     fn record(&mut self, slot: &Sequenced) {
@@ -177,35 +177,8 @@ impl Lane {
         }
         match kind {
             RecordKind::Command | RecordKind::Admin => self.stage_events(slot),
-            RecordKind::SessionLogon => {
-                self.stage_logon(slot);
-                self.stage_notes(slot.sequence);
-            }
-            _ => {
-                self.stage_end(slot);
-                self.stage_notes(slot.sequence);
-            }
-        }
-    }
-
-    /// Stages what sessions are told of a record that has no result.
-    fn stage_notes(&mut self, gate: Sequence) {
-        for event in self.outbox.events() {
-            let session = match &event.body {
-                EventBody::MakerFill(fill) => fill.session,
-                EventBody::Update(update) => update.session,
-                _ => continue,
-            };
-            let Some(to) = self.route(session) else { continue };
-            let body = Body::Event(*event);
-            let (client_sequence, received_ns) = (0, 0);
-            self.staged.answers.push_back(Outbound {
-                to,
-                gate,
-                client_sequence,
-                received_ns,
-                body,
-            });
+            RecordKind::SessionLogon => self.stage_logon(slot),
+            _ => self.stage_end(slot),
         }
     }
 
@@ -220,11 +193,12 @@ impl Lane {
         let head = &slot.message.head;
         // Numbers belong to the session: whoever has it now gets them without a gap.
         let heir = self.route(head.session).filter(|route| *route != head.origin);
-        let mut filled = 0;
+        let (mut filled, mut fill_count) = (0, 0);
         for event in self.outbox.events() {
             let (to, body) = match &event.body {
                 EventBody::Result(result) => {
-                    filled = result.filled.0 - traded(self.outbox.events(), result.fill_count);
+                    fill_count = result.fill_count;
+                    filled = result.filled.0 - traded(self.outbox.events(), fill_count);
                     if heir.is_some() {
                         self.staged.answers.push_back(Outbound {
                             to: head.origin,
@@ -237,6 +211,8 @@ impl Lane {
                     let body = heir.map_or(Body::Event(*event), |_| Body::Inherited(*event));
                     (Some(heir.unwrap_or(head.origin)), body)
                 }
+                // Those of stops that it triggered are told to whoever entered them.
+                EventBody::Trade(_) if event.index > fill_count => continue,
                 EventBody::Trade(trade) => {
                     filled += trade.quantity.0;
                     let filled = Quantity(filled);
@@ -259,6 +235,27 @@ impl Lane {
         }
     }
 
+    /// Stages what sessions are told of their orders by a record that has no result of its own. The
+    /// session that the record began has the numbers up to its last one already, or asks for them.
+    fn stage_notes(&mut self, gate: Sequence, begun: (SessionId, u64)) {
+        for event in self.outbox.events() {
+            let (session, outbound) = match &event.body {
+                EventBody::MakerFill(fill) => (fill.session, fill.outbound),
+                EventBody::Update(update) => (update.session, update.outbound),
+                _ => continue,
+            };
+            let is_told = session == begun.0 && outbound <= begun.1;
+            let Some(to) = self.route(session).filter(|_| !is_told) else { continue };
+            self.staged.answers.push_back(Outbound {
+                to,
+                gate,
+                client_sequence: 0,
+                received_ns: 0,
+                body: Body::Event(*event),
+            });
+        }
+    }
+
     fn stage_logon(&mut self, slot: &Sequenced) {
         let head = &slot.message.head;
         let (session, outbound) =
@@ -270,6 +267,7 @@ impl Lane {
                 RejectReason::LogonRefused
             };
             self.answer(slot, Body::LogonFailed(reason));
+            self.stage_notes(slot.sequence, (session, outbound));
             return;
         }
         let index = session.0 as usize;
@@ -289,9 +287,11 @@ impl Lane {
         let last_received = record.last_received_outbound.get();
         let key = head.key;
         self.answer(slot, Body::LoggedOn { session, key, outbound, last_received });
+        self.stage_notes(slot.sequence, (session, outbound));
     }
 
     fn stage_end(&mut self, slot: &Sequenced) {
+        self.stage_notes(slot.sequence, (SessionId(0), 0));
         let head = &slot.message.head;
         if let Some(route) = self.routes.get_mut(head.session.0 as usize)
             && *route == Some(head.origin)

@@ -26,7 +26,7 @@ pub struct Outbound {
 /// What an outbound slot says.
 #[derive(Clone, Copy, Debug)]
 pub enum Body {
-    /// A result or a maker's fill.
+    /// A result, or what a session is told beside its answers: a maker's fill, a change of an order.
     Event(Event),
     /// The result of a command that an earlier connection of the session sent.
     Inherited(Event),

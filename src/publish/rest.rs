@@ -18,7 +18,7 @@ use crate::limits::ANSWER_FILLS_MAX;
 use crate::message::Origin;
 use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{Quantity, Sequence, SessionId};
-use crate::wire::answer::{Fill, send_answer};
+use crate::wire::answer::{Fill, OrderUpdate, send_answer};
 use crate::wire::message::{Notice, send};
 use std::collections::VecDeque;
 
@@ -191,8 +191,11 @@ struct Place {
     /// Events of the command in hand that concern the session, and how many are handed out.
     command: Vec<Event>,
     at: usize,
-    /// Trades of the command in hand are the session's own.
+    /// The command in hand is the session's own, and more of its events may come.
     own: bool,
+    /// Trades of the command's own order, which stand right behind its result; those of stops that it
+    /// triggered stand behind them.
+    fill_count: u32,
     /// Its trades handed out, and what is filled after them.
     trades: usize,
     filled: i64,
@@ -211,6 +214,7 @@ impl Place {
             command: Vec::new(),
             at: 0,
             own: false,
+            fill_count: 0,
             trades: 0,
             filled: 0,
             reached: wish.after,
@@ -264,12 +268,18 @@ impl Place {
             match &event.body {
                 EventBody::Result(result) => {
                     self.own = result.session == wish.session;
+                    self.fill_count = result.fill_count;
                     if self.own {
                         self.command.push(event);
                     }
                 }
-                EventBody::Trade(_) if self.own => self.command.push(event),
+                EventBody::Trade(_) if self.own && event.index <= self.fill_count => {
+                    self.command.push(event);
+                }
                 EventBody::MakerFill(fill) if fill.session == wish.session => {
+                    self.command.push(event);
+                }
+                EventBody::Update(update) if update.session == wish.session => {
                     self.command.push(event);
                 }
                 _ => {}
@@ -335,7 +345,17 @@ impl Place {
                         self.reached = fill.outbound;
                     }
                 }
-                EventBody::Update(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
+                EventBody::Update(update) => {
+                    if update.outbound > upto {
+                        return true;
+                    }
+                    if update.outbound > self.reached {
+                        let update = OrderUpdate::of(event.sequence, event.index, update);
+                        send(&update, 0, out);
+                        self.reached = update.outbound;
+                    }
+                }
+                EventBody::Balance(_) | EventBody::Session(_) => {}
             }
             self.at += 1;
         }

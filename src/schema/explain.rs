@@ -7,11 +7,11 @@
 use super::frame::{self, LIMITS, contents};
 use super::json::{hex, to_json};
 use super::{Field, Kind, REGISTERED_ID_MIN, Registry, Value, fixed};
-use crate::command::PayloadError;
+use crate::command::{POST_ONLY, PayloadError, REPRICE, SELF_TRADE_MASK, self_trade_asked};
 use crate::event::RejectReason;
 use crate::limits::HEADER_SIZE;
 use crate::timestamp::Rfc3339;
-use crate::types::{Priority, TimeNs};
+use crate::types::{Priority, SelfTrade, TimeNs};
 use crate::wire::header::{EXTENSION_SIZE, MAGIC, VERSION};
 use crate::wire::integrity::{self, CRC_SIZE, HASH_SIZE};
 use crate::wire::segments::{SegmentError, SegmentKind, Segments};
@@ -398,12 +398,38 @@ fn note(field: &Field, value: &Value) -> Option<String> {
         (Kind::Uint64, Value::Int(ns), "time" | "time_ns") => {
             Some(Rfc3339(TimeNs(u64::try_from(*ns).ok()?)).to_string())
         }
+        (Kind::Uint64, Value::Int(ns), "expires") if *ns > 0 => {
+            Some(Rfc3339(TimeNs(u64::try_from(*ns).ok()?)).to_string())
+        }
+        (Kind::Uint8, Value::Int(flags), "flags") => order_flags(u8::try_from(*flags).ok()?),
         (Kind::Bytes32, Value::Bytes(bytes), "session_name") => {
             let size = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
             Some(format!("{:?}", std::str::from_utf8(&bytes[..size]).ok()?))
         }
         _ => None,
     }
+}
+
+/// What the flags of an order ask for.
+fn order_flags(flags: u8) -> Option<String> {
+    let mut words = Vec::new();
+    if flags & POST_ONLY != 0 {
+        words.push("post-only".to_owned());
+    }
+    match self_trade_asked(flags) {
+        0 => {}
+        asked => {
+            let mode = SelfTrade::from_u8(asked).map_or("no such mode", SelfTrade::as_str);
+            words.push(format!("self-trade {mode}"));
+        }
+    }
+    if flags & REPRICE != 0 {
+        words.push("reprice".to_owned());
+    }
+    if flags & !(POST_ONLY | SELF_TRADE_MASK | REPRICE) != 0 {
+        words.push("bits that must be 0".to_owned());
+    }
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn block(

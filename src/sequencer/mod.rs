@@ -19,7 +19,7 @@ pub mod turn;
 
 use crate::admin::Controls;
 use crate::agent::Agent;
-use crate::command::CancelOrder;
+use crate::command::Command;
 use crate::event::RejectReason;
 use crate::limits::{BATCH_COUNT_MAX, BATCH_MAX_BYTES};
 use crate::message::{Head, Message, MessageKind};
@@ -178,7 +178,7 @@ impl Refused {
         match self {
             Refused::Nothing => false,
             Refused::Orders => {
-                matches!(head.kind, MessageKind::Command) && head.schema != CancelOrder::SCHEMA
+                matches!(head.kind, MessageKind::Command) && !Command::cancels(head.schema)
             }
             Refused::Commands => true,
         }

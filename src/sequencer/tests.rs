@@ -171,13 +171,14 @@ fn no_space_refuses_commands_and_uses_up_no_id() {
 #[test]
 fn a_nearly_full_disk_refuses_orders_and_takes_cancels_and_admin_commands() {
     let refused = MessageKind::Refuse(RejectReason::NoSpace);
-    for (level, none, taken) in [(0, 0, 7), (1, 0, 7), (2, 0, 2), (2, 1, 0), (0, 1, 0)] {
-        let mut bench = bench(16);
+    for (level, none, taken) in [(0, 0, 10), (1, 0, 10), (2, 0, 4), (2, 1, 0), (0, 1, 0)] {
+        let mut bench = bench(64);
         bench.space.level.set(Sequence(level));
         bench.space.none[1].set(Sequence(none));
-        for schema in 1..=6 {
+        for schema in 1..=9 {
             let id = format!("c{schema}");
             message(&mut bench.input, MessageKind::Command, schema, &id).expect("room");
+            bench.sequencer.do_work();
         }
         message(&mut bench.input, MessageKind::Admin, 48, "a").expect("room");
         message(&mut bench.input, MessageKind::Query, 64, "").expect("room");
@@ -185,7 +186,7 @@ fn a_nearly_full_disk_refuses_orders_and_takes_cancels_and_admin_commands() {
         let seen = read(&mut bench);
         let records = seen.iter().filter(|(entry, ..)| *entry == Entry::Record).count();
         let refusals = seen.iter().filter(|(.., kind)| *kind == refused).count();
-        assert_eq!((records, refusals), (taken, 7 - taken), "level {level}, none {none}");
+        assert_eq!((records, refusals), (taken, 10 - taken), "level {level}, none {none}");
         assert!(seen.iter().any(|(.., kind)| *kind == MessageKind::Query));
     }
 }

@@ -1,10 +1,10 @@
-//! Answers to commands, and fills that no answer carries.
+//! Answers to commands, and what no answer carries: further fills, and changes of orders.
 
 use crate::command::PayloadError;
-use crate::event::{CommandResult, Event, EventBody, MakerFill, Trade};
+use crate::event::{self, CommandResult, Event, EventBody, MakerFill, Trade};
 use crate::limits::{ANSWER_FILLS_MAX, HEADER_SIZE};
 use crate::types::{
-    ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence, Status, TimeNs,
+    ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, Sequence, Status, TimeNs,
 };
 use crate::wire::fields::{expect_size, messages};
 use crate::wire::frame::FrameWriter;
@@ -15,11 +15,11 @@ use std::ops::Range;
 
 /// [`Fill::role`] of the incoming order.
 pub const ROLE_TAKER: u8 = 1;
-/// [`Fill::role`] of the order that rested.
+/// [`Fill::role`] of an order that rested, or of a stop that was triggered.
 pub const ROLE_MAKER: u8 = 2;
 
 messages! {
-    /// Layouts of answers and fills.
+    /// Layouts of answers, fills and changes of orders.
     LAYOUTS:
     /// What became of a command; `min(fill_count, 16)` rows of [`AnswerFill`] follow.
     Answer = 130, "answer" {
@@ -65,10 +65,37 @@ messages! {
         /// Open quantity of the order.
         leaves: Quantity,
         /// 1 for the incoming order (a fill that its answer had no room for), 2 for one that
-        /// rested.
+        /// rested and for a stop that was triggered.
         role: u8,
-        /// The command gives this order no further fill.
+        /// The command gives this order no further fill; always so with role 2.
         last: bool,
+    }
+    /// A change of an order that is neither a fill nor the answer to a command for it, as the session
+    /// that entered it is told; or, with the change mass-cancel-done, what the sender of a mass cancel
+    /// is told at its end.
+    OrderUpdate = 142, "order-update" {
+        /// The record that changed it.
+        sequence: Sequence,
+        /// The event's place among the record's events.
+        index: u32,
+        /// Number among the session's outbound messages.
+        outbound: u64,
+        /// The order; of a mass cancel that is done its command.
+        order_id: OrderId,
+        /// The client's number for it.
+        client_order_id: ClientOrderId,
+        /// What is traded; 0 for none.
+        instrument: InstrumentId,
+        /// What happened.
+        change: OrderChange,
+        /// Its limit price now.
+        price: Price,
+        /// Its whole quantity now; of a mass cancel that is done how many orders it cancelled.
+        quantity: Quantity,
+        /// Filled quantity of the order, in all.
+        filled: Quantity,
+        /// Open quantity of the order; 0 where it has ended.
+        leaves: Quantity,
     }
 }
 
@@ -204,7 +231,8 @@ impl Fill {
         }
     }
 
-    /// The fill that tells a session of an order of its own that rested.
+    /// The fill that tells a session of an order of its own that rested, or of its stop that was
+    /// triggered.
     #[must_use]
     #[inline]
     pub fn of_maker(sequence: Sequence, index: u32, fill: &MakerFill) -> Fill {
@@ -225,6 +253,27 @@ impl Fill {
     }
 }
 
+impl OrderUpdate {
+    /// What tells a session of a change of an order of its own.
+    #[must_use]
+    #[inline]
+    pub fn of(sequence: Sequence, index: u32, update: &event::OrderUpdate) -> OrderUpdate {
+        OrderUpdate {
+            sequence,
+            index,
+            outbound: update.outbound,
+            order_id: update.order_id,
+            client_order_id: update.client_order_id,
+            instrument: update.instrument,
+            change: update.change,
+            price: update.price,
+            quantity: update.quantity,
+            filled: update.filled,
+            leaves: update.leaves,
+        }
+    }
+}
+
 /// Frames of an answer that was given before, for a duplicate: from the events of its command.
 #[must_use]
 pub fn original_answer(events: &[Event], client_sequence: u64) -> Vec<u8> {
@@ -241,6 +290,8 @@ pub fn original_answer(events: &[Event], client_sequence: u64) -> Vec<u8> {
             EventBody::Trade(trade) => Some((event, *trade)),
             _ => None,
         })
+        // Trades of stops that it triggered stand behind its own.
+        .take(result.fill_count as usize)
         .collect();
     let echoed = CommandResult { client_sequence, ..result };
     send_answer(sequence, &echoed, trades.iter().map(|(_, trade)| trade), true, &mut frames);
@@ -262,7 +313,7 @@ mod tests {
     use crate::event::RejectReason;
     use crate::types::{AccountId, SessionId, Side};
     use crate::wire::message::{ServerMessage, send};
-    use crate::wire::{Frame, OpenLimits};
+    use crate::wire::{Frame, OpenLimits, frame_length};
 
     fn result(fill_count: u32) -> CommandResult {
         CommandResult {
@@ -342,6 +393,63 @@ mod tests {
             Answer::of(Sequence(1), &result(count)).encode(&mut payload);
             payload.extend(std::iter::repeat_n(0, rows * AnswerFill::SIZE));
             assert!(AnswerView::decode(&payload).is_err(), "{count} counted, {rows} there");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_is_told_the_trades_of_its_own_order_alone() {
+        for own in [0, 1, 17] {
+            let mut events = vec![Event {
+                sequence: Sequence(11),
+                index: 0,
+                last: false,
+                body: EventBody::Result(result(own)),
+            }];
+            // Two trades of a stop stand behind those of the command.
+            for index in 1..=own + 2 {
+                let body = EventBody::Trade(trade(i64::from(index)));
+                events.push(Event { sequence: Sequence(11), index, last: index == own + 2, body });
+            }
+            let frames = original_answer(&events, 77);
+            let (mut at, mut fills) = (0, Vec::new());
+            while let Some(length) = frame_length(&frames[at..], 4096).expect("frames") {
+                let frame = Frame::open(&frames[at..at + length], &OpenLimits::default());
+                let frame = frame.expect("just sealed");
+                match ServerMessage::decode(&frame).expect("a message") {
+                    ServerMessage::Answer(view) => {
+                        assert_eq!((view.answer.fill_count, at), (own, 0));
+                        fills.extend(view.fills.iter().map(|fill| fill.price.0));
+                    }
+                    ServerMessage::Fill(fill) => fills.push(fill.price.0),
+                    other => panic!("{other:?}"),
+                }
+                at += length;
+            }
+            assert_eq!(at, frames.len());
+            assert_eq!(fills, (1..=i64::from(own)).collect::<Vec<_>>(), "{own} of its own");
+        }
+    }
+
+    #[test]
+    fn a_session_is_told_of_every_change_of_an_order() {
+        for &change in OrderChange::ALL {
+            let update = event::OrderUpdate {
+                change,
+                session: SessionId(1),
+                instrument: InstrumentId(2),
+                outbound: 3,
+                order_id: OrderId(4),
+                client_order_id: ClientOrderId(5),
+                price: Price(6),
+                quantity: Quantity(7),
+                filled: Quantity(8),
+                leaves: Quantity(9),
+            };
+            let message = OrderUpdate::of(Sequence(10), 2, &update);
+            let mut out = Vec::new();
+            let at = send(&message, 0, &mut out);
+            let frame = Frame::open(&out[at], &OpenLimits::default()).expect("just sealed");
+            assert_eq!(ServerMessage::decode(&frame), Ok(ServerMessage::OrderUpdate(message)));
         }
     }
 

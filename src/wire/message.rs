@@ -10,7 +10,7 @@ use crate::limits::SESSION_NAME_MAX_BYTES;
 use crate::types::{AccountId, AssetId, InstrumentId, KeyId, Priority, Role, Sequence, SessionId};
 use crate::types::{OrderId, TimeNs};
 use crate::wire::admin::{self, DirectoryHead, DirectoryView};
-use crate::wire::answer::{Answer, AnswerView, Fill};
+use crate::wire::answer::{Answer, AnswerView, Fill, OrderUpdate};
 use crate::wire::fields::{expect_size, messages, split};
 use crate::wire::frame::{Frame, FrameHead, FrameWriter};
 use crate::wire::header::{BitMode, Flags};
@@ -208,6 +208,7 @@ impl Message for LogonAccepted {}
 impl Message for Pong {}
 impl Message for LoggedOut {}
 impl Message for Fill {}
+impl Message for OrderUpdate {}
 
 /// Every session message's layout, in schema order.
 #[must_use]
@@ -482,6 +483,8 @@ pub enum ServerMessage<'a> {
     Answer(AnswerView<'a>),
     /// A fill that no answer carried.
     Fill(Fill),
+    /// A change of an order that no answer and no fill tells.
+    OrderUpdate(OrderUpdate),
     /// A message was refused before it got a sequence.
     Reject(Reject<'a>),
     /// The answer to a ping.
@@ -513,6 +516,7 @@ impl<'a> ServerMessage<'a> {
         Ok(match frame.schema() {
             Answer::SCHEMA => ServerMessage::Answer(AnswerView::decode(payload)?),
             Fill::SCHEMA => ServerMessage::Fill(Fill::decode(payload)?),
+            OrderUpdate::SCHEMA => ServerMessage::OrderUpdate(OrderUpdate::decode(payload)?),
             RejectHead::SCHEMA => ServerMessage::Reject(Reject::decode(payload)?),
             Challenge::SCHEMA => ServerMessage::Challenge(Challenge::decode(payload)?),
             LogonAccepted::SCHEMA => ServerMessage::LogonAccepted(LogonAccepted::decode(payload)?),

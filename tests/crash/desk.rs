@@ -185,6 +185,7 @@ impl Desk {
                     ledger.answered(index, Seen { answer, fills }, again);
                 }
                 Reply::Fill(fill) => ledger.filled(*session, fill),
+                Reply::OrderUpdate(update) => ledger.updated(*session, update),
                 Reply::Reject { request: Some(request), reject } => {
                     let index = waiting.remove(&request).expect("it waits for an answer");
                     let reason = reject.reason.reason().expect("a reason that we know");

@@ -2,8 +2,6 @@
 //!
 //! ```text
 //! logon desk                    -> 1 (its number; the commands that follow are this session's)
-//! session 0                     the commands that follow are nobody's
-//! at 5000                       time of the records that follow
 //! tick                          -> A disconnected (what sessions are told of the record)
 //! masscancel all sell on ETH of 1  -> done
 //! told                          -> A mass-canceled, done 1 (of the last record)
@@ -15,15 +13,15 @@
 use super::script::{World, check};
 use crate::sim::random::{Random, seeds};
 use openoutcry::command::{
-    CancelOnDisconnect, CancelOrder, Command, MassCancel, NewOrder, ReplaceOrder,
+    CancelOnDisconnect, CancelOrder, Command, EnterOrder, MassCancel, NewOrder, ReplaceOrder,
 };
-use openoutcry::event::{Event, EventBody};
+use openoutcry::event::{Event, EventBody, RejectReason};
 use openoutcry::exchange::{Context, Exchange, Outbox, Part, SessionName};
 use openoutcry::genesis::{GenesisItem, Key};
 use openoutcry::packing::{Pack, Unpack};
 use openoutcry::types::{
-    AccountId, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, OrderType, Price,
-    Quantity, Role, Sequence, SessionId, Side, Sides, TimeInForce, TimeNs,
+    AccountId, Amount, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, OrderType, Price,
+    Quantity, Role, Sequence, SessionId, Side, Sides, Status, TimeInForce, TimeNs,
 };
 use std::collections::BTreeSet;
 
@@ -38,14 +36,6 @@ impl World {
     pub(crate) fn line_of_time(&mut self, words: &[&str]) -> Option<String> {
         let number = |text: &str| text.parse::<u64>().expect("a number");
         Some(match *words {
-            ["at", time] => {
-                self.ctx.time = TimeNs(number(time));
-                String::new()
-            }
-            ["session", id] => {
-                self.ctx.session = SessionId(number(id) as u32);
-                String::new()
-            }
             ["logon", text] => {
                 let key = self.ctx.key;
                 let session =
@@ -70,7 +60,7 @@ impl World {
             ["away", grace] => {
                 let enabled = u8::from(grace != "off");
                 let grace_ms = grace.parse().unwrap_or(0);
-                self.result_of(CancelOnDisconnect { enabled, grace_ms })
+                self.brief(CancelOnDisconnect { enabled, grace_ms })
             }
             ["masscancel", who, ref rest @ ..] => {
                 let account = AccountId(if who == "all" { 0 } else { number(who) });
@@ -96,16 +86,17 @@ impl World {
                         other => panic!("what does {other} mean?"),
                     }
                 }
-                self.result_of(command)
+                self.brief(command)
             }
             _ => return None,
         })
     }
 
-    /// What became of a command, without what came of it.
-    fn result_of(&mut self, command: impl Into<Command>) -> String {
-        let told = self.tell(command);
-        told.split(',').next().unwrap_or_default().to_owned()
+    /// What became of a command, without what sessions are told of it.
+    #[track_caller]
+    fn brief(&mut self, command: impl Into<Command>) -> String {
+        let result = self.apply(command);
+        result.reason.map_or("done".to_owned(), |reason| reason.name().to_owned())
     }
 
     /// A record without a result.
@@ -255,12 +246,12 @@ fn a_record_takes_128_orders_and_its_own_is_the_first() {
     assert_eq!(world.exchange.deadline(), Some(TimeNs(0)), "it goes on at once");
     assert_eq!((world.exchange.order_count(), world.told().split(", ").count()), (173, 128));
     // What comes after it is left alone, whoever lets it go on.
-    world.run("buy N 1 @ 1 -> pending");
+    assert_eq!(world.apply(order(Side::Buy, 1, 1)).status, Status::Pending);
     assert_eq!((world.exchange.order_count(), world.told().split(", ").count()), (46, 128));
-    world.run("2: cancel ?7 -> UnknownOrder");
+    assert_eq!(world.apply(cancel(7)).reason, Some(RejectReason::UnknownOrder));
     assert!(world.told().ends_with("O299 mass-canceled, done 300"), "{}", world.told());
     assert_eq!(world.exchange.deadline(), None);
-    world.run("tick ->\n book -> 1x1 | 90x1\n orders 2 -> N");
+    world.run("tick ->\n book -> 0.01x1 | 90x1");
 }
 
 #[test]
@@ -269,7 +260,9 @@ fn a_walk_stands_at_a_live_order_whatever_ends_meanwhile() {
     let mut world = World::new(1000);
     world.run("fund 2 3 100000");
     fill(&mut world, 300);
-    world.run("masscancel 2 -> done\n cancel O256 -> canceled");
+    world.run("masscancel 2 -> done");
+    // The ids of the funds' commands come first.
+    assert_eq!(world.apply(cancel(7 + 256)).status, Status::FullyCanceled);
     assert_eq!(world.exchange.order_count(), 43);
     world.quiet(|exchange, ctx, out| exchange.tick(ctx, out));
     let told = world.told();
@@ -284,6 +277,15 @@ fn a_walk_stands_at_a_live_order_whatever_ends_meanwhile() {
     assert_eq!(world.apply(sweep).filled, Quantity(44));
     world.run("tick -> done 256");
     assert_eq!(world.exchange.order_count(), 0);
+}
+
+fn cancel(id: u64) -> CancelOrder {
+    CancelOrder {
+        account: AccountId(2),
+        instrument: InstrumentId(1),
+        order_id: OrderId(id),
+        orig_client_order_id: ClientOrderId(0),
+    }
 }
 
 /// An order of account 2.
@@ -327,6 +329,43 @@ fn is_done(event: &Event) -> bool {
     matches!(event.body, EventBody::Update(update) if update.change == OrderChange::MassCancelDone)
 }
 
+#[test]
+fn waiting_stops_are_taken_and_so_is_what_is_hidden() {
+    check(
+        "fund 2 3 100000
+         buy A 5 @ 60 stop 50        -> pending
+         sell B 100 @ 70 show 10     -> pending
+         buy C 5 @ 20 until 99999    -> pending
+         masscancel 2                -> done
+         told                        -> A mass-canceled, B mass-canceled, C mass-canceled, done 3
+         balance 2 USDT              -> 100000 / 0
+         balance 2 BTC               -> 100000 / 0
+         at 99999                    ->
+         tick                        ->
+         book                        -> |",
+    );
+}
+
+#[test]
+fn orders_past_their_time_go_64_a_record_beside_a_mass_cancel_under_way() {
+    let mut world = World::new(1000);
+    world.run("fund 2 3 100000");
+    (0..100).for_each(|n| world.run(&format!("3: buy E{n} 1 @ 1 until 5000 -> pending")));
+    fill(&mut world, 300);
+    world.run("masscancel 2 -> done\n at 5000");
+    for (expired, canceled, left) in [(64, 128, 36), (36, 44, 0)] {
+        world.quiet(|exchange, ctx, out| exchange.tick(ctx, out));
+        let of = |wanted| {
+            let is = |event: &&Event| matches!(event.body, EventBody::Update(update) if update.change == wanted);
+            world.out.events().iter().filter(is).count()
+        };
+        let counts = (of(OrderChange::Expired), of(OrderChange::MassCanceled));
+        assert_eq!(counts, (expired, canceled));
+        assert_eq!(world.exchange.deadline().is_some(), left > 0);
+    }
+    assert_eq!(world.exchange.order_count(), 0);
+}
+
 // ---- orders that end with their session ------------------------------------------------------------
 
 #[test]
@@ -362,8 +401,7 @@ fn the_record_at_whose_time_a_grace_is_over_finds_the_orders_gone() {
          sell A 1 @ 10    -> pending
          lose             ->
          session 0        ->
-         3: buy B 1 @ 10  -> pending
-         told             -> A disconnected",
+         3: buy B 1 @ 10  -> pending, A disconnected",
     );
 }
 
@@ -511,8 +549,35 @@ fn record(random: &mut Random, exchange: &Exchange, ctx: &mut Context) -> Step {
             let side = if random.percent(50) { Side::Buy } else { Side::Sell };
             let most = if random.percent(20) { 200 } else { 100 };
             let quantity = 1 + random.below(4).cast_signed();
-            let order = order(side, 1 + random.below(most), quantity);
-            Step::Command(NewOrder { account, ..order }.into())
+            let price = 1 + random.below(most);
+            if random.percent(70) {
+                return Step::Command(NewOrder { account, ..order(side, price, quantity) }.into());
+            }
+            // Stops wait beside the book; some orders end by themselves.
+            let (is_stop, ends) = (random.percent(50), random.percent(60));
+            Step::Command(
+                EnterOrder {
+                    account,
+                    instrument,
+                    side,
+                    order_type: if is_stop { OrderType::StopLimit } else { OrderType::Limit },
+                    time_in_force: if ends { TimeInForce::Gtd } else { TimeInForce::Gtc },
+                    flags: 0,
+                    price: Price(price.cast_signed()),
+                    quantity: Quantity(quantity),
+                    stop_price: Price(if is_stop { price.cast_signed() } else { 0 }),
+                    display_quantity: Quantity(0),
+                    min_quantity: Quantity(0),
+                    budget: Amount(0),
+                    expires: TimeNs(if ends {
+                        ctx.time.0 + 1 + random.below(90_000_000)
+                    } else {
+                        0
+                    }),
+                    client_order_id: ClientOrderId(0),
+                }
+                .into(),
+            )
         }
     }
 }
@@ -616,14 +681,19 @@ fn live(exchange: &Exchange) -> BTreeSet<OrderId> {
 
 /// What a record took was live before it and is told once.
 fn check_taken(out: &Outbox, live: &BTreeSet<OrderId>, sequence: Sequence) {
-    let mut taken = BTreeSet::new();
+    let (mut taken, mut by_time) = (BTreeSet::new(), 0);
     for event in out.events() {
         let EventBody::Update(update) = &event.body else { continue };
-        if update.change == OrderChange::MassCancelDone {
+        by_time += usize::from(update.change == OrderChange::Expired);
+        let is_taken = matches!(
+            update.change,
+            OrderChange::MassCanceled | OrderChange::Disconnected | OrderChange::Expired
+        );
+        if !is_taken {
             continue;
         }
         assert!(live.contains(&update.order_id) && update.order_id.0 < sequence.0, "{update:?}");
         assert!(taken.insert(update.order_id), "an order ends once: {update:?}");
     }
-    assert!(taken.len() <= 128, "{} in one record", taken.len());
+    assert!(by_time <= 64 && taken.len() - by_time <= 128, "{by_time} of {}", taken.len());
 }

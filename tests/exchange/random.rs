@@ -335,8 +335,8 @@ fn no_command_allocates() {
     let before = crate::allocation::so_far();
     for (ctx, command) in &stream {
         exchange.apply(ctx, command, &mut out);
+        assert_eq!(crate::allocation::so_far() - before, 0, "{ctx:?} {command:?}");
     }
-    assert_eq!(crate::allocation::so_far() - before, 0);
     assert!(exchange.order_count() > 500, "{} orders", exchange.order_count());
     drop(Vec::<u8>::with_capacity(1));
     assert!(crate::allocation::so_far() > before, "an allocation is counted");

@@ -82,7 +82,7 @@ fn with_group() -> World {
             2 | 3 => (7, SelfTrade::CancelOldest),
             _ => (0, SelfTrade::Allow),
         };
-        GenesisItem::Account(Account { id: AccountId(id), group, self_trade })
+        GenesisItem::Account(Account { group, self_trade, ..Account::new(AccountId(id)) })
     }));
     World::of(&items)
 }

@@ -34,7 +34,7 @@ fn a_stop_waits_before_the_first_trade_and_is_active_at_once_where_the_price_is_
          3: buy  Y 1 @ 10             -> filled 1, trade X 1 @ 10 leaves 4, trade X 1 @ 10 by A leaves 3, A triggered, B triggered, B unfilled
          2: buy  C 1 stop 10          -> filled 1, trade X 1 @ 10 leaves 2
          2: buy  D 1 @ 9 stop 10      -> pending
-         2: sell E 1 stop 11          -> filled 1, trade D 1 @ 9
+         2: sell E 1 @ 9 stop 11      -> filled 1, trade D 1 @ 9
          2: sell F 1 stop 8           -> pending
          orders 2                     -> F",
     );

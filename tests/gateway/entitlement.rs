@@ -1,8 +1,9 @@
 //! What a key may do, and for whom.
 
 use super::frame::{
-    BUY, Body, CANCEL_ORDER, DEPOSIT, Draft, Fields, NEW_ORDER, Order, REPLACE_ORDER, SELL,
-    TRANSFER, WITHDRAW, amount, cancel,
+    BUY, Body, CANCEL_ON_DISCONNECT, CANCEL_ORDER, DEPOSIT, Draft, ENTER_ORDER, Fields, Further,
+    MASS_CANCEL, NEW_ORDER, Order, REPLACE_ORDER, SELL, TRANSFER, WITHDRAW, amount, cancel,
+    cancel_on_disconnect, mass_cancel,
 };
 use super::node::{BASE, QUOTE, Who, shared};
 use super::peer::{Peer, book_query, reason};
@@ -87,6 +88,39 @@ fn a_cancel_only_key_cancels_and_a_read_only_key_reads() {
     let answer = canceller.command(CANCEL_ORDER, cancel(2, instrument, entered[0], 0));
     assert_eq!((answer.status, answer.order_id), (4, entered[0]));
     assert_forbidden(&mut canceller, CANCEL_ORDER, cancel(3, instrument, entered[1], 0));
+}
+
+#[test]
+fn who_may_cancel_may_cancel_many_of_its_accounts_and_of_its_session() {
+    let node = shared();
+    let instrument = node.ground().instrument;
+    let further = |account| Further::new(Order::new(account, instrument, BUY, 9, 1)).payload();
+    for who in [Who::TraderOfTwo, Who::Canceller, Who::Reader] {
+        let mut peer = node.connect();
+        let session = peer.log_on(&who.key(), "many").session;
+        // Without an account, all orders of the venue, or of the book.
+        for instrument in [0, instrument] {
+            assert_forbidden(&mut peer, MASS_CANCEL, mass_cancel(0, instrument, 0, 0));
+        }
+        assert_forbidden(&mut peer, MASS_CANCEL, mass_cancel(3, instrument, 0, session));
+        assert_forbidden(&mut peer, ENTER_ORDER, further(3));
+        if who != Who::TraderOfTwo {
+            assert_forbidden(&mut peer, ENTER_ORDER, further(2));
+        }
+        let allowed = [
+            (MASS_CANCEL, mass_cancel(2, instrument, 1, 0)),
+            (MASS_CANCEL, mass_cancel(0, instrument, 0, session)),
+            (CANCEL_ON_DISCONNECT, cancel_on_disconnect(0, 0)),
+        ];
+        for (schema, payload) in allowed {
+            if who == Who::Reader {
+                assert_forbidden(&mut peer, schema, payload);
+                continue;
+            }
+            // The exchange judges it.
+            assert_ne!(peer.command(schema, payload).reason, KEY_NOT_ENTITLED, "schema {schema}");
+        }
+    }
 }
 
 #[test]

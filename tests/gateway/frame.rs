@@ -16,6 +16,9 @@ pub(crate) const REPLACE_ORDER: u32 = 3;
 pub(crate) const DEPOSIT: u32 = 4;
 pub(crate) const WITHDRAW: u32 = 5;
 pub(crate) const TRANSFER: u32 = 6;
+pub(crate) const ENTER_ORDER: u32 = 7;
+pub(crate) const MASS_CANCEL: u32 = 8;
+pub(crate) const CANCEL_ON_DISCONNECT: u32 = 9;
 pub(crate) const ADMIN: u32 = 48;
 pub(crate) const LOGON: u32 = 64;
 pub(crate) const PING: u32 = 65;
@@ -237,6 +240,8 @@ pub(crate) const BUY: u8 = 1;
 pub(crate) const SELL: u8 = 2;
 pub(crate) const GTC: u8 = 1;
 pub(crate) const IOC: u8 = 3;
+pub(crate) const GTD: u8 = 6;
+pub(crate) const STOP: u8 = 3;
 
 impl Order {
     /// A limit order that rests.
@@ -272,6 +277,54 @@ impl Order {
     }
 }
 
+/// An order with further fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Further {
+    pub(crate) order: Order,
+    pub(crate) stop_price: i64,
+    pub(crate) display_quantity: i64,
+    pub(crate) min_quantity: i64,
+    pub(crate) budget: i64,
+    pub(crate) expires: u64,
+}
+
+impl Further {
+    /// An order that uses none of them.
+    pub(crate) fn new(order: Order) -> Further {
+        Further {
+            order,
+            stop_price: 0,
+            display_quantity: 0,
+            min_quantity: 0,
+            budget: 0,
+            expires: 0,
+        }
+    }
+
+    /// As [`Order::head`].
+    pub(crate) fn head(&self) -> Fields {
+        self.order
+            .head()
+            .i64(self.stop_price)
+            .i64(self.display_quantity)
+            .i64(self.min_quantity)
+            .i64(self.budget)
+            .u64(self.expires)
+    }
+
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        self.head().i64(self.order.client_order_id).0
+    }
+}
+
+pub(crate) fn mass_cancel(account: u64, instrument: u32, sides: u8, session: u32) -> Vec<u8> {
+    Fields::default().u64(account).u32(instrument).u8(sides).u32(session).0
+}
+
+pub(crate) fn cancel_on_disconnect(enabled: u8, grace_ms: u32) -> Vec<u8> {
+    Fields::default().u8(enabled).u32(grace_ms).0
+}
+
 pub(crate) fn cancel(account: u64, instrument: u32, order_id: u64, own: i64) -> Vec<u8> {
     Fields::default().u64(account).u32(instrument).u64(order_id).i64(own).0
 }
@@ -295,6 +348,7 @@ pub(crate) enum Body {
     Accepted(Accepted),
     Answer(Answer),
     Fill(Fill),
+    Update(Update),
     Reject { reason: u16, retry_after_ms: u32, text: String },
     Pong(u64),
     Book(Book),
@@ -345,6 +399,21 @@ pub(crate) struct Fill {
     pub(crate) leaves: i64,
     pub(crate) role: u8,
     pub(crate) last: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Update {
+    pub(crate) sequence: u64,
+    pub(crate) index: u32,
+    pub(crate) outbound: u64,
+    pub(crate) order_id: u64,
+    pub(crate) client_order_id: u64,
+    pub(crate) instrument: u32,
+    pub(crate) change: u8,
+    pub(crate) price: i64,
+    pub(crate) quantity: i64,
+    pub(crate) filled: i64,
+    pub(crate) leaves: i64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -483,6 +552,19 @@ fn body(schema: u32, r: &mut Reader) -> Body {
             leaves: r.i64(),
             role: r.u8(),
             last: r.bool(),
+        }),
+        142 => Body::Update(Update {
+            sequence: r.u64(),
+            index: r.u32(),
+            outbound: r.u64(),
+            order_id: r.u64(),
+            client_order_id: r.u64(),
+            instrument: r.u32(),
+            change: r.u8(),
+            price: r.i64(),
+            quantity: r.i64(),
+            filled: r.i64(),
+            leaves: r.i64(),
         }),
         132 => {
             let (reason, retry_after_ms, size) = (r.u16(), r.u32(), r.u16());

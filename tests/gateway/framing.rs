@@ -475,7 +475,7 @@ fn payloads_have_the_size_and_values_of_their_schema() {
     let node = shared();
     let ground = node.ground();
     let mut peer = node.log_on(Who::Operator, "payloads");
-    for schema in [0, 7, 63, 70, 127, 128, 130, 800, u32::MAX] {
+    for schema in [0, 10, 63, 70, 127, 128, 130, 800, u32::MAX] {
         let draft = peer.draft(schema, vec![0; 40]);
         let message = peer.ask(&draft);
         assert_eq!(reason(&message), UNKNOWN_SCHEMA, "schema {schema}");
@@ -484,7 +484,9 @@ fn payloads_have_the_size_and_values_of_their_schema() {
         assert_eq!(retry_after_ms, 0);
     }
     let good = Order::new(ground.buyer, ground.instrument, 1, 10, 1);
-    for (schema, size) in [(1, 40), (2, 28), (3, 44), (4, 20), (5, 20), (6, 28)] {
+    for (schema, size) in
+        [(1, 40), (2, 28), (3, 44), (4, 20), (5, 20), (6, 28), (7, 80), (8, 17), (9, 5)]
+    {
         for wrong in [0, 1, size - 1, size + 1, 2 * size] {
             let draft = peer.draft(schema, vec![0; wrong]);
             assert_eq!(refusal_of(&mut peer, &draft), BAD_PAYLOAD, "schema {schema}: {wrong}");

@@ -6,6 +6,9 @@ use super::peer::{LOGON_SEQUENCE, Next, Peer, answer, logon_payload};
 use crate::support::good;
 use std::time::{Duration, Instant};
 
+const ENTER_ORDER: u32 = 7;
+const LIMIT: u8 = 2;
+const GOOD_TILL_DATE: u8 = 6;
 const MASS_CANCEL: u32 = 8;
 const CANCEL_ON_DISCONNECT: u32 = 9;
 const DONE: u8 = 8;
@@ -131,6 +134,11 @@ fn a_node_that_waits_for_a_far_time_rests() {
     let mut peer = node.log_on(Who::Operator, "away for a day");
     orders(&node, &mut peer, 20, 3);
     when_away(&mut peer, 86_400_000);
+    // An hour after the node's last record, whatever its clock says.
+    let expires = peer.time_ns + 3_600_000_000_000;
+    let head = Fields::default().u64(20).u32(1).u8(BUY).u8(LIMIT).u8(GOOD_TILL_DATE).u8(0);
+    let order = head.i64(1).i64(1).i64(0).i64(0).i64(0).i64(0).u64(expires).i64(0).0;
+    assert_eq!(peer.command(ENTER_ORDER, order).leaves, 1);
     drop(peer);
     let mut quiet = node.log_on(Who::Operator, "quiet");
     assert_eq!(quiet.next_within(Duration::from_secs(1)), Next::Quiet);
@@ -141,5 +149,5 @@ fn a_node_that_waits_for_a_far_time_rests() {
     assert!(ticks < 10, "{ticks} hundredths of a second in two seconds");
     assert!(sleeps < 300, "its threads fell asleep {sleeps} times in two seconds");
     let account = quiet.account(20, 0);
-    assert_eq!((account.sequence, account.orders.len()), (before, 3), "nothing was journaled");
+    assert_eq!((account.sequence, account.orders.len()), (before, 4), "nothing was journaled");
 }

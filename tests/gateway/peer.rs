@@ -2,7 +2,7 @@
 
 use super::frame::{
     ACCOUNT_QUERY, Accepted, Account, Answer, BOOK_QUERY, Body, Book, Draft, Fields, Fill, LOGON,
-    Message, Metadata, NEW_ORDER, Order, PING, decode, length,
+    Message, Metadata, NEW_ORDER, Order, PING, Update, decode, length,
 };
 use super::node::DEADLINE;
 use ed25519_dalek::SigningKey;
@@ -210,6 +210,14 @@ impl Peer {
         let Body::Fill(fill) = message.body else { panic!("{message:?}") };
         assert_eq!((message.client_sequence, message.again), (0, false));
         fill
+    }
+
+    /// A change of an order of this session.
+    pub(crate) fn update(&mut self) -> Update {
+        let message = self.next();
+        let Body::Update(update) = message.body else { panic!("{message:?}") };
+        assert_eq!((message.client_sequence, message.again), (0, false));
+        update
     }
 
     pub(crate) fn book(&mut self, instrument: u32, depth: u16, orders: bool) -> Book {

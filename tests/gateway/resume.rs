@@ -26,6 +26,7 @@ fn number(message: &Message) -> u64 {
     match &message.body {
         Body::Answer(answer) => answer.outbound,
         Body::Fill(fill) => fill.outbound,
+        Body::Update(update) => update.outbound,
         other => panic!("{other:?} has no number"),
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Got {
     Challenge(Challenge),
     Accepted(LogonAccepted),
     Answer,
+    /// A change of an order.
+    Update,
     Reject(u64, RejectReason),
     LoggedOut,
     /// A notice of this kind.
@@ -174,6 +176,7 @@ impl Bench {
                 ServerMessage::Challenge(challenge) => Got::Challenge(challenge),
                 ServerMessage::LogonAccepted(accepted) => Got::Accepted(accepted),
                 ServerMessage::Answer(_) => Got::Answer,
+                ServerMessage::OrderUpdate(_) => Got::Update,
                 ServerMessage::Reject(reject) => {
                     Got::Reject(number, reject.reason.reason().expect("a reason that we know"))
                 }

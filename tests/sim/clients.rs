@@ -269,6 +269,11 @@ impl Client {
             ServerMessage::LogonAccepted(accepted) => self.accepted(number, &accepted, around),
             ServerMessage::Answer(view) => self.answer(number, &view, again, around),
             ServerMessage::Fill(fill) => self.fill(fill, around),
+            ServerMessage::OrderUpdate(update) => {
+                let session = self.conversation().session;
+                around.ledger.updated(session, update);
+                self.number(update.outbound);
+            }
             ServerMessage::Reject(reject) => self.reject(number, &reject, around),
             ServerMessage::Pong(pong) => {
                 let what = self.complete(number, false);

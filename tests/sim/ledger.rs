@@ -13,7 +13,7 @@ use openoutcry::lanes::follower::{Activity, Kinds};
 use openoutcry::message::Subject;
 use openoutcry::node::boot::Logs;
 use openoutcry::types::{AccountId, KeyId, Priority, Sequence, SessionId, TimeNs};
-use openoutcry::wire::answer::{Answer, AnswerFill, Fill, ROLE_MAKER};
+use openoutcry::wire::answer::{Answer, AnswerFill, Fill, OrderUpdate, ROLE_MAKER};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An answer as a client saw it.
@@ -75,6 +75,7 @@ pub(crate) struct Floor {
 pub(crate) struct Ledger {
     pub(crate) commands: Vec<Sent>,
     fills: Vec<(SessionId, Fill)>,
+    updates: Vec<(SessionId, OrderUpdate)>,
     /// The first number that each session's client used on each of its connections.
     connections: BTreeMap<SessionId, BTreeSet<u64>>,
     /// Every record that was once written, by sequence - 1.
@@ -117,6 +118,10 @@ impl Ledger {
         self.fills.push((session, fill));
     }
 
+    pub(crate) fn updated(&mut self, session: SessionId, update: OrderUpdate) {
+        self.updates.push((session, update));
+    }
+
     /// Notes what is written up to now, before a crash takes some of it.
     pub(crate) fn mirror(&mut self, logs: &Logs, written: Sequence) {
         let from = Sequence(self.mirror.len() as u64 + 1);
@@ -151,6 +156,9 @@ impl Ledger {
         let lost = self.fills.iter().any(|(_, fill)| fill.sequence > tip);
         assert!(may_forget || !lost, "a fill means safe");
         self.fills.retain(|(_, fill)| fill.sequence <= tip);
+        let lost = self.updates.iter().any(|(_, update)| update.sequence > tip);
+        assert!(may_forget || !lost, "an update means safe");
+        self.updates.retain(|(_, update)| update.sequence <= tip);
     }
 
     /// Holds answers and fills against the truth.
@@ -185,6 +193,9 @@ impl Ledger {
         for (session, fill) in &self.fills {
             truth.check_fill(*session, fill);
         }
+        for (session, update) in &self.updates {
+            truth.check_update(*session, update);
+        }
     }
 
     /// Of two messages of one connection whose subjects meet, the earlier one is sequenced first; only
@@ -210,6 +221,8 @@ impl Ledger {
 
 fn subject(command: &Command) -> Subject {
     let (account, other) = match command {
+        Command::MassCancel(cancel) if cancel.account.0 == 0 => return Subject::Session,
+        Command::CancelOnDisconnect(_) => return Subject::Session,
         Command::Transfer(transfer) => (transfer.from, transfer.to),
         other => (other.account(), AccountId(0)),
     };
@@ -293,13 +306,16 @@ impl Truth {
     fn answer(&self, sequence: Sequence) -> Option<Seen> {
         let events = self.events_of(sequence);
         let EventBody::Result(result) = &events.first()?.body else { return None };
-        let fills = events.iter().filter_map(|event| match &event.body {
-            EventBody::Trade(trade) => {
-                Some(AnswerFill { price: trade.price, quantity: trade.quantity })
-            }
+        // Its own trades stand right behind it, those of stops that it triggered behind them.
+        let trades = events[1..].iter().map_while(|event| match &event.body {
+            EventBody::Trade(trade) => Some(trade),
             _ => None,
         });
-        let fills: Vec<AnswerFill> = fills.collect();
+        let own = trades.take(result.fill_count as usize).inspect(|trade| {
+            assert_eq!(trade.taker_order, result.order_id, "an answer has its own trades");
+        });
+        let fills: Vec<AnswerFill> =
+            own.map(|trade| AnswerFill { price: trade.price, quantity: trade.quantity }).collect();
         assert_eq!(fills.len(), result.fill_count as usize, "a result counts its trades");
         let fills = fills.into_iter().take(16).collect();
         Some(Seen { answer: Answer::of(sequence, result), fills })
@@ -316,11 +332,24 @@ impl Truth {
             }
             EventBody::Trade(trade) => {
                 assert_ne!(fill.role, ROLE_MAKER);
+                let EventBody::Result(result) = &events[0].body else {
+                    panic!("{fill:?} is of no command")
+                };
+                assert!(event.index <= result.fill_count, "{fill:?} is of a stop");
                 assert_eq!(fill.order_id, trade.taker_order);
                 assert_eq!((fill.price, fill.quantity), (trade.price, trade.quantity));
             }
             other => panic!("{fill:?} is {other:?}"),
         }
+    }
+
+    fn check_update(&self, session: SessionId, update: &OrderUpdate) {
+        let events = self.events_of(update.sequence);
+        let event = events.iter().find(|event| event.index == update.index);
+        let event = event.unwrap_or_else(|| panic!("an update means safe: {update:?}"));
+        let EventBody::Update(told) = &event.body else { panic!("{update:?} is {event:?}") };
+        assert_eq!(*update, OrderUpdate::of(event.sequence, event.index, told));
+        assert_eq!(session, told.session, "updates go to the session of the order");
     }
 
     /// Where the journal has each command of the ledger.

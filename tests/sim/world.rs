@@ -661,6 +661,7 @@ fn sequence_of(message: &ServerMessage<'_>) -> Sequence {
     match message {
         ServerMessage::Answer(view) => view.answer.sequence,
         ServerMessage::Fill(fill) => fill.sequence,
+        ServerMessage::OrderUpdate(update) => update.sequence,
         ServerMessage::Book(view) => view.head.sequence,
         ServerMessage::Account(view) => view.head.sequence,
         ServerMessage::LogonAccepted(accepted) => accepted.sequence,

@@ -10,7 +10,7 @@ use crate::cli::offline::{Offline, Point};
 use crate::cli::venue::Venue;
 use crate::cli::{Failure, Outcome};
 use crate::command::{Command, FieldLayout};
-use crate::event::{Event, EventBody};
+use crate::event::{Event, EventBody, OrderUpdate};
 use crate::genesis::{Asset, Instrument};
 use crate::journal::audit::refused_command;
 use crate::journal::dump::{describe, first_since};
@@ -21,7 +21,7 @@ use crate::journal::payload::layout_of;
 use crate::journal::reader::{ReadError, Reader};
 use crate::journal::view::{Record, Verify};
 use crate::timestamp::Rfc3339;
-use crate::types::{AssetId, InstrumentId, OrderId, Sequence, TimeNs};
+use crate::types::{AssetId, InstrumentId, OrderChange, OrderId, Sequence, TimeNs};
 use serde_json::Value;
 use std::io::{self, ErrorKind, Write};
 
@@ -110,9 +110,9 @@ pub(super) struct Filter {
     session: Option<u32>,
     account: Option<u64>,
     instrument: Option<InstrumentId>,
-    /// Makers of the command at hand, whose fills follow without their account.
-    makers: Vec<(OrderId, u64)>,
-    makers_of: Sequence,
+    /// Orders that traded in the command at hand, whose fills follow without their account.
+    traded: Vec<(OrderId, u64)>,
+    traded_in: Sequence,
 }
 
 impl Filter {
@@ -147,29 +147,37 @@ impl Filter {
             && self.instrument.is_none_or(|wanted| command.instrument() == Some(wanted))
     }
 
-    /// `instrument` is that of the command that the event came from.
-    fn wants_event(&mut self, event: &Event, instrument: Option<InstrumentId>) -> bool {
-        if self.makers_of != event.sequence {
-            self.makers.clear();
-            self.makers_of = event.sequence;
+    /// `instrument` is that of the command that the event came from; `account_of` finds whose an order
+    /// is, where no event of the command tells.
+    fn wants_event(
+        &mut self,
+        event: &Event,
+        instrument: Option<InstrumentId>,
+        account_of: impl FnOnce(OrderId) -> Option<u64>,
+    ) -> bool {
+        if self.traded_in != event.sequence {
+            self.traded.clear();
+            self.traded_in = event.sequence;
         }
         let (session, accounts, own) = match &event.body {
             EventBody::Result(result) => {
                 (Some(result.session.0), [Some(result.account.0), None], None)
             }
             EventBody::Trade(trade) => {
-                self.makers.push((trade.maker_order, trade.maker_account.0));
+                self.traded.push((trade.maker_order, trade.maker_account.0));
+                self.traded.push((trade.taker_order, trade.taker_account.0));
                 let accounts = [Some(trade.maker_account.0), Some(trade.taker_account.0)];
                 (None, accounts, Some(trade.instrument))
             }
             EventBody::MakerFill(fill) => {
-                let maker = self.makers.iter().find(|(order, _)| *order == fill.order_id);
-                let account = maker.map(|(_, account)| *account);
+                let order = self.traded.iter().find(|(order, _)| *order == fill.order_id);
+                let account = order.map(|(_, account)| *account);
                 (Some(fill.session.0), [account, None], Some(fill.instrument))
             }
             EventBody::Update(update) => {
                 let instrument = (update.instrument.0 != 0).then_some(update.instrument);
-                (Some(update.session.0), [None, None], instrument)
+                let account = self.account.and_then(|_| account_of(update.order_id));
+                (Some(update.session.0), [account, None], instrument)
             }
             EventBody::Balance(balance) => (None, [Some(balance.account.0), None], None),
             EventBody::Session(change) => (Some(change.session.0), [None, None], None),
@@ -253,7 +261,8 @@ fn events(
             Err(error) => return Ok(Some(error)),
         };
         let instrument = commands.instrument(event.sequence);
-        if !selection.filter.wants_event(&event, instrument) {
+        let account_of = |order| account_of(order, offline, to);
+        if !selection.filter.wants_event(&event, instrument, account_of) {
             continue;
         }
         if !take.has_room(event.sequence) {
@@ -262,6 +271,18 @@ fn events(
         let instrument = instrument.and_then(|id| selection.venue.instrument_of(id));
         take.event(&event, instrument, &selection.venue)?;
     }
+}
+
+/// Whose an order is: its number is the sequence of the command that entered it. None where that is not
+/// kept any more.
+fn account_of(order: OrderId, offline: &Offline, limit: Sequence) -> Option<u64> {
+    let sequence = Sequence(order.0);
+    let log = offline.log(LogKind::Commands).clone();
+    let mut reader = Reader::new(log, sequence, Verify::Crc);
+    let record = reader.next_record(limit).ok()??;
+    let is_command = record.kind() == RecordKind::Command && record.sequence() == sequence;
+    let command = Command::decode(record.envelope().schema.get(), record.command()).ok();
+    Some(command.filter(|_| is_command)?.account().0)
 }
 
 /// The commands that events came from, found beside them: only the journal tells of which instrument
@@ -328,7 +349,10 @@ enum Shape {
     Ticks,
     Lots,
     Units,
+    /// Units of the instrument's quote asset.
+    Quote,
     Steps,
+    Time,
 }
 
 /// A command's fields, ready to be written.
@@ -361,10 +385,12 @@ fn shape(field: &FieldLayout) -> Shape {
     match (field.kind, field.name) {
         (_, "instrument") => Shape::Instrument,
         (_, "asset") => Shape::Asset,
-        ("decimal", "price") => Shape::Ticks,
-        ("decimal", "quantity") => Shape::Lots,
+        ("decimal", "price" | "stop_price") => Shape::Ticks,
+        ("decimal", "quantity" | "display_quantity" | "min_quantity") => Shape::Lots,
         ("decimal", "amount") => Shape::Units,
+        ("decimal", "budget") => Shape::Quote,
         ("decimal", _) => Shape::Steps,
+        (_, "expires") => Shape::Time,
         _ if !field.words.is_empty() => Shape::Words(field.words),
         _ => Shape::Number,
     }
@@ -539,7 +565,7 @@ impl<S: Sink, W: Write> Rows<S, W> {
                 sink.open("body");
                 let shape = self.commands.iter().find(|shape| shape.schema == schema);
                 match shape.filter(|_| Command::decode(schema, bytes).is_ok()) {
-                    Some(shape) => command(sink, shape, bytes, venue),
+                    Some(shape) => command(sink, &mut self.expires, shape, bytes, venue),
                     None => {
                         sink.number("schema", schema.into());
                         sink.plain("bytes", |out| hex(bytes, out));
@@ -604,7 +630,13 @@ fn word(sink: &mut impl Sink, name: &'static str, word: &'static str) {
     sink.plain(name, |out| out.extend_from_slice(word.as_bytes()));
 }
 
-fn command(sink: &mut impl Sink, shape: &CommandShape, bytes: &[u8], venue: &Venue) {
+fn command(
+    sink: &mut impl Sink,
+    time: &mut TimeText,
+    shape: &CommandShape,
+    bytes: &[u8],
+    venue: &Venue,
+) {
     word(sink, "command", shape.name);
     let id = |field: &Option<FieldLayout>| u32::try_from(number(field.as_ref()?, bytes)).ok();
     let instrument = id(&shape.instrument).and_then(|id| venue.instrument_of(InstrumentId(id)));
@@ -627,6 +659,12 @@ fn command(sink: &mut impl Sink, shape: &CommandShape, bytes: &[u8], venue: &Ven
             Shape::Ticks => price(sink, name, number.cast_signed(), instrument),
             Shape::Lots => lots(sink, name, number.cast_signed(), instrument),
             Shape::Units => units(sink, name, number.cast_signed(), asset),
+            Shape::Quote => {
+                let quote = instrument.and_then(|found| venue.asset_of(found.quote));
+                units(sink, name, number.cast_signed(), quote);
+            }
+            Shape::Time if number == 0 => sink.null(name),
+            Shape::Time => sink.plain(name, |out| time.write(TimeNs(number), out)),
             Shape::Steps => {
                 sink.plain(name, |out| decimal(number.cast_signed().into(), 0, out));
             }
@@ -652,6 +690,8 @@ fn lots(sink: &mut impl Sink, name: &'static str, lots: i64, instrument: Option<
         "quantity" => "quantity_lots",
         "filled" => "filled_lots",
         "leaves" => "leaves_lots",
+        "display_quantity" => "display_quantity_lots",
+        "min_quantity" => "min_quantity_lots",
         _ => "maker_leaves_lots",
     };
     match instrument {
@@ -747,20 +787,7 @@ fn event_body(
             lots(sink, "filled", fill.filled.0, found);
             lots(sink, "leaves", fill.leaves.0, found);
         }
-        EventBody::Update(update) => {
-            let found = venue.instrument_of(update.instrument);
-            word(sink, "event", "order-update");
-            word(sink, "change", update.change.as_str());
-            sink.number("session", update.session.0.into());
-            sink.number("outbound", update.outbound);
-            symbol(sink, update.instrument, found);
-            sink.number("order_id", update.order_id.0);
-            sink.number("client_order_id", update.client_order_id.0);
-            price(sink, "price", update.price.0, found);
-            lots(sink, "quantity", update.quantity.0, found);
-            lots(sink, "filled", update.filled.0, found);
-            lots(sink, "leaves", update.leaves.0, found);
-        }
+        EventBody::Update(update) => order_update(sink, update, venue),
         EventBody::Balance(balance) => {
             let asset = venue.asset_of(balance.asset);
             word(sink, "event", "balance");
@@ -779,6 +806,26 @@ fn event_body(
             sink.number("outbound", change.outbound);
         }
     }
+}
+
+fn order_update(sink: &mut impl Sink, update: &OrderUpdate, venue: &Venue) {
+    let found = venue.instrument_of(update.instrument);
+    word(sink, "event", "order-update");
+    word(sink, "change", update.change.as_str());
+    sink.number("session", update.session.0.into());
+    sink.number("outbound", update.outbound);
+    if update.change == OrderChange::MassCancelDone {
+        sink.number("order_id", update.order_id.0);
+        sink.signed("orders", update.quantity.0);
+        return;
+    }
+    symbol(sink, update.instrument, found);
+    sink.number("order_id", update.order_id.0);
+    sink.number("client_order_id", update.client_order_id.0);
+    price(sink, "price", update.price.0, found);
+    lots(sink, "quantity", update.quantity.0, found);
+    lots(sink, "filled", update.filled.0, found);
+    lots(sink, "leaves", update.leaves.0, found);
 }
 
 /// Text as it may stand between quotes without an escape.

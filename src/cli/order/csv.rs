@@ -3,9 +3,9 @@
 //! Invariants: a file is checked as a whole before any of it is used; what is wrong is told with line
 //! and column; a value in a column that its action does not have is an error, never ignored.
 
-use super::build::{Request, Which};
-use super::{parse_side, parse_tif, parse_type};
-use crate::types::{OrderType, Side};
+use super::build::{Entry, Filters, Request, Which};
+use super::{parse_self_trade, parse_side, parse_sides, parse_tif, parse_time, parse_type};
+use crate::types::{OrderType, Side, Sides};
 
 /// Every column there is. `to_account` and `order_id` may be left out like all others that no line
 /// uses.
@@ -25,6 +25,14 @@ pub(super) const COLUMNS: &[&str] = &[
     "asset",
     "to_account",
     "order_id",
+    "stop_price",
+    "display",
+    "min_quantity",
+    "budget",
+    "expires",
+    "self_trade",
+    "reprice",
+    "mine",
 ];
 
 /// What is wrong with a file.
@@ -208,9 +216,10 @@ impl<'a> Row<'a> {
                     quantity: self.need("quantity")?,
                 })
             }
+            "mass-cancel" => self.mass_cancel(),
             "deposit" | "withdraw" | "transfer" => self.money(action),
             other => {
-                let known = "new, cancel, replace, deposit, withdraw or transfer";
+                let known = "new, cancel, replace, mass-cancel, deposit, withdraw or transfer";
                 Err(self.error("action", format!("{other}: write {known}")))
             }
         }
@@ -218,25 +227,64 @@ impl<'a> Row<'a> {
 
     fn new_order(&self) -> Result<Request<'a>, LineError> {
         let columns = ["account", "symbol", "side", "type", "tif", "post_only", "price"];
-        self.only("new", &[&columns[..], &["quantity", "client_order_id"]].concat())?;
+        let more = ["stop_price", "display", "min_quantity", "budget", "expires", "self_trade"];
+        let rest = ["reprice", "quantity", "client_order_id"];
+        self.only("new", &[&columns[..], &more, &rest].concat())?;
         // What is missing is told in the order of the columns.
         let (account, symbol) = (self.need_number("account")?, self.need("symbol")?);
         let side = self.word::<Side>("side", None, parse_side)?;
         let order_type = self.word("type", Some(OrderType::Limit), parse_type)?;
-        Ok(Request::New {
+        let budget = self.find("budget");
+        Ok(Request::New(Entry {
             account,
             symbol,
             side,
             order_type,
             tif: self.word("tif", Some(None), |text| parse_tif(text).map(Some))?,
             post_only: self.word("post_only", Some(false), parse_yes)?,
+            reprice: self.word("reprice", Some(false), parse_yes)?,
+            self_trade: self
+                .word("self_trade", Some(None), |text| parse_self_trade(text).map(Some))?,
             price: match order_type {
                 OrderType::Limit | OrderType::StopLimit => Some(self.need("price")?),
                 OrderType::Market | OrderType::Stop => self.find("price"),
             },
-            quantity: self.need("quantity")?,
+            quantity: match budget {
+                Some(_) => self.find("quantity"),
+                None => Some(self.need("quantity")?),
+            },
+            stop_price: match order_type {
+                OrderType::Stop | OrderType::StopLimit => Some(self.need("stop_price")?),
+                OrderType::Market | OrderType::Limit => self.find("stop_price"),
+            },
+            display: self.find("display"),
+            min_quantity: self.find("min_quantity"),
+            budget,
+            expires: self.word("expires", Some(None), |text| parse_time(text).map(Some))?,
             client_order_id: self.find_number("client_order_id")?,
-        })
+        }))
+    }
+
+    fn mass_cancel(&self) -> Result<Request<'a>, LineError> {
+        let columns = ["account", "symbol", "side", "mine"];
+        self.only("mass-cancel", &columns)?;
+        let mine = self.word("mine", Some(false), parse_yes)?;
+        let filters = ["account", "symbol", "side"];
+        if !mine && filters.iter().all(|column| self.find(column).is_none()) {
+            let text =
+                "a mass-cancel needs one, or symbol, side or mine: it would cancel all orders";
+            return Err(self.error("account", text));
+        }
+        Ok(Request::MassCancel(Filters {
+            account: match self.find("account") {
+                Some(_) => Some(self.need_number("account")?),
+                None => None,
+            },
+            symbol: self.find("symbol"),
+            sides: self.word("side", Some(Sides::Both), parse_sides)?,
+            session: None,
+            mine,
+        }))
     }
 
     fn money(&self, action: &str) -> Result<Request<'a>, LineError> {
@@ -271,6 +319,7 @@ fn parse_yes(text: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{SelfTrade, TimeInForce, TimeNs};
 
     fn first_error(text: &str) -> String {
         parse(text).expect_err("something is wrong")[0].to_string()
@@ -284,18 +333,80 @@ mod tests {
         assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(
             lines[0].request,
-            Request::New {
-                account: 2,
-                symbol: "BTC-USDT",
-                side: Side::Buy,
-                order_type: OrderType::Limit,
-                tif: None,
-                post_only: false,
-                price: Some("100.5"),
-                quantity: "2",
-                client_order_id: 0,
-            }
+            Request::New(Entry { price: Some("100.5"), quantity: Some("2"), ..entry() })
         );
+    }
+
+    /// A limit order of account 2 of which nothing more is said.
+    fn entry() -> Entry<'static> {
+        Entry {
+            account: 2,
+            symbol: "BTC-USDT",
+            side: Side::Buy,
+            order_type: OrderType::Limit,
+            tif: None,
+            post_only: false,
+            reprice: false,
+            self_trade: None,
+            price: None,
+            quantity: None,
+            stop_price: None,
+            display: None,
+            min_quantity: None,
+            budget: None,
+            expires: None,
+            client_order_id: 0,
+        }
+    }
+
+    #[test]
+    fn every_field_of_an_order_has_its_column() {
+        let text = "action,account,symbol,side,type,tif,post_only,reprice,self_trade,price,quantity,\
+                    stop_price,display,min_quantity,budget,expires\n\
+                    new,2,BTC-USDT,buy,stop-limit,gtd,,,cancel-oldest,5,6,4,3,2,,2026-03-01T12:00:00Z\n\
+                    new,2,BTC-USDT,buy,market,,,,,,,,,,7.5,\n\
+                    new,2,BTC-USDT,buy,,day,yes,yes,,5,6,,,,,\n";
+        let lines = parse(text).expect("a good file");
+        let stop = Entry {
+            order_type: OrderType::StopLimit,
+            tif: Some(TimeInForce::Gtd),
+            self_trade: Some(SelfTrade::CancelOldest),
+            price: Some("5"),
+            quantity: Some("6"),
+            stop_price: Some("4"),
+            display: Some("3"),
+            min_quantity: Some("2"),
+            expires: Some(TimeNs(1_772_366_400_000_000_000)),
+            ..entry()
+        };
+        assert_eq!(lines[0].request, Request::New(stop));
+        let budget = Entry { order_type: OrderType::Market, budget: Some("7.5"), ..entry() };
+        assert_eq!(lines[1].request, Request::New(budget));
+        let day = Entry {
+            tif: Some(TimeInForce::Day),
+            post_only: true,
+            reprice: true,
+            price: Some("5"),
+            quantity: Some("6"),
+            ..entry()
+        };
+        assert_eq!(lines[2].request, Request::New(day));
+    }
+
+    #[test]
+    fn a_mass_cancel_has_the_filters_that_its_line_gives() {
+        let text = "action,account,symbol,side,mine\n\
+                    mass-cancel,2,,,\nmass-cancel,,BTC-USDT,sell,\nmass-cancel,,,,yes\n";
+        let lines = parse(text).expect("a good file");
+        let none =
+            Filters { account: None, symbol: None, sides: Sides::Both, session: None, mine: false };
+        for (line, expected) in lines.iter().zip([
+            Filters { account: Some(2), ..none },
+            Filters { symbol: Some("BTC-USDT"), sides: Sides::Sell, ..none },
+            Filters { mine: true, ..none },
+        ]) {
+            assert_eq!(line.request, Request::MassCancel(expected));
+        }
     }
 
     #[test]
@@ -328,9 +439,19 @@ mod tests {
                 "line 2, column side: up: write buy or sell",
             ),
             (
-                "action,account,symbol,side,type\nnew,2,X,buy,stop\n",
-                "line 2, column type: stop: stop orders do not exist in this release",
+                "action,account,symbol,side,type,quantity\nnew,2,X,buy,stop,1\n",
+                "line 2, column stop_price: is missing",
             ),
+            (
+                "action,account,symbol,side,type\nnew,2,X,buy,iceberg\n",
+                "line 2, column type: iceberg: write limit, and give --display",
+            ),
+            (
+                "action,account,symbol,side,price,quantity,expires\nnew,2,X,buy,1,1,tomorrow\n",
+                "line 2, column expires: tomorrow: write a time in UTC such as 2026-03-01T12:00:00Z",
+            ),
+            ("action,mine\nmass-cancel,no\n", "line 2, column account: a mass-cancel needs one"),
+            ("action,price\nmass-cancel,1\n", "line 2, column price: mass-cancel has no price"),
             (
                 "action,account,symbol,side,type\nnew,2,X,buy,market\n",
                 "line 2, column quantity: is missing",

@@ -30,8 +30,10 @@ const FILE_MAX_BYTES: u64 = 1 << 30;
                    outcry order file orders.csv --message-ids monday --json",
     after_help = "The first line names the columns, in any order: action, account, symbol, side, type, \
                   tif, price, quantity, client_order_id, orig_client_order_id, amount, asset, and \
-                  where they are needed to_account and order_id.\nActions are new, cancel, replace, \
-                  deposit, withdraw and transfer."
+                  where they are needed to_account and order_id; of further orders also post_only, \
+                  stop_price, display, min_quantity, budget, expires, self_trade and reprice.\n\
+                  Actions are new, cancel, replace, mass-cancel (of the account, symbol, side, and of \
+                  this session with yes in the column mine), deposit, withdraw and transfer."
 )]
 pub(super) struct Args {
     /// The file
@@ -71,10 +73,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     let shown = args.file.display();
     let lines = csv::parse(&text).map_err(|errors| wrong(args, &errors))?;
     let mut link = Link::open(&args.connection, global, "file")?;
+    let own = link.number();
     let mut errors = Vec::new();
     let mut jobs = Vec::with_capacity(lines.len());
     for line in lines {
-        match line.request.build(&link.venue) {
+        match line.request.build(&link.venue, own) {
             Ok(command) => jobs.push(Job { line: line.number, command }),
             Err(error) => errors.push(LineError {
                 line: line.number,

@@ -1,7 +1,9 @@
 //! Rows are what `journal::dump` decodes, whatever the record is.
 
 use super::*;
-use crate::command::{CancelOrder, Deposit, NewOrder, Transfer};
+use crate::command::{
+    CancelOnDisconnect, CancelOrder, Deposit, EnterOrder, MassCancel, NewOrder, Transfer,
+};
 use crate::decimal::Decimal;
 use crate::genesis::GenesisItem;
 use crate::journal::batch::{BatchBuilder, Part, RecordFields};
@@ -9,7 +11,8 @@ use crate::journal::format::{FLAG_POSSIBLE_DUPLICATE, FLAG_SIGNED, JournalId, Ti
 use crate::journal::payload::{SessionLogon, Timers};
 use crate::journal::view::Batch;
 use crate::types::{
-    AccountId, Amount, ClientOrderId, Epoch, OrderType, Price, Quantity, Side, TimeInForce,
+    AccountId, Amount, ClientOrderId, Epoch, OrderType, Price, Quantity, SessionId, Side, Sides,
+    TimeInForce,
 };
 use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
@@ -55,6 +58,36 @@ fn order(instrument: u32, price: i64, quantity: i64) -> Command {
     .into()
 }
 
+fn further_order(instrument: u32, expires: u64) -> Command {
+    EnterOrder {
+        account: AccountId(4),
+        instrument: InstrumentId(instrument),
+        side: Side::Buy,
+        order_type: OrderType::StopLimit,
+        time_in_force: TimeInForce::Gtd,
+        flags: 17,
+        price: Price(2001),
+        quantity: Quantity(1500),
+        stop_price: Price(2000),
+        display_quantity: Quantity(15),
+        min_quantity: Quantity(20),
+        budget: Amount(12_345),
+        expires: TimeNs(expires),
+        client_order_id: ClientOrderId(5),
+    }
+    .into()
+}
+
+fn mass_cancel(account: u64, instrument: u32) -> Command {
+    MassCancel {
+        account: AccountId(account),
+        instrument: InstrumentId(instrument),
+        sides: Sides::Sell,
+        session: SessionId(3),
+    }
+    .into()
+}
+
 /// A batch with a record of every kind that a journal may hold, odd ones among them.
 fn batch() -> Vec<u8> {
     let mut batches = BatchBuilder::new(LogKind::Commands, JournalId([7; 16]), Tip::START);
@@ -74,7 +107,7 @@ fn batch() -> Vec<u8> {
         }
         batches.push(&fields, received, Some(payload)).expect("it is small");
     };
-    let commands: [Command; 7] = [
+    let commands: [Command; 12] = [
         order(1, 2001, 1500),
         order(1, i64::MAX, i64::MIN),
         order(9, 7, 8),
@@ -89,6 +122,11 @@ fn batch() -> Vec<u8> {
         Deposit { account: AccountId(1), asset: AssetId(2), amount: Amount(-150) }.into(),
         Transfer { from: AccountId(1), to: AccountId(2), asset: AssetId(9), amount: Amount(5) }
             .into(),
+        further_order(1, 1_900_000_000_000_000_001),
+        further_order(9, 0),
+        mass_cancel(2, 1),
+        mass_cancel(0, 0),
+        CancelOnDisconnect { enabled: 1, grace_ms: 5_000 }.into(),
     ];
     for (place, command) in commands.iter().enumerate() {
         let mut payload = Vec::new();
@@ -170,6 +208,17 @@ fn csv_has_a_cell_for_every_column_and_json_for_the_rest() {
     assert!(lines[1].contains(r#","id-""1","#), "{}", lines[1]);
     // An instrument that the venue does not have: its number, and lots as such.
     assert!(lines[3].ends_with(r#","{""instrument"":9,""quantity_lots"":8}""#), "{}", lines[3]);
+    // What further orders have.
+    let cells: Vec<&str> = lines[8].split(',').collect();
+    for (column, expected) in [
+        ("stop_price", "100"),
+        ("display_quantity", "0.015"),
+        ("min_quantity", "0.02"),
+        ("budget", "123.45"),
+        ("command_expires", "2030-03-17T17:46:40.000000001Z"),
+    ] {
+        assert_eq!(cell(&cells, column), expected);
+    }
     let logon = lines.iter().find(|line| line.contains("session-logon")).expect("one");
     assert!(logon.contains(r#"""name"":""desk \""1\"""""#), "{logon}");
 }
@@ -182,11 +231,55 @@ fn a_filter_lets_through_what_it_names() {
         let records = batch.records().filter(|record| filter.wants_record(record));
         records.map(|record| record.sequence().0).collect()
     };
-    assert_eq!(wanted(&Filter::new(None, Some(2), None)), [1, 2, 3, 4, 7]);
-    assert_eq!(wanted(&Filter::new(None, None, Some(InstrumentId(1)))), [1, 2, 5]);
+    assert_eq!(wanted(&Filter::new(None, Some(2), None)), [1, 2, 3, 4, 7, 10]);
+    assert_eq!(wanted(&Filter::new(None, None, Some(InstrumentId(1)))), [1, 2, 5, 8, 10]);
     assert_eq!(wanted(&Filter::new(None, Some(1), Some(InstrumentId(1)))), [5]);
     assert_eq!(wanted(&Filter::new(Some(1), None, None)), [0; 0]);
     assert_eq!(wanted(&Filter::default()).len(), batch.records().count());
+}
+
+#[test]
+fn an_event_is_a_row_in_both_forms_and_of_the_account_whose_order_it_is() {
+    let (venue, order_id) = (venue(), OrderId(5));
+    let update = |change, instrument| {
+        EventBody::Update(OrderUpdate {
+            change,
+            session: SessionId(3),
+            instrument: InstrumentId(instrument),
+            outbound: 8,
+            order_id,
+            client_order_id: ClientOrderId(0),
+            price: Price(2001),
+            quantity: Quantity(1500),
+            filled: Quantity(0),
+            leaves: Quantity(0),
+        })
+    };
+    let changed = update(OrderChange::Triggered, 1);
+    let done = update(OrderChange::MassCancelDone, 0);
+    for (body, csv) in [
+        (changed, "9,0,order-update,triggered,,,3,8,,,5,0,,BTC-USD,,100.05,1.5,0,0,,"),
+        (done, "9,0,order-update,mass-cancel-done,,,3,8,,,5,,,,,,,,,1500,"),
+    ] {
+        let event = Event { sequence: Sequence(9), index: 0, last: true, body };
+        let instrument = venue.instruments.first();
+        let (mut json, mut text) = (Vec::new(), Vec::new());
+        let mut rows = Rows::new(Json::default(), &mut json, u64::MAX);
+        rows.event(&event, instrument, &venue).expect("memory");
+        rows.finish().expect("memory");
+        let expected = Value::Object(venue.event(&event, instrument)).to_string();
+        assert_eq!(String::from_utf8(json).expect("text").trim_end(), expected);
+        let mut rows = Rows::new(Csv::of(LogKind::Events), &mut text, u64::MAX);
+        rows.event(&event, instrument, &venue).expect("memory");
+        rows.finish().expect("memory");
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.lines().nth(1).expect("a row").starts_with(csv), "{text}");
+        for (account, wanted) in [(4, true), (2, false)] {
+            let mut filter = Filter::new(None, Some(account), None);
+            let found = filter.wants_event(&event, None, |order| (order == order_id).then_some(4));
+            assert_eq!(found, wanted, "account {account}");
+        }
+    }
 }
 
 proptest! {
