@@ -6,7 +6,7 @@ use openoutcry::event::CommandResult;
 use openoutcry::event::RejectReason::SelfTradePrevented;
 use openoutcry::types::OrderChange::{self, Expired, Reduced, Triggered, Unfilled};
 use openoutcry::types::SelfTrade::{
-    self, Allow, CancelBoth, CancelNewest, CancelOldest, Decrement,
+    Allow, CancelBoth, CancelNewest, CancelOldest, Decrement,
 };
 use openoutcry::types::Side;
 
