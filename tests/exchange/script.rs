@@ -126,6 +126,7 @@ impl World {
     #[track_caller]
     pub(crate) fn apply(&mut self, command: impl Into<Command>) -> CommandResult {
         let before = self.balances();
+        let was_due = self.exchange.deadline().is_some_and(|due| due <= self.ctx.time);
         self.ctx.sequence = self.ctx.sequence.next();
         self.exchange.apply(&self.ctx, &command.into(), &mut self.out);
         self.exchange.check();
