@@ -71,10 +71,14 @@ impl Ours {
     }
 
     fn digests(&self) -> ([u8; 32], [u8; 32]) {
-        let mut sha = Sha256::new();
-        self.exchange.hash(&mut sha);
-        (sha.finalize().into(), self.events.clone().finalize().into())
+        (hash(&self.exchange), self.events.clone().finalize().into())
     }
+}
+
+fn hash(exchange: &Exchange) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    exchange.hash(&mut sha);
+    sha.finalize().into()
 }
 
 /// The exchange as another node would have it from a snapshot.
@@ -150,10 +154,11 @@ impl Pair {
         }
     }
 
-    /// Compares books and orders, one by one, and all balances.
+    /// Compares books and orders, one by one, and all balances; and what a snapshot makes of them.
     pub(crate) fn compare(&self) -> Result<(), String> {
         let (exchange, model) = (&self.ours.exchange, &self.model);
         exchange.check();
+        same("hash after a snapshot", hash(&restored(exchange)), hash(exchange))?;
         let live = model.orders.iter().flatten();
         same("number of live orders", exchange.order_count(), live.clone().count())?;
         for order in live {

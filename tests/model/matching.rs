@@ -5,9 +5,7 @@ use crate::exchange::forms::{fill, trade, update};
 use openoutcry::event::CommandResult;
 use openoutcry::event::RejectReason::SelfTradePrevented;
 use openoutcry::types::OrderChange::{self, Expired, Reduced, Triggered, Unfilled};
-use openoutcry::types::SelfTrade::{
-    Allow, CancelBoth, CancelNewest, CancelOldest, Decrement,
-};
+use openoutcry::types::SelfTrade::{Allow, CancelBoth, CancelNewest, CancelOldest, Decrement};
 use openoutcry::types::Side;
 
 impl Model {
