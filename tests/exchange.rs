@@ -4,6 +4,8 @@
 mod around;
 #[path = "exchange/expiry.rs"]
 mod expiry;
+#[path = "exchange/forms.rs"]
+pub(crate) mod forms;
 #[path = "exchange/icebergs.rs"]
 mod icebergs;
 mod kinds;

@@ -399,7 +399,7 @@ fn line_20_a_sweep_stands_what_it_takes_out_on_its_way() {
 fn line_21_levels_and_index_lose_nothing_when_much_is_deleted() {
     const COUNT: i64 = 401;
     let mut world = World::new(COUNT as u32);
-    world.run("fund 2 1000000");
+    world.run("fund 2 1000000000");
     for step in [1, 7, 150, 400] {
         // 401 is a prime: every step goes through all of them.
         let mut ids = vec![OrderId(0); COUNT as usize];

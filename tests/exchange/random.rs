@@ -71,10 +71,14 @@ impl Ours {
     }
 
     fn digests(&self) -> ([u8; 32], [u8; 32]) {
-        let mut sha = Sha256::new();
-        self.exchange.hash(&mut sha);
-        (sha.finalize().into(), self.events.clone().finalize().into())
+        (hash(&self.exchange), self.events.clone().finalize().into())
     }
+}
+
+fn hash(exchange: &Exchange) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    exchange.hash(&mut sha);
+    sha.finalize().into()
 }
 
 /// The exchange as another node would have it from a snapshot.
@@ -150,44 +154,44 @@ impl Pair {
         }
     }
 
-    /// Compares books and orders, one by one, and all balances.
+    /// Compares books and orders, one by one, and all balances; and what a snapshot makes of them.
     pub(crate) fn compare(&self) -> Result<(), String> {
         let (exchange, model) = (&self.ours.exchange, &self.model);
         exchange.check();
-        let live = model.live().count();
-        same("number of live orders", exchange.order_count(), live)?;
-        for order in model.live() {
+        same("hash after a snapshot", hash(&restored(exchange)), hash(exchange))?;
+        let live = model.orders.iter().flatten();
+        same("number of live orders", exchange.order_count(), live.clone().count())?;
+        for order in live {
             let Some(row) = exchange.order(order.id) else {
                 return Err(format!("{order:?} is not live"));
             };
+            let asked = &order.asked;
             let found = (row.account, row.instrument, row.client_order_id, row.session, row.side);
-            let (instrument, client) = (order.instrument, order.client);
-            same("order", found, (order.account, instrument, client, order.session, order.side))?;
+            let (account, instrument, client) =
+                (asked.account, asked.instrument, asked.client_order_id);
+            same("order", found, (account, instrument, client, order.session, asked.side))?;
             let found = (row.price.0, row.quantity.0, row.filled.0, row.leaves.0);
             same("order", found, (order.price, order.quantity, order.filled, order.leaves()))?;
         }
         let mut rows = Vec::new();
-        for (instrument, book) in (1..).map(InstrumentId).zip(&model.books) {
+        for (instrument, orders) in (1..).map(InstrumentId).zip(&model.orders) {
+            let mut book: Vec<_> = orders.iter().filter(|order| !order.waits).collect();
+            book.sort_by_key(|order| match order.asked.side {
+                Side::Buy => (0, -order.price),
+                Side::Sell => (1, order.price),
+            });
             for side in [Side::Buy, Side::Sell] {
-                let mut levels: BTreeMap<i64, i64> = BTreeMap::new();
-                for order in book.iter().filter(|order| order.side == side) {
-                    *levels.entry(order.price).or_default() += order.shown();
-                }
-                let best = match side {
-                    Side::Buy => levels.last_key_value(),
-                    Side::Sell => levels.first_key_value(),
-                };
-                let best = best.map(|(&price, &open)| (Price(price), Quantity(open)));
+                let mut levels =
+                    book.chunk_by(|a, b| a.price == b.price && a.asked.side == b.asked.side);
+                let best = levels.find(|level| level[0].asked.side == side).map(|level| {
+                    let open = level.iter().map(|order| order.shown()).sum();
+                    (Price(level[0].price), Quantity(open))
+                });
                 same("best price", exchange.best(instrument, side), best)?;
             }
             if !book.is_empty() {
                 let summary = exchange.book(instrument, 0, true, &mut rows).expect("it is defined");
-                let mut sorted: Vec<_> = book.iter().collect();
-                sorted.sort_by_key(|o| match o.side {
-                    Side::Buy => (0, -o.price),
-                    Side::Sell => (1, o.price),
-                });
-                let expected: Vec<_> = sorted.iter().map(|o| (o.id, o.price, o.shown())).collect();
+                let expected: Vec<_> = book.iter().map(|o| (o.id, o.price, o.shown())).collect();
                 let found: Vec<_> =
                     rows.iter().map(|row| (row.order_id, row.price.0, row.quantity.0)).collect();
                 if !summary.more {
@@ -257,7 +261,7 @@ fn run(mut traffic: Traffic, count: usize, every: usize, deadline: Instant, sum:
             on_the_way.push((stream.len(), pair.ours.digests()));
         }
         if stream.len().is_multiple_of(64) {
-            sum.live_most = sum.live_most.max(pair.model.live().count());
+            sum.live_most = sum.live_most.max(pair.model.orders.iter().flatten().count());
         }
     }
     pair.compare().expect("the whole state is the same in the end");

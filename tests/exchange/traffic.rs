@@ -171,7 +171,7 @@ impl Traffic {
             self.price = (self.price + self.random.below(5) as i64 - 2).max(1);
         }
         if self.sequence.is_multiple_of(16) || self.live_max < 100 {
-            self.live = model.live().count();
+            self.live = model.orders.iter().flatten().count();
         }
         let bound = if self.growing { self.live_max } else { self.live_max / 2 };
         self.growing = self.live < bound;
@@ -266,7 +266,7 @@ impl Traffic {
             quantity: Quantity(self.size()),
             client_order_id: ClientOrderId(match self.random.below(10) {
                 0..=6 => 0,
-                7 => self.some_order(model).map_or(0, |order| order.client.0),
+                7 => self.some_order(model).map_or(0, |order| order.asked.client_order_id.0),
                 _ => 1 + self.random.below(5_000),
             }),
         });
@@ -330,8 +330,7 @@ impl Traffic {
     fn some_order(&mut self, model: &Model) -> Option<Order> {
         for _ in 0..self.instruments * 2 {
             let of = self.random.below(self.instruments.into()) as usize;
-            let waits = self.random.one_in(3);
-            let list = if waits { &model.waiting[of] } else { &model.books[of] };
+            let list = &model.orders[of];
             if !list.is_empty() {
                 return Some(list[self.random.below(list.len() as u64) as usize]);
             }
@@ -349,15 +348,16 @@ impl Traffic {
                 InstrumentId(1),
             );
         };
-        let (mut id, mut account, mut instrument) = (order.id, order.account, order.instrument);
+        let (mut id, mut account, mut instrument) =
+            (order.id, order.asked.account, order.asked.instrument);
         match self.random.below(60) {
             0 => id = OrderId(self.random.below(self.sequence)),
             1 => account = self.account(),
             2 => instrument = InstrumentId(self.random.below(5) as u32),
-            3..=20 if order.client.0 != 0 => id = OrderId(0),
+            3..=20 if order.asked.client_order_id.0 != 0 => id = OrderId(0),
             _ => {}
         }
-        (id, order.client, account, instrument)
+        (id, order.asked.client_order_id, account, instrument)
     }
 
     fn cancel(&mut self, model: &Model) -> Command {
@@ -367,13 +367,11 @@ impl Traffic {
 
     fn replace(&mut self, model: &Model) -> Command {
         let (order_id, orig_client_order_id, account, instrument) = self.named(model);
-        let books = instrument.0.checked_sub(1).and_then(|i| {
-            Some(model.books.get(i as usize)?.iter().chain(&model.waiting[i as usize]))
-        });
-        let old = books.into_iter().flatten().find(|order| order.id == order_id);
+        let of = instrument.0.checked_sub(1).and_then(|i| model.orders.get(i as usize));
+        let old = of.into_iter().flatten().find(|order| order.id == order_id);
         let price = match old {
             Some(old) if self.random.one_in(2) => Price(old.price),
-            _ => self.near(old.map_or(Side::Buy, |old| old.side)),
+            _ => self.near(old.map_or(Side::Buy, |old| old.asked.side)),
         };
         let quantity = match old {
             Some(old) if self.random.one_in(2) => {
