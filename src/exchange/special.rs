@@ -27,8 +27,9 @@ pub(super) struct StopRow {
 impl Exchange {
     /// True for an order of which more than a row is to be told.
     pub(super) fn is_special(&self, order: u32) -> bool {
+        // A stop that came may have terms that say nothing any more.
         let cold = self.orders.cold(order);
-        cold.has_terms() || cold.self_trade() != SelfTrade::Allow
+        cold.self_trade() != SelfTrade::Allow || self.orders.terms(order) != Terms::default()
     }
 
     /// Waiting stops: by instrument, buys first, in the order in which they would come.
