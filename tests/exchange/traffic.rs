@@ -165,7 +165,8 @@ impl Traffic {
     }
 
     fn command(&mut self, model: &Model) -> Command {
-        if self.random.one_in(3000) {
+        let is_dear = self.price > 1 << 20;
+        if self.random.one_in(if is_dear { 200 } else { 3000 }) {
             self.price = self.random.pick(&[1, 3, 50, 58, 5_000, 9_000, 1 << 30, 1 << 60]);
         } else if self.random.one_in(10) {
             self.price = (self.price + self.random.below(5) as i64 - 2).max(1);
@@ -206,9 +207,11 @@ impl Traffic {
             let ends = [0, -1, 1, 2, 60, 61, 100_001, i64::MAX, i64::MIN, 1 << 50];
             return Price(self.random.pick(&ends));
         }
-        let spread = self.random.pick(&[2, 4, 8, self.price.unsigned_abs() / 4 + 1]);
+        let is_crowded = self.live_max > 1000;
+        let far = self.price.unsigned_abs() / 4 + 1;
+        let spread = self.random.pick(&[2, 4, 8, far]) * if is_crowded { 4 } else { 1 };
         let away = self.random.below(spread) as i64;
-        let away = if self.random.one_in(3) { -away } else { away };
+        let away = if self.random.one_in(if is_crowded { 12 } else { 3 }) { -away } else { away };
         let price = if side == Side::Buy { self.price - away } else { self.price + away };
         Price(price.max(1))
     }

@@ -57,7 +57,7 @@ impl Model {
         let it = &self.instruments[i];
         let prices = 1..=it.price_max;
         ensure(prices.contains(&price), InvalidPrice)?;
-        let by_budget = c.quantity.0 == 0 && c.budget.0 != 0;
+        let by_budget = c.quantity.0 == 0 && c.budget.0 > 0;
         let quantity = if by_budget { it.quantity_max } else { c.quantity.0 };
         ensure((it.quantity_min..=it.quantity_max).contains(&quantity), InvalidQuantity)?;
         let is_stop = matches!(c.order_type, Stop | StopLimit);

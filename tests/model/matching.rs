@@ -21,11 +21,14 @@ impl Model {
                 continue;
             }
             self.notes.push(update(&stop, Triggered, stop.leaves()));
+            let asked = stop.quantity;
             let prevented = self.trade(&mut stop, true);
             let is_filled = stop.leaves() == 0 && !prevented;
-            if self.rest(&mut stop, prevented) && !is_filled {
-                let change = if prevented { OrderChange::SelfTrade } else { Unfilled };
-                self.notes.push(update(&stop, change, 0));
+            let change = if prevented { OrderChange::SelfTrade } else { Unfilled };
+            if self.rest(&mut stop, prevented) {
+                self.notes.extend((!is_filled).then_some(update(&stop, change, 0)));
+            } else if stop.quantity < asked {
+                self.notes.push(update(&stop, Reduced, stop.leaves()));
             }
         }
     }
@@ -155,7 +158,6 @@ impl Model {
                     if taker.leaves() == 0 {
                         return true;
                     }
-                    self.notes.extend(is_stop.then_some(update(taker, Reduced, taker.leaves())));
                 }
             }
         }
