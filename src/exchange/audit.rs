@@ -5,7 +5,7 @@ use super::level::NONE;
 use crate::admin::Controls;
 use crate::genesis::GenesisItem;
 use crate::packing::Pack;
-use crate::types::{AccountId, OrderId, Quantity, Side};
+use crate::types::{AccountId, OrderId, Side};
 use sha2::{Digest, Sha256};
 
 /// Names the order of what is hashed; a change of that order takes a new name.
@@ -62,7 +62,7 @@ impl Exchange {
                 let (leaves, cold) = (self.orders.leaves(order), self.orders.cold(order));
                 let rules = &self.rules[cold.instrument() as usize];
                 let price = self.price_of(order);
-                rules.check(price, Quantity(cold.quantity)).expect("checked at entry");
+                assert!(rules.allows(price, cold.quantity), "checked at entry");
                 let cell = self.accounts.cell(account, rules.held_asset(cold.side()));
                 held[cell as usize] += rules.rest_of_hold(cold.side(), price, leaves);
             }

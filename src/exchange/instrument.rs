@@ -59,6 +59,12 @@ impl Rules {
         Ok(())
     }
 
+    /// True where a live order can have come to this price and quantity: one that lost a part of it may
+    /// be below the smallest that is entered.
+    pub(super) const fn allows(&self, price: Price, quantity: i64) -> bool {
+        self.admits(price) && quantity >= 1 && quantity <= self.quantity_max
+    }
+
     /// The worst price that a market order without a price of its own takes, where `best` is the best
     /// one on the other side.
     pub(super) fn protection(&self, side: Side, best: Price) -> Price {

@@ -34,7 +34,7 @@ pub(super) trait Clearing {
     /// The orders.
     fn orders(&mut self) -> &mut Self::Orders;
 
-    /// The most that the incoming order can pay for at this price.
+    /// The most that the incoming order can pay for at this price; `i64::MAX` where it has no budget.
     fn affordable(&self, _price: Price) -> i64 {
         i64::MAX
     }
@@ -110,17 +110,19 @@ struct Taken {
     lost: i64,
     /// It lost the last of it.
     lost_last: bool,
+    /// It lost something that would have cost of its budget: what it can pay for is to be looked at again.
+    pauses: bool,
     ends: bool,
 }
 
 /// Trades up to `wanted` with the orders of one level, oldest first.
 #[inline]
 fn take_level(level: &mut Level, clearing: &mut impl Clearing, wanted: i64) -> Taken {
-    let mut taken = Taken { traded: 0, lost: 0, lost_last: false, ends: false };
+    let mut taken = Taken { traded: 0, lost: 0, lost_last: false, pauses: false, ends: false };
     let (mut left, mut head) = (wanted, level.head);
     // What the level is to lose: orders, and quantity that they showed.
     let (mut gone_count, mut gone) = (0, 0);
-    while left > 0 && head != NONE {
+    while left > 0 && head != NONE && !taken.pauses {
         let maker = *clearing.orders().hot(head);
         let quantity = left.min(maker.leaves);
         let meeting = if clearing.is_guarded() {
@@ -133,6 +135,7 @@ fn take_level(level: &mut Level, clearing: &mut impl Clearing, wanted: i64) -> T
             Meeting::Reduce => {
                 taken.lost += quantity;
                 taken.lost_last = quantity == left;
+                taken.pauses = clearing.affordable(level.price) != i64::MAX;
             }
             Meeting::Ends => {
                 taken.ends = true;

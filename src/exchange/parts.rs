@@ -17,7 +17,7 @@ use crate::admin::{AdminCommand, Controls};
 use crate::event::RejectReason;
 use crate::genesis::{Account, GenesisItem};
 use crate::packing::{Pack, Unfit, Unpack, ensure};
-use crate::types::{AccountId, ClientOrderId, Lane, Price, Quantity, SelfTrade, Sequence, Side};
+use crate::types::{AccountId, ClientOrderId, Lane, Price, SelfTrade, Sequence, Side};
 use std::sync::Arc;
 
 /// Bytes of a live order in [`Part::Books`].
@@ -276,7 +276,7 @@ impl Exchange {
         )?;
         let session = order.session as usize;
         ensure(session <= self.sessions.all().len(), "an order's session is unknown")?;
-        rules.check(*price, Quantity(order.quantity)).map_err(broken)?;
+        ensure(rules.allows(*price, order.quantity), "an order's price or quantity cannot be")?;
         rules.hold(order.side, *price, order.quantity).map_err(broken)?;
         ensure(order.leaves > 0, "an order has nothing left")?;
         ensure(order.leaves <= order.quantity, "an order has more left than it had")

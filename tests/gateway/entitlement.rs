@@ -7,6 +7,7 @@ use super::frame::{
 };
 use super::node::{BASE, QUOTE, Who, shared};
 use super::peer::{Peer, book_query, reason};
+use super::told::MASS_CANCEL_DONE;
 
 const NOT_ENTITLED: u16 = 20;
 const KEY_NOT_ENTITLED: u16 = 114;
@@ -119,6 +120,9 @@ fn who_may_cancel_may_cancel_many_of_its_accounts_and_of_its_session() {
             }
             // The exchange judges it.
             assert_ne!(peer.command(schema, payload).reason, KEY_NOT_ENTITLED, "schema {schema}");
+            if schema == MASS_CANCEL {
+                assert_eq!(peer.update().change, MASS_CANCEL_DONE);
+            }
         }
     }
 }

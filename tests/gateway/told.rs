@@ -16,7 +16,7 @@ const EXPIRED: u8 = 5;
 const MASS_CANCELED: u8 = 6;
 const DISCONNECTED: u8 = 7;
 const UNFILLED: u8 = 8;
-const MASS_CANCEL_DONE: u8 = 9;
+pub(super) const MASS_CANCEL_DONE: u8 = 9;
 
 /// What stands in a book: side, price, quantity shown.
 fn levels(peer: &mut Peer, instrument: u32) -> Vec<(u8, i64, i64)> {
@@ -142,7 +142,7 @@ fn a_mass_cancel_tells_the_sessions_of_the_orders_and_its_sender() {
     assert_eq!((accepted.status, accepted.reason), (DONE, 0), "{accepted:?}");
     let done = sender.update();
     assert_eq!((done.change, done.order_id), (MASS_CANCEL_DONE, accepted.sequence));
-    assert_eq!((done.quantity, done.instrument), (2, 0));
+    assert_eq!((done.quantity, done.instrument), (2, ground.instrument));
     let told = [owner.update(), owner.update()];
     assert_eq!(told.map(|update| update.order_id), [ids[0], ids[2]], "the oldest is first");
     for update in told {
