@@ -14,7 +14,7 @@ use super::book::{Book, BookCount};
 use super::index::Hasher;
 use super::level::Levels;
 use super::matcher::{Clearing, sweep};
-use super::order::{Hot, Slab, Slots};
+use super::slab::{Hot, Slab, Slots};
 use crate::event::RejectReason;
 use crate::sys::memory::Region;
 use crate::types::{InstrumentId, OrderId, Price, Quantity, Side, TimeInForce};

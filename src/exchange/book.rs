@@ -8,7 +8,7 @@
 //! - Entering, leaving and shrinking cost no walk over orders or levels.
 
 use super::level::{Level, Levels, Link, NONE, key_of};
-use super::order::Slots;
+use super::slab::Slots;
 use crate::types::{Price, Side};
 use std::hint::select_unpredictable;
 

@@ -15,9 +15,10 @@ use super::book::Book;
 use super::instrument::Rules;
 use super::level::Levels;
 use super::matcher::{Clearing, Meeting, Swept, sweep};
-use super::order::{Hot, Orders};
+use super::order::Orders;
 use super::outbox::Outbox;
 use super::owners::Owners;
+use super::slab::Hot;
 use crate::event::{MakerFill, OrderUpdate, Trade};
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, SelfTrade,

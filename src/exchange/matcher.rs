@@ -8,7 +8,7 @@
 
 use super::book::Book;
 use super::level::{Level, Levels, NONE};
-use super::order::{Hot, Slots};
+use super::slab::{Hot, Slots};
 use crate::types::{Price, Side};
 
 /// What happens where an incoming order meets a resting one.

@@ -44,6 +44,7 @@ mod query;
 mod risk;
 mod schemas;
 mod sessions;
+mod slab;
 mod special;
 mod stops;
 
