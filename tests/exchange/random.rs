@@ -305,7 +305,7 @@ fn random_commands_do_what_the_naive_model_says_and_do_it_again_when_replayed() 
         let live_max = [3, 10, 30, 90][round as usize % 4];
         let instruments = [1, 1, 3][round as usize / 4 % 3];
         let traffic = Traffic::new(seed.wrapping_add(round << 32), live_max, instruments);
-        run(traffic, 400, if round % 8 < 4 { 1 } else { 64 }, deadline, &mut sum);
+        run(traffic, 400, if round % 5 == 0 { 1 } else { 64 }, deadline, &mut sum);
         round += 1;
     }
     sum.print();
