@@ -33,7 +33,7 @@ fn environment(name: &str, default: u64) -> u64 {
 fn seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seed = environment("SEED", now.map_or(1, |now| now.as_nanos() as u64));
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     seed
 }
 
@@ -283,7 +283,7 @@ fn run(mut traffic: Traffic, count: usize, every: usize, deadline: Instant, sum:
 impl Summary {
     fn print(&self) {
         let Summary { commands, refused, trades, notes, live_most } = self;
-        println!(
+        eprintln!(
             "{commands} commands, {refused} refused, {trades} trades, {notes} fills and updates, up \
              to {live_most} live orders"
         );
