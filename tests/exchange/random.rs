@@ -33,7 +33,7 @@ fn environment(name: &str, default: u64) -> u64 {
 fn seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seed = environment("SEED", now.map_or(1, |now| now.as_nanos() as u64));
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     seed
 }
 
@@ -283,7 +283,7 @@ fn run(mut traffic: Traffic, count: usize, every: usize, deadline: Instant, sum:
 impl Summary {
     fn print(&self) {
         let Summary { commands, refused, trades, notes, live_most } = self;
-        println!(
+        eprintln!(
             "{commands} commands, {refused} refused, {trades} trades, {notes} fills and updates, up \
              to {live_most} live orders"
         );
@@ -305,7 +305,7 @@ fn random_commands_do_what_the_naive_model_says_and_do_it_again_when_replayed() 
         let live_max = [3, 10, 30, 90][round as usize % 4];
         let instruments = [1, 1, 3][round as usize / 4 % 3];
         let traffic = Traffic::new(seed.wrapping_add(round << 32), live_max, instruments);
-        run(traffic, 400, if round % 8 < 4 { 1 } else { 64 }, deadline, &mut sum);
+        run(traffic, 400, if round % 5 == 0 { 1 } else { 64 }, deadline, &mut sum);
         round += 1;
     }
     sum.print();
