@@ -3,6 +3,7 @@
 //! Invariant: everything that can be refused is refused before the first change.
 
 use super::clearing::{Market, Taker, update_of};
+use super::entry::is_shown_in_time;
 use super::outbox::{Outbox, Outcome};
 use super::risk::{Asked, Replaced};
 use super::stops::Reach;
@@ -86,8 +87,8 @@ impl Exchange {
     /// It keeps its id, its client's number and what is filled. It keeps its place only where the
     /// price is the same and the quantity falls, or where it is a stop that waits; otherwise it is
     /// matched like a new order and rests last at its price. Refused in this order, with the order as it
-    /// stays: account, instrument, order, rate, restricted instrument, price, quantity, too late, risk
-    /// limits, size of the hold, funds.
+    /// stays: account, instrument, order, rate, restricted instrument, price, quantity, too late, display
+    /// quantity, risk limits, size of the hold, funds.
     pub(super) fn replace_order(
         &mut self,
         ctx: &Context,
@@ -210,6 +211,10 @@ impl Exchange {
         let leaves = command.quantity.0 - found.filled;
         if leaves <= 0 {
             return Err(RejectReason::TooLate);
+        }
+        let display = self.orders.terms(found.order).display;
+        if display != 0 && !is_shown_in_time(display, command.quantity.0) {
+            return Err(RejectReason::InvalidDisplay);
         }
         let replaced = Replaced { price: found.price, quantity: found.filled + found.leaves };
         self.check_risk(

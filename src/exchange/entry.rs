@@ -394,6 +394,10 @@ const SELF_TRADE_LAST: u8 = SelfTrade::Decrement as u8;
 
 /// True where so much can be shown of a quantity at a time: its parts are not too many.
 const fn is_display(display: i64, quantity: i64) -> bool {
-    let shown_in_time = display as i128 * ICEBERG_PARTS_MAX >= quantity as i128;
-    display >= 1 && display <= quantity && shown_in_time
+    display >= 1 && display <= quantity && is_shown_in_time(display, quantity)
+}
+
+/// True where the parts of an iceberg are not too many.
+pub(super) const fn is_shown_in_time(display: i64, quantity: i64) -> bool {
+    display as i128 * ICEBERG_PARTS_MAX >= quantity as i128
 }

@@ -63,7 +63,10 @@ fn a_display_quantity_that_cannot_be_is_refused() {
          sell D 1000 @ 10 show 10     -> pending
          sell E 10 @ 10 show 1 ioc    -> UnsupportedOrder
          sell F 10 market show 1      -> UnsupportedOrder
-         sell G 10 @ 10 show 10       -> pending",
+         sell G 10 @ 10 show 10       -> pending
+         replace G 1000 @ 10          -> pending
+         replace G 1001 @ 10          -> InvalidDisplay
+         book                         -> | 10x20",
     );
 }
 

@@ -160,6 +160,8 @@ impl Model {
         ensure((1..=it.price_max).contains(&c.price.0), InvalidPrice)?;
         ensure((it.quantity_min..=it.quantity_max).contains(&c.quantity.0), InvalidQuantity)?;
         ensure(c.quantity.0 > old.filled, TooLate)?;
+        let display = i128::from(old.asked.display_quantity.0);
+        ensure(display == 0 || display * 100 >= c.quantity.0.into(), InvalidDisplay)?;
         let mut new = Order { price: c.price.0, quantity: c.quantity.0, ..old };
         self.change_hold(Some(&old), &new)?;
         tell(result, &new, false, None);
