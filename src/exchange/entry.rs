@@ -5,6 +5,7 @@
 
 use super::clearing::Taker;
 use super::expiry::end_of_day;
+use super::instrument::Rules;
 use super::order::{NewResting, Terms};
 use super::outbox::{Outbox, Outcome};
 use super::risk::{Asked, Limits};
@@ -39,6 +40,16 @@ struct Incoming {
     /// It is as much as the budget buys.
     takes_all: bool,
     terms: Option<Terms>,
+}
+
+impl Incoming {
+    /// True where its price is as good as the best one of the other side.
+    fn reaches(&self, best: Price) -> bool {
+        match self.side {
+            Side::Buy => self.price >= best,
+            Side::Sell => self.price <= best,
+        }
+    }
 }
 
 impl From<&NewOrder> for EnterOrder {
@@ -106,7 +117,8 @@ impl Exchange {
     ///
     /// Refused in this order: account, instrument, kind, rate, restricted instrument, nothing to trade with
     /// (a market order without a price), price, quantity, stop price, display quantity, minimum, time of
-    /// expiry, budget, risk limits (see [`Exchange::check_risk`]), client's number, room to rest or wait, a trade on entry (post-only), size of the hold, funds.
+    /// expiry, budget, risk limits (see [`Exchange::check_risk`]), client's number, room to rest or wait, a
+    /// trade on entry (post-only), size of the hold, funds.
     pub(super) fn enter_order(
         &mut self,
         ctx: &Context,
@@ -123,15 +135,7 @@ impl Exchange {
         let limits = self.limits_of(ctx, account, instrument)?;
         let rules = self.rules[instrument as usize];
         let best = self.books[instrument as usize].best_price(&self.levels, side.opposite());
-        let mut price = match (order_type, command.price) {
-            (OrderType::Market, Price(0)) => {
-                rules.protection(side, best.ok_or(RejectReason::NoLiquidity)?)
-            }
-            // One that cannot be is refused below, as a stop price.
-            (OrderType::Stop, Price(0)) if !rules.admits(stop_price) => Price(1),
-            (OrderType::Stop, Price(0)) => rules.protection(side, stop_price),
-            (_, price) => price,
-        };
+        let price = worst_price(&rules, command, best)?;
         let takes_all = command.budget.0 > 0 && command.quantity.0 == 0;
         let quantity = if takes_all { rules.quantity_max } else { command.quantity.0 };
         rules.check(price, Quantity(quantity))?;
@@ -166,7 +170,7 @@ impl Exchange {
             limit: if waits { price.0 } else { 0 },
             is_market: waits && is_market,
         };
-        let mut order = Incoming {
+        let order = Incoming {
             account,
             account_id: command.account,
             instrument,
@@ -189,20 +193,32 @@ impl Exchange {
         if waits {
             return self.wait(ctx, &order, stop_price);
         }
-        let crosses = self.books[instrument as usize].crossed_by(side, price).is_some();
-        if flags & POST_ONLY == 0 || !crosses {
-            return self.work(ctx, &order, out);
+        match best {
+            Some(best) if flags & POST_ONLY != 0 && order.reaches(best) => {
+                self.post(ctx, order, best, flags, out)
+            }
+            _ => self.work(ctx, &order, out),
         }
-        // It crosses, so that there is a best price.
-        let best = best.ok_or(RejectReason::WouldTrade)?;
-        price = match side {
+    }
+
+    /// Enters a post-only order that would trade with the best price of the other side: behind it, or not at
+    /// all.
+    fn post(
+        &mut self,
+        ctx: &Context,
+        order: Incoming,
+        best: Price,
+        flags: u8,
+        out: &mut Outbox,
+    ) -> Result<Outcome, RejectReason> {
+        let price = match order.side {
             Side::Buy => Price(best.0 - 1),
             Side::Sell => Price(best.0.saturating_add(1)),
         };
-        if flags & REPRICE == 0 || !rules.admits(price) {
+        if flags & REPRICE == 0 || !self.rules[order.instrument as usize].admits(price) {
             return Err(RejectReason::WouldTrade);
         }
-        order.price = price;
+        let order = Incoming { price, ..order };
         let outcome = self.work(ctx, &order, out)?;
         self.tell_repriced(ctx, &order, out);
         Ok(outcome)
@@ -361,6 +377,24 @@ impl Exchange {
             leaves: quantity,
         });
     }
+}
+
+/// The worst price at which an order may trade, where `best` is the best one of the other side.
+fn worst_price(
+    rules: &Rules,
+    command: &EnterOrder,
+    best: Option<Price>,
+) -> Result<Price, RejectReason> {
+    let EnterOrder { side, stop_price, price, .. } = *command;
+    Ok(match (command.order_type, price) {
+        (OrderType::Market, Price(0)) => {
+            rules.protection(side, best.ok_or(RejectReason::NoLiquidity)?)
+        }
+        // One that cannot be is refused later, as a stop price.
+        (OrderType::Stop, Price(0)) if !rules.admits(stop_price) => Price(1),
+        (OrderType::Stop, Price(0)) => rules.protection(side, stop_price),
+        _ => price,
+    })
 }
 
 /// True where the parts of an order go together.

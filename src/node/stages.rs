@@ -394,9 +394,8 @@ impl<D: Door + 'static> Stages<D> {
         let (gateways, ends) = common.gateways(parts.outsides, &sizes, parts.limits, &wiring);
         let GatewayEnds { inputs, taken, answers, found } = ends;
         let GatewayWiring { directory, pressure, .. } = wiring;
-        let epoch = order.epoch;
-        let (queues, deadline) =
-            (Queues::new(sizes.queues, parts.rules), Cursor::new(critical::deadline_of(&exchange)));
+        let (epoch, queues) = (order.epoch, Queues::new(sizes.queues, parts.rules));
+        let deadline = Cursor::new(critical::deadline_of(&exchange));
         let wiring = sequencer::Wiring {
             inputs,
             ring: sequenced,
