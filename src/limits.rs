@@ -69,10 +69,15 @@ pub const SESSIONS_MAX: usize = 1 << 16;
 pub const ACCOUNTS_MAX: usize = 1 << 20;
 /// Mass cancels that may be under way.
 pub const MASS_CANCELS_MAX: usize = 64;
+/// Of them, those of one session.
+pub const SESSION_MASS_CANCELS_MAX: usize = 4;
+/// Orders, or levels where nothing else is to be known, that are looked at to tell whether a minimum could
+/// trade.
+pub const PRECHECK_STEPS_MAX: usize = 1 << 16;
 /// Orders that a record looks at for mass cancels.
 pub const ORDERS_PER_STEP: usize = 128;
 /// Accounts that a record looks at for mass cancels.
-pub const ACCOUNTS_PER_STEP: usize = 16_384;
+pub const ACCOUNTS_PER_STEP: usize = 4096;
 /// Longest time after which a session's orders are cancelled when it is away: a day.
 pub const DISCONNECT_GRACE_MAX_MS: u32 = 86_400_000;
 /// Accounts bound to one key.

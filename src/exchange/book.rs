@@ -9,6 +9,7 @@
 
 use super::level::{Level, Levels, Link, NONE, key_of};
 use super::slab::Slots;
+use crate::limits::PRECHECK_STEPS_MAX;
 use crate::types::{Price, Side};
 use std::hint::select_unpredictable;
 
@@ -159,18 +160,21 @@ impl Book {
     }
 
     /// Whether the other side has so much open for an order of `side` with this limit. Looks at no
-    /// more levels than that takes.
+    /// more levels than that takes, and at no more than [`PRECHECK_STEPS_MAX`].
     pub(super) fn offers(&self, levels: &Levels, side: Side, limit: Price, wanted: i64) -> bool {
         let makers = side.opposite();
         let limit = key_of(makers, limit);
         let (mut left, mut at) = (wanted, self.side(makers).crossed_by(limit));
-        while left > 0 {
+        for _ in 0..PRECHECK_STEPS_MAX {
             let Some(handle) = at else { return false };
             left -= levels.at(handle).open;
+            if left <= 0 {
+                return true;
+            }
             at = next_best(levels, makers, handle)
                 .filter(|&next| key_of(makers, levels.at(next).price) <= limit);
         }
-        true
+        false
     }
 
     /// Levels of one side, best first.

@@ -19,7 +19,7 @@ use super::{Context, Exchange};
 use crate::command::MassCancel;
 use crate::event::{OrderUpdate, RejectReason};
 use crate::genesis::VERSION_ORDER_KINDS;
-use crate::limits::MASS_CANCELS_MAX;
+use crate::limits::{MASS_CANCELS_MAX, SESSION_MASS_CANCELS_MAX};
 use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, Sequence,
@@ -137,7 +137,9 @@ impl Exchange {
         if account.0 == 0 && !is_own && !self.permissions.may_administer(ctx.key) {
             return Err(RejectReason::InvalidSession);
         }
-        if !self.has_room_for_walk(ctx.time) {
+        let own = self.passing.walks.iter().filter(|walk| walk.teller == ctx.session.0).count();
+        let is_greedy = ctx.session.0 != 0 && own >= SESSION_MASS_CANCELS_MAX;
+        if is_greedy || !self.has_room_for_walk(ctx.time) {
             return Err(RejectReason::TooManyMassCancels);
         }
         self.passing.walks.push_back(Walk {

@@ -277,7 +277,7 @@ impl Exchange {
         let session = order.session as usize;
         ensure(session <= self.sessions.all().len(), "an order's session is unknown")?;
         ensure(rules.allows(*price, order.quantity), "an order's price or quantity cannot be")?;
-        rules.hold(order.side, *price, order.quantity).map_err(broken)?;
+        rules.hold(order.side, *price, order.leaves).map_err(broken)?;
         ensure(order.leaves > 0, "an order has nothing left")?;
         ensure(order.leaves <= order.quantity, "an order has more left than it had")
     }

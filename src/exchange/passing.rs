@@ -267,7 +267,7 @@ impl Exchange {
     /// A session whose logon asks for it loses its orders when it is away; the grace time is the one it
     /// had set, or none.
     pub fn cancel_when_away(&mut self, session: SessionId) {
-        if session.0 != 0 {
+        if session.0 != 0 && self.version >= VERSION_ORDER_KINDS {
             self.passing.graces.entry(session.0).or_insert(Grace { grace_ms: 0, due: None });
         }
     }

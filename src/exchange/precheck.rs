@@ -2,13 +2,15 @@
 
 use super::clearing::{Market, Taker};
 use super::level::NONE;
+use crate::limits::PRECHECK_STEPS_MAX;
 use crate::types::{SelfTrade, Side};
 
 impl Market<'_> {
     /// True where the order could trade at least `minimum`, which is at most what it wants.
     ///
     /// Where no order has terms and none of its owner is kept from trading, that is a look at no more
-    /// levels than the minimum takes; otherwise at their orders too.
+    /// levels than the minimum takes; otherwise at their orders too. It gives up after
+    /// [`PRECHECK_STEPS_MAX`], so that asking costs no more than that, whatever the book holds.
     pub(super) fn could_trade(&self, taker: &Taker, minimum: i64) -> bool {
         let is_late = self.orders.expiries().is_due(self.now);
         let is_plain = taker.self_trade == SelfTrade::Allow && !is_late && taker.budget == 0;
@@ -27,13 +29,14 @@ impl Market<'_> {
             Side::Buy => price <= taker.price,
             Side::Sell => price >= taker.price,
         };
-        let (mut traded, mut money) = (0i64, taker.budget);
+        let (mut traded, mut money, mut steps) = (0i64, taker.budget, PRECHECK_STEPS_MAX);
         for (price, level) in self.book.levels(self.levels, makers) {
             if !within(price) {
                 break;
             }
-            let (offered, is_own) = self.offered(taker, level.head);
-            let mut quantity = offered.min(taker.leaves - traded);
+            let wanted = taker.leaves - traded;
+            let (offered, is_own) = self.offered(taker, level.head, wanted, &mut steps);
+            let mut quantity = offered.min(wanted);
             if taker.budget != 0 {
                 let affordable = self.rules.affordable(price, money);
                 quantity = quantity.min(affordable);
@@ -51,11 +54,12 @@ impl Market<'_> {
         false
     }
 
-    /// What the orders of one queue could trade with the incoming order, and whether it meets one of its
-    /// owner that ends it.
-    fn offered(&self, taker: &Taker, head: u32) -> (i64, bool) {
+    /// What the orders of one queue could trade with the incoming order, as far as that is `wanted`, and
+    /// whether it meets one of its owner before that, or as many as are looked at, which ends it.
+    fn offered(&self, taker: &Taker, head: u32, wanted: i64, steps: &mut usize) -> (i64, bool) {
         let (mut shown, mut whole, mut at) = (0i64, 0i64, head);
-        while at != NONE {
+        while at != NONE && shown < wanted && *steps > 0 {
+            *steps -= 1;
             let hot = self.orders.hot(at);
             let expires = self.orders.terms(at).expires;
             let has_ended = expires != 0 && expires <= self.now.0;
@@ -70,6 +74,9 @@ impl Market<'_> {
                 whole += self.orders.leaves(at);
             }
             at = hot.next;
+        }
+        if at != NONE && shown < wanted {
+            return (shown, true);
         }
         (whole, false)
     }
