@@ -17,6 +17,8 @@ pub(crate) mod passing;
 mod random;
 #[path = "exchange/recount.rs"]
 mod recount;
+#[path = "exchange/restored.rs"]
+mod restored;
 #[path = "exchange/risk.rs"]
 mod risk;
 #[path = "exchange/script.rs"]

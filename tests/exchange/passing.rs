@@ -304,6 +304,19 @@ fn order(side: Side, price: u64, quantity: i64) -> NewOrder {
 }
 
 #[test]
+fn a_session_may_have_four_mass_cancels_under_way() {
+    let mut world = World::new(1_000);
+    world.run("fund 2 10000\n logon desk -> 1");
+    for number in 0..900 {
+        world.ctx.sequence = world.ctx.sequence.next();
+        let order = Command::from(order(Side::Buy, 1 + number % 10, 1));
+        world.exchange.apply(&world.ctx, &order, &mut world.out);
+    }
+    (0..4).for_each(|_| world.run("masscancel 2 -> done"));
+    world.run("masscancel 2 -> TooManyMassCancels\n logon other -> 2\n masscancel 2 -> done");
+}
+
+#[test]
 fn mass_cancels_wait_for_their_turn_and_64_may_be_under_way() {
     let mut world = World::new(30_000);
     world.run("fund 2 3 10000000\n 3: buy X 1 @ 1 -> pending");
