@@ -55,6 +55,8 @@ pub const ASSETS_MAX: usize = 1 << 16;
 pub const INSTRUMENTS_MAX: usize = 1 << 16;
 /// See [`ASSETS_MAX`].
 pub const KEYS_MAX: usize = 1 << 16;
+/// Stops that may wait in one instrument: one trade can bring them all, with one record.
+pub const STOPS_MAX: usize = 1 << 16;
 /// Parts in which an iceberg may be shown.
 pub const ICEBERG_PARTS_MAX: i128 = 100;
 /// Latest end of a trading day, in seconds after midnight UTC.

@@ -39,6 +39,7 @@ impl Exchange {
             nodes += counted.nodes;
         }
         for (index, stops) in (0..).zip(&self.stops) {
+            let orders_before = orders;
             for side in [Side::Buy, Side::Sell] {
                 let counted =
                     stops.of(side).check(&self.levels, &self.orders, |orders, order, on| {
@@ -52,6 +53,7 @@ impl Exchange {
                 levels += counted.levels;
                 nodes += counted.nodes;
             }
+            assert!(stops.count() == orders - orders_before, "waiting stops are counted");
         }
         assert!(orders == self.orders.count(), "every live order is in one queue");
         assert!(levels == self.levels.count(), "no level is lost");

@@ -50,12 +50,12 @@ impl Exchange {
     pub(super) fn detach(&mut self, order: u32) {
         let cold = self.orders.cold(order);
         let (instrument, side) = (cold.instrument() as usize, cold.side());
-        let (book, side) = if cold.has_terms() && self.orders.terms(order).waits() {
-            (self.stops[instrument].of_mut(side), side.opposite())
+        if cold.has_terms() && self.orders.terms(order).waits() {
+            let stops = &mut self.stops[instrument];
+            stops.leave(&mut self.levels, &mut self.orders, side, order);
         } else {
-            (&mut self.books[instrument], side)
-        };
-        book.leave(&mut self.levels, &mut self.orders, side, order);
+            self.books[instrument].leave(&mut self.levels, &mut self.orders, side, order);
+        }
     }
 
     /// Puts an order, which is in no queue and crosses nothing, last at its price. Of an iceberg it shows

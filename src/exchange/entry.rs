@@ -42,16 +42,6 @@ struct Incoming {
     terms: Option<Terms>,
 }
 
-impl Incoming {
-    /// True where its price is as good as the best one of the other side.
-    fn reaches(&self, best: Price) -> bool {
-        match self.side {
-            Side::Buy => self.price >= best,
-            Side::Sell => self.price <= best,
-        }
-    }
-}
-
 impl From<&NewOrder> for EnterOrder {
     fn from(order: &NewOrder) -> EnterOrder {
         EnterOrder {
@@ -170,6 +160,10 @@ impl Exchange {
             limit: if waits { price.0 } else { 0 },
             is_market: waits && is_market,
         };
+        let posts_through =
+            best.filter(|&best| flags & POST_ONLY != 0 && reaches(side, price, best));
+        let reprices = flags & REPRICE != 0;
+        let price = posts_through.filter(|_| reprices).map_or(price, |best| behind(side, best));
         let order = Incoming {
             account,
             account_id: command.account,
@@ -189,36 +183,20 @@ impl Exchange {
             takes_all,
             terms: (terms != Terms::default()).then_some(terms),
         };
-        self.check_limits_name_and_room(limits, &order, order.rests || waits)?;
+        // As much as a budget buys is at most what it buys at the best price.
+        let bought = best.filter(|_| takes_all).map(|best| rules.affordable(best, budget));
+        let most =
+            Incoming { quantity: bought.map_or(quantity, |lots| lots.min(quantity)), ..order };
+        self.check_limits_name_and_room(limits, &most, order.rests || waits)?;
         if waits {
             return self.wait(ctx, &order, stop_price);
         }
-        match best {
-            Some(best) if flags & POST_ONLY != 0 && order.reaches(best) => {
-                self.post(ctx, order, best, flags, out)
-            }
-            _ => self.work(ctx, &order, out),
+        if posts_through.is_none() {
+            return self.work(ctx, &order, out);
         }
-    }
-
-    /// Enters a post-only order that would trade with the best price of the other side: behind it, or not at
-    /// all.
-    fn post(
-        &mut self,
-        ctx: &Context,
-        order: Incoming,
-        best: Price,
-        flags: u8,
-        out: &mut Outbox,
-    ) -> Result<Outcome, RejectReason> {
-        let price = match order.side {
-            Side::Buy => Price(best.0 - 1),
-            Side::Sell => Price(best.0.saturating_add(1)),
-        };
-        if flags & REPRICE == 0 || !self.rules[order.instrument as usize].admits(price) {
+        if !reprices || !rules.admits(price) {
             return Err(RejectReason::WouldTrade);
         }
-        let order = Incoming { price, ..order };
         let outcome = self.work(ctx, &order, out)?;
         self.tell_repriced(ctx, &order, out);
         Ok(outcome)
@@ -340,6 +318,9 @@ impl Exchange {
     ) -> Result<Outcome, RejectReason> {
         let Incoming { account, instrument, side, price, quantity, .. } = *order;
         let rules = &self.rules[instrument as usize];
+        if self.stops[instrument as usize].is_full() {
+            return Err(RejectReason::CapacityReached);
+        }
         let hold = rules.hold(side, price, quantity)?;
         let cell = self.accounts.cell(account, rules.held_asset(side));
         self.accounts.hold(cell, 0, hold)?;
@@ -356,8 +337,8 @@ impl Exchange {
             self_trade: order.self_trade,
             terms: order.terms,
         });
-        let queue = self.stops[instrument as usize].of_mut(side);
-        queue.rest(&mut self.levels, &mut self.orders, side.opposite(), stop, slot);
+        let stops = &mut self.stops[instrument as usize];
+        stops.wait(&mut self.levels, &mut self.orders, side, stop, slot);
         Ok(Outcome::live(id, 0, quantity))
     }
 
@@ -376,6 +357,22 @@ impl Exchange {
             filled: Quantity(0),
             leaves: quantity,
         });
+    }
+}
+
+/// True where a price is as good as the best one of the other side.
+fn reaches(side: Side, price: Price, best: Price) -> bool {
+    match side {
+        Side::Buy => price >= best,
+        Side::Sell => price <= best,
+    }
+}
+
+/// The best price that does not trade with the best one of the other side.
+const fn behind(side: Side, best: Price) -> Price {
+    match side {
+        Side::Buy => Price(best.0.saturating_sub(1)),
+        Side::Sell => Price(best.0.saturating_add(1)),
     }
 }
 

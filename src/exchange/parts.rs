@@ -229,8 +229,9 @@ impl Exchange {
         let stops = rows[resting..].iter().zip(&handles[resting..]).zip(stop_prices);
         for ((row, &order), stop) in stops {
             let NewResting { instrument, side, .. } = row.order;
-            let queue = self.stops[instrument as usize].of_mut(side);
-            queue.rest(&mut self.levels, &mut self.orders, side.opposite(), stop, order);
+            let stops = &mut self.stops[instrument as usize];
+            ensure(!stops.is_full(), "too many stops wait")?;
+            stops.wait(&mut self.levels, &mut self.orders, side, stop, order);
         }
         Ok(())
     }

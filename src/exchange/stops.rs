@@ -15,6 +15,7 @@ use super::clearing::{Taker, Told, update_of};
 use super::level::Levels;
 use super::order::Orders;
 use super::outbox::Outbox;
+use crate::limits::STOPS_MAX;
 use crate::types::{InstrumentId, OrderChange, OrderId, Price, Side, TimeNs};
 
 /// The waiting stops of one instrument.
@@ -23,6 +24,8 @@ pub(super) struct Stops {
     /// Each stands in a book as what it is not, so that the next one to come is the best: a buy stop on
     /// the side of sells, lowest first; a sell stop on the side of buys, highest first.
     by_side: [Book; 2],
+    /// How many there are: a chain of them comes with one record.
+    count: usize,
 }
 
 /// Prices at which something traded: the lowest and the highest.
@@ -45,7 +48,7 @@ impl Reach {
 
 impl Stops {
     /// None.
-    pub(super) const EMPTY: Stops = Stops { by_side: [Book::EMPTY; 2] };
+    pub(super) const EMPTY: Stops = Stops { by_side: [Book::EMPTY; 2], count: 0 };
 
     /// Where stops of this side wait: on the other side of this book.
     #[inline]
@@ -53,10 +56,40 @@ impl Stops {
         &self.by_side[side as usize - 1]
     }
 
-    /// See [`Stops::of`].
-    #[inline]
-    pub(super) const fn of_mut(&mut self, side: Side) -> &mut Book {
-        &mut self.by_side[side as usize - 1]
+    /// True where no further one may wait.
+    pub(super) const fn is_full(&self) -> bool {
+        self.count == STOPS_MAX
+    }
+
+    /// Stops that wait.
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Lets an order wait for this price.
+    pub(super) fn wait(
+        &mut self,
+        levels: &mut Levels,
+        orders: &mut Orders,
+        side: Side,
+        stop: Price,
+        order: u32,
+    ) {
+        self.count += 1;
+        let book = &mut self.by_side[side as usize - 1];
+        book.rest(levels, orders, side.opposite(), stop, order);
+    }
+
+    /// Takes an order out that waits.
+    pub(super) fn leave(
+        &mut self,
+        levels: &mut Levels,
+        orders: &mut Orders,
+        side: Side,
+        order: u32,
+    ) {
+        self.count -= 1;
+        self.by_side[side as usize - 1].leave(levels, orders, side.opposite(), order);
     }
 
     /// The due stop of this side that comes first.
