@@ -164,6 +164,10 @@ impl Exchange {
         let Some(mut walk) = self.passing.walks.front().copied() else { return false };
         let mut budget = *self.passing.budget_of(self.sequence);
         let is_done = loop {
+            if walk.session != 0 && self.orders.session_count(walk.session) == 0 {
+                self.orders.set_mark(NONE);
+                break true;
+            }
             let order = self.orders.mark();
             if order == NONE {
                 if walk.next == walk.end {

@@ -315,6 +315,7 @@ impl Exchange {
         self.pass_time(ctx, out);
         let disabled = self.permissions.role(key).is_some() && !self.permissions.is_active(key);
         let session = if disabled { None } else { self.sessions.logon(key, name) };
+        self.orders.set_sessions(self.sessions.all().len());
         let outbound = session.and_then(|id| self.sessions.get(id)).map_or(0, |s| s.outbound);
         let (active, session) = (session.is_some(), session.unwrap_or_default());
         self.session_begins(session);

@@ -199,6 +199,8 @@ pub(super) struct Orders {
     expiries: Expiries,
     by_client: Index,
     lists: Vec<OpenList>,
+    /// Live orders of each session, by its number.
+    of_session: Vec<u32>,
     /// The order that a walk through the accounts' lists looks at next, or [`NONE`].
     mark: u32,
     exposure: Exposure,
@@ -227,6 +229,7 @@ impl Orders {
             expiries: Expiries::with_capacity(count_max),
             by_client: Index::with_capacity(count_max),
             lists: Vec::new(),
+            of_session: vec![0],
             mark: NONE,
             exposure: Exposure::default(),
         }
@@ -292,6 +295,17 @@ impl Orders {
     #[inline]
     pub(super) fn live_count(&self, account: u32) -> u32 {
         self.lists[account as usize].count
+    }
+
+    /// There are so many sessions, numbered from 1.
+    pub(super) fn set_sessions(&mut self, count: usize) {
+        self.of_session.resize(count + 1, 0);
+    }
+
+    /// Live orders of a session.
+    #[inline]
+    pub(super) fn session_count(&self, session: u32) -> u32 {
+        self.of_session[session as usize]
     }
 
     /// Limited positions.
@@ -456,6 +470,7 @@ impl Orders {
         } else {
             self.cold[older as usize].newer = order;
         }
+        self.of_session[new.session as usize] += 1;
         if new.client != 0 {
             self.by_client.insert(self.client_hash(new.account, new.client), order);
         }
@@ -486,7 +501,8 @@ impl Orders {
     #[inline]
     pub(super) fn close(&mut self, order: u32) {
         let Hot { account, .. } = *self.hot(order);
-        let Cold { client, newer, older, .. } = self.cold[order as usize];
+        let Cold { client, session, newer, older, .. } = self.cold[order as usize];
+        self.of_session[session as usize] -= 1;
         if order == self.mark {
             self.mark = newer;
         }
@@ -590,6 +606,7 @@ impl Orders {
         self.slab.check();
         assert!(self.slab.slot_count() == self.cold.len());
         let (mut listed, mut named, mut termed, mut timed) = (0, 0, 0, 0);
+        let mut of_session = vec![0; self.of_session.len()];
         let mut open: BTreeMap<Place, (i64, i64)> =
             self.exposure.rows().map(|(place, _)| (place, (0, 0))).collect();
         for account in 0..self.lists.len() as u32 {
@@ -601,6 +618,7 @@ impl Orders {
                 assert!(hot.id > last_id, "an account's list is in order of id");
                 assert!(cold.older == older);
                 assert!(self.leaves(order) <= cold.quantity);
+                of_session[cold.session as usize] += 1;
                 let terms = self.terms(order);
                 assert!(terms.hidden == 0 || (terms.hidden > 0 && hot.leaves <= terms.display));
                 termed += usize::from(cold.has_terms());
@@ -627,6 +645,7 @@ impl Orders {
             let tracked = self.exposure.rows().filter(|(place, _)| place.0 == account);
             assert!(list.tracked as usize == tracked.count());
         }
+        assert!(of_session == self.of_session, "a session's live orders are counted");
         for (place, row) in self.exposure.rows() {
             let counted = (row.open_buy, row.open_sell);
             assert!(counted == open[&place], "what is open is what live orders have left");

@@ -166,7 +166,11 @@ impl Exchange {
                 self.controls = unpack_controls(unpack)?;
                 Ok(())
             }
-            Part::Sessions => self.sessions.unpack(unpack),
+            Part::Sessions => {
+                self.sessions.unpack(unpack)?;
+                self.orders.set_sessions(self.sessions.all().len());
+                Ok(())
+            }
             Part::Schemas => {
                 let sequence = self.sequence;
                 Arc::make_mut(&mut self.schemas).unpack(unpack, sequence)
