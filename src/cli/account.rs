@@ -5,6 +5,7 @@ use super::output::{Align, Table};
 use super::venue::{self, Venue};
 use super::{Failure, Global, Outcome};
 use crate::client::Reply;
+use crate::timestamp::Rfc3339;
 use crate::types::{AccountId, OrderId};
 use crate::wire::query::{AccountView, BalanceRow, OrderRow};
 use serde::Serialize;
@@ -41,6 +42,23 @@ struct OpenOrder {
     quantity: String,
     filled: String,
     leaves: String,
+    /// Of a stop that waits.
+    stop_price: Option<String>,
+    /// Of an iceberg.
+    display_quantity: Option<String>,
+    /// Of an order that ends by itself.
+    expires: Option<String>,
+}
+
+impl OpenOrder {
+    /// What few orders have, in words.
+    fn terms(&self) -> String {
+        let stop = self.stop_price.as_ref().map(|price| format!("stop {price}"));
+        let display = self.display_quantity.as_ref().map(|lots| format!("shows {lots}"));
+        let expires = self.expires.as_ref().map(|time| format!("until {time}"));
+        let words: Vec<String> = [stop, display, expires].into_iter().flatten().collect();
+        words.join(", ")
+    }
 }
 
 /// The account, as a script reads it.
@@ -118,6 +136,10 @@ fn open_order(venue: &Venue, row: &OrderRow) -> Option<OpenOrder> {
         quantity: venue::quantity(instrument, row.quantity),
         filled: venue::quantity(instrument, row.filled),
         leaves: venue::quantity(instrument, row.leaves),
+        stop_price: (row.stop_price.0 != 0).then(|| venue::price(instrument, row.stop_price)),
+        display_quantity: (row.display_quantity.0 != 0)
+            .then(|| venue::quantity(instrument, row.display_quantity)),
+        expires: (row.expires.0 != 0).then(|| Rfc3339(row.expires).to_string()),
     })
 }
 
@@ -150,6 +172,7 @@ fn show(account: &Account, global: &Global) {
         ("QUANTITY", Align::Right),
         ("FILLED", Align::Right),
         ("LEAVES", Align::Right),
+        ("TERMS", Align::Left),
     ]);
     for order in &account.orders {
         table.row([
@@ -161,6 +184,7 @@ fn show(account: &Account, global: &Global) {
             order.quantity.clone(),
             order.filled.clone(),
             order.leaves.clone(),
+            order.terms(),
         ]);
     }
     output.table(&table);

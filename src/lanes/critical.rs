@@ -405,6 +405,9 @@ impl Lane {
                 quantity: order.quantity,
                 filled: order.filled,
                 leaves: order.leaves,
+                stop_price: order.stop_price,
+                display_quantity: order.display_quantity,
+                expires: order.expires,
             };
             self.answer(slot, Body::Row(Row::OpenOrder(row)));
         }

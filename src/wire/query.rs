@@ -8,7 +8,7 @@ use crate::genesis::{Asset, Instrument};
 use crate::limits::{FRAME_MAX_BYTES, HEADER_SIZE, QUERY_ROWS_MAX};
 use crate::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence,
-    Side,
+    Side, TimeNs,
 };
 use crate::wire::fields::{expect_size, messages, split};
 use crate::wire::frame::FrameWriter;
@@ -110,8 +110,14 @@ messages! {
         quantity: Quantity,
         /// Filled quantity.
         filled: Quantity,
-        /// Open quantity.
+        /// Open quantity, what is hidden included.
         leaves: Quantity,
+        /// Stop price of a stop that waits; else 0.
+        stop_price: Price,
+        /// What an iceberg shows at a time; 0 for all.
+        display_quantity: Quantity,
+        /// The time at which it ends, nanoseconds since 1970; 0 for never.
+        expires: TimeNs,
     }
 }
 
@@ -356,6 +362,9 @@ mod tests {
             quantity: Quantity(3),
             filled: Quantity(1),
             leaves: Quantity(2),
+            stop_price: Price(0),
+            display_quantity: Quantity(1),
+            expires: TimeNs(7),
         }
     }
 

@@ -456,6 +456,9 @@ pub(crate) struct AccountOrder {
     pub(crate) quantity: i64,
     pub(crate) filled: i64,
     pub(crate) leaves: i64,
+    pub(crate) stop_price: i64,
+    pub(crate) display_quantity: i64,
+    pub(crate) expires: u64,
 }
 
 /// Reads fields from a payload's front.
@@ -652,6 +655,9 @@ fn account(r: &mut Reader) -> Account {
                 quantity: r.i64(),
                 filled: r.i64(),
                 leaves: r.i64(),
+                stop_price: r.i64(),
+                display_quantity: r.i64(),
+                expires: r.u64(),
             })
             .collect(),
     }
