@@ -348,6 +348,9 @@ pub struct DirectoryPage {
     /// Version of the rules that hold; 0 from an older node, which does not tell.
     #[serde(default)]
     pub rules: u32,
+    /// The newest version that the node knows; 0 from an older node.
+    #[serde(default)]
+    pub rules_known: u32,
     /// The sequenced settings.
     pub controls: Controls,
     /// Keys, in order of their numbers.

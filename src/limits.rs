@@ -46,6 +46,10 @@ pub const ANSWER_FILLS_MAX: usize = 16;
 /// Levels a side, or orders, in one answer to a query.
 pub const QUERY_ROWS_MAX: usize = 256;
 
+/// What one question for limits looks at, where it finds nothing to show: instruments, accounts without
+/// limits, positions.
+pub const LIMITS_LOOKED_MAX: usize = 16_384;
+
 /// Message ids in the duplicate window.
 pub const DEDUPE_COUNT_MAX: u64 = 1 << 28;
 

@@ -25,6 +25,8 @@ mod risk;
 pub(crate) mod script;
 #[path = "exchange/selftrade.rs"]
 mod selftrade;
+#[path = "exchange/shown.rs"]
+mod shown;
 #[path = "exchange/shrink.rs"]
 mod shrink;
 #[path = "exchange/stops.rs"]

@@ -105,6 +105,7 @@ fn every_limit_stands_in_the_document() {
             limits::QUERY_ROWS_MAX,
             limits::QUERY_ROWS_MAX / 2
         ),
+        format!("A page has at most {} rows in all", limits::QUERY_ROWS_MAX),
         format!("1 to {} bytes, padded", limits::SESSION_NAME_MAX_BYTES),
         format!("{} of its messages are not answered yet", limits::CONNECTION_MESSAGES_MAX),
     ] {

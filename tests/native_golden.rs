@@ -119,8 +119,8 @@ fn check(file: &str) -> usize {
 #[test]
 fn golden_frames_say_what_they_are_expected_to_say() {
     assert_eq!(check("commands.hex"), 14);
-    assert_eq!(check("to_server.hex"), 6);
-    assert_eq!(check("from_server.hex"), 19);
+    assert_eq!(check("to_server.hex"), 7);
+    assert_eq!(check("from_server.hex"), 20);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `outcry limits`: what is refused before the book sees it, and whose an account is.
 
 use super::administer::{self, Sending};
+use super::limits_show::{self, ShowArgs};
 use super::venue::{self, Venue};
 use super::{Failure, Global, Outcome};
 use crate::admin::AdminCommand;
@@ -8,10 +9,11 @@ use crate::genesis::{AccountLimits, Instrument};
 use crate::types::{AccountId, SelfTrade};
 use clap::Subcommand;
 
-/// Sets risk limits of accounts and instruments; takes an operator's key
+/// Shows and sets risk limits of accounts and instruments; setting takes an operator's key
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  \
+    outcry limits show --account 2\n  \
     outcry limits set 2 --quantity-max 1000000 --rate-per-s 100\n  \
     outcry limits position 2 BTC-USDT --net-max 50\n  \
     outcry limits collar BTC-USDT 500\n  \
@@ -26,6 +28,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Show(ShowArgs),
     Set(SetArgs),
     Position(PositionArgs),
     Collar(CollarArgs),
@@ -150,6 +153,7 @@ fn lots(instrument: &Instrument, text: &str) -> Result<i64, Failure> {
 
 pub(super) fn run(args: &Args, global: &Global) -> Outcome {
     match &args.verb {
+        Verb::Show(args) => limits_show::run(args, global),
         Verb::Set(args) => administer::run(&args.sending, global, |link| {
             let symbols = args.restricted.iter();
             let found = symbols.map(|symbol| find(&link.venue, symbol).map(|found| found.id));

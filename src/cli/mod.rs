@@ -25,6 +25,7 @@ mod keys;
 mod lanes;
 mod lanes_set;
 mod limits;
+mod limits_show;
 mod load;
 mod man;
 mod meter;

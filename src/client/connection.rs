@@ -414,6 +414,19 @@ impl Client {
         self.conversation.schemas(after)
     }
 
+    /// See [`Conversation::limits`].
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn limits(
+        &mut self,
+        account: AccountId,
+        instrument: InstrumentId,
+        after: (AccountId, InstrumentId),
+    ) -> Result<RequestId, SubmitError> {
+        self.conversation.limits(account, instrument, after)
+    }
+
     /// See [`Conversation::ping`].
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use crate::wire::admin::encode_admin;
 use crate::wire::answer::{AnswerView, Fill};
 use crate::wire::frame::mark_duplicate;
 use crate::wire::message::{
-    AccountQuery, BookQuery, Challenge, DirectoryQuery, Logon, LogonAccepted, Logout, Message,
-    Ping, ReasonCode, ReferenceQuery, SchemaQuery, ServerMessage, send,
+    AccountQuery, BookQuery, Challenge, DirectoryQuery, LimitsQuery, Logon, LogonAccepted, Logout,
+    Message, Ping, ReasonCode, ReferenceQuery, SchemaQuery, ServerMessage, send,
 };
 use crate::wire::{
     BitMode, Flags, Frame, FrameHead, FrameWriter, HashesAhead, Metadata, OpenLimits, WireError,
@@ -383,6 +383,20 @@ impl Conversation {
         self.ask(&SchemaQuery { after })
     }
 
+    /// Asks for limits: of an account, or of all with 0; in an instrument, or in all with 0; after
+    /// where the page before ended, (0, 0) from the start.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn limits(
+        &mut self,
+        account: AccountId,
+        instrument: InstrumentId,
+        (after_account, after_instrument): (AccountId, InstrumentId),
+    ) -> Result<RequestId, SubmitError> {
+        self.ask(&LimitsQuery { account, instrument, after_account, after_instrument })
+    }
+
     /// Asks for a pong.
     ///
     /// # Errors
@@ -530,6 +544,11 @@ impl Conversation {
             ServerMessage::Schemas(view) => {
                 if self.pending.answered(request.0) {
                     each(Reply::Schemas { request, view });
+                }
+            }
+            ServerMessage::Limits(view) => {
+                if self.pending.answered(request.0) {
+                    each(Reply::Limits { request, view });
                 }
             }
             ServerMessage::LoggedOut(logged_out) => {

@@ -43,6 +43,7 @@ use crate::limits::FRAME_MAX_BYTES;
 use crate::types::Priority;
 use crate::wire::admin::DirectoryView;
 use crate::wire::answer::{AnswerView, Fill, OrderUpdate};
+use crate::wire::limits::LimitsView;
 use crate::wire::message::{LogonAccepted, Notice, ReasonCode, Reject};
 use crate::wire::metadata::{Custom, MetadataError};
 use crate::wire::payload::IntError;
@@ -190,6 +191,13 @@ pub enum Reply<'a> {
         request: RequestId,
         /// The text.
         view: SchemaView<'a>,
+    },
+    /// Limits.
+    Limits {
+        /// The request.
+        request: RequestId,
+        /// The rows.
+        view: LimitsView<'a>,
     },
     /// Messages of this session are missing: the server kept them no more.
     Gap {

@@ -87,6 +87,17 @@ impl Exposure {
         self.rows.iter().map(|(place, position)| (*place, position))
     }
 
+    /// Those of an account in the instruments from one to another, both included.
+    pub(super) fn of(
+        &self,
+        account: u32,
+        (first, last): (u32, u32),
+    ) -> impl Iterator<Item = (Place, &Position)> {
+        // An empty range begins behind its end, which a map does not take.
+        let range = (first <= last).then(|| self.rows.range((account, first)..=(account, last)));
+        range.into_iter().flatten().map(|(place, position)| (*place, position))
+    }
+
     /// True where no further position can be limited.
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() == POSITION_LIMITS_MAX

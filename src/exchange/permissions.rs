@@ -26,6 +26,7 @@ impl Grant {
     fn of(key: &Key) -> Grant {
         let mut accounts = key.accounts.clone();
         accounts.sort_unstable();
+        accounts.dedup();
         Grant {
             role: key.role,
             accounts,
@@ -135,6 +136,16 @@ impl Permissions {
             || self.grant(key).is_some_and(|grant| {
                 grant.role == Role::Operator || grant.accounts.binary_search(&account).is_ok()
             })
+    }
+
+    /// The accounts that a key may ask about, in order of their numbers; none where it may about all.
+    #[must_use]
+    pub fn readable(&self, key: KeyId) -> Option<&[AccountId]> {
+        match self.grant(key) {
+            _ if key.0 == 0 => None,
+            Some(grant) if grant.role == Role::Operator => None,
+            grant => Some(grant.map_or(&[], |grant| &grant.accounts)),
+        }
     }
 
     /// Says whether a key may give admin commands.
@@ -303,7 +314,11 @@ mod tests {
         }
         for (id, may_read) in [(0, true), (1, true), (4, true), (5, false), (6, false)] {
             assert_eq!(permissions.may_read(KeyId(id), AccountId(2)), may_read);
+            let readable = permissions.readable(KeyId(id));
+            let listed = readable.is_none_or(|accounts| accounts.contains(&AccountId(2)));
+            assert_eq!(listed, may_read, "key {id}");
         }
+        assert_eq!(permissions.readable(KeyId(2)), Some(&[AccountId(2), AccountId(7)][..]));
         assert_eq!(permissions.role(KeyId(3)), Some(Role::CancelOnly));
         assert_eq!(permissions.role(KeyId(0)), None);
     }

@@ -10,7 +10,7 @@
 //!   more than that and a restriction.
 //! - The rate is counted on the time of records, in whole numbers: a replay counts the same.
 
-use super::exposure::Position;
+use super::exposure::{Place, Position};
 use super::owners::Owner;
 use super::parts::{pack_items, unpack_items};
 use super::{Context, Exchange};
@@ -143,6 +143,11 @@ impl Risk {
     pub(super) fn limits(&self, account: u32) -> AccountLimits {
         let row = self.row_of[account as usize];
         self.rows.get(row as usize).map_or_else(AccountLimits::default, |row| row.limits.clone())
+    }
+
+    /// True where the account has limits or limited positions, or had.
+    pub(super) fn has_row(&self, account: u32) -> bool {
+        self.row_of[account as usize] != NONE
     }
 
     /// Gives an account these limits; of a rate all tokens are there.
@@ -310,19 +315,26 @@ impl Exchange {
 
     /// All limited positions, in order of account, as defined, and instrument.
     pub fn positions(&self) -> impl ExactSizeIterator<Item = PositionRow> {
-        self.orders.exposure().rows().map(|((account, instrument), row)| {
-            let Position { net_max, gross_max, position, open_buy, open_sell } = *row;
-            let (account, instrument) = (self.accounts.id(account), InstrumentId(instrument + 1));
-            PositionRow { account, instrument, net_max, gross_max, position, open_buy, open_sell }
-        })
+        self.orders.exposure().rows().map(|(place, row)| self.position_row(place, row))
+    }
+
+    /// A limited position, as queries show it.
+    pub(super) fn position_row(&self, place: Place, row: &Position) -> PositionRow {
+        let Position { net_max, gross_max, position, open_buy, open_sell } = *row;
+        let (account, instrument) = (self.accounts.id(place.0), InstrumentId(place.1 + 1));
+        PositionRow { account, instrument, net_max, gross_max, position, open_buy, open_sell }
     }
 
     /// All accounts as they are now, in order of definition.
     pub fn account_definitions(&self) -> impl Iterator<Item = Account> {
-        (1..).zip(self.accounts()).map(|(account, id)| {
-            let Owner { group, self_trade } = self.owners.get(account);
-            Account { id, group, self_trade, limits: self.risk.limits(account) }
-        })
+        (1..).zip(self.accounts()).map(|(account, _)| self.account_definition(account))
+    }
+
+    /// An account as it is now.
+    pub(super) fn account_definition(&self, account: u32) -> Account {
+        let Owner { group, self_trade } = self.owners.get(account);
+        let (id, limits) = (self.accounts.id(account), self.risk.limits(account));
+        Account { id, group, self_trade, limits }
     }
 
     /// Adds what accounts have used up of their limits to a hash; nothing where none has any.

@@ -21,7 +21,8 @@ use crate::wire::admin::{AdminHead, admin_text};
 use crate::wire::frame::{COMMAND_SCHEMA_MAX, Frame, OpenLimits};
 use crate::wire::header::{Flags, client_sequence};
 use crate::wire::message::{
-    AccountQuery, BookQuery, DirectoryQuery, Logon, Logout, Ping, ReferenceQuery, SchemaQuery,
+    AccountQuery, BookQuery, DirectoryQuery, LimitsQuery, Logon, Logout, Ping, ReferenceQuery,
+    SchemaQuery,
 };
 use crate::wire::metadata::Metadata;
 use crate::wire::payload::COMMAND_SIZE_MAX;
@@ -420,6 +421,9 @@ fn session_message(frame: &Frame<'_>, caller: &Caller<'_>, directory: &Directory
         BookQuery::SCHEMA => BookQuery::decode(payload).map(|_| query(frame, caller, directory)),
         AccountQuery::SCHEMA => {
             AccountQuery::decode(payload).map(|_| query(frame, caller, directory))
+        }
+        LimitsQuery::SCHEMA => {
+            LimitsQuery::decode(payload).map(|_| query(frame, caller, directory))
         }
         schema => return malformed(&WireError::UnknownSchema(schema), client_sequence),
     };

@@ -14,6 +14,7 @@ use crate::types::{Quantity, Sequence, SessionId, TimeNs};
 use crate::wire::WireError;
 use crate::wire::admin::send_directory;
 use crate::wire::answer::{Fill, OrderUpdate, write_answer};
+use crate::wire::limits::LimitsPage;
 use crate::wire::message::{Challenge, LoggedOut, LogonAccepted, Notice, Pong, ReasonCode};
 use crate::wire::message::{DirectoryQuery, ReferenceQuery, Reject, SchemaQuery, send, write};
 use crate::wire::query::{BookState, send_account, send_reference};
@@ -466,6 +467,17 @@ fn write_rows<S: Read + Write>(connection: &mut Connection<S>, slot: &Outbound, 
             let balances: Vec<_> = rows.iter().filter_map(Row::balance).collect();
             let orders: Vec<_> = rows.iter().filter_map(Row::open_order).collect();
             send_account(sequence, *account, &balances, &orders, more, client_sequence, out);
+        }
+        Some(Row::Limits { after_account, after_instrument }) => {
+            let page = LimitsPage {
+                sequence,
+                next: more.then_some((*after_account, *after_instrument)),
+                collars: rows.iter().filter_map(Row::collar).collect(),
+                accounts: rows.iter().filter_map(Row::limits).collect(),
+                restricted: rows.iter().filter_map(Row::restricted).collect(),
+                positions: rows.iter().filter_map(Row::position).collect(),
+            };
+            page.send(client_sequence, out);
         }
         _ => unreachable!("the critical lane begins every answer with a head"),
     }

@@ -10,7 +10,7 @@
 use crate::admin::Controls;
 use crate::agent::Agent;
 use crate::event::{Balance, Event, EventBody, RejectReason};
-use crate::exchange::{BookRow, Context, Directory, Exchange, Outbox};
+use crate::exchange::{BookRow, Context, Directory, Exchange, LimitsAsked, Outbox, Shown};
 use crate::journal::format::RecordKind;
 use crate::journal::payload::{self, SessionLogon};
 use crate::lanes::apply::{self, Input};
@@ -22,8 +22,10 @@ use crate::sequencer::{Entry, NO_DEADLINE, Sequenced};
 use crate::stats::{CRITICAL, Stats};
 use crate::sys::clock::Clock;
 use crate::types::{Quantity, Sequence, SessionId, TimeNs};
-use crate::wire::message::{AccountQuery, BookQuery};
-use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
+use crate::wire::message::{AccountQuery, BookQuery, LimitsQuery};
+use crate::wire::query::{
+    BalanceRow, BookLevel, BookOrder, CollarRow, OrderRow, PositionLimitRow, RestrictedRow,
+};
 use crossbeam::channel::Sender;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -353,6 +355,9 @@ impl Lane {
             AccountQuery::SCHEMA => AccountQuery::decode(payload)
                 .map_err(|_| RejectReason::BadPayload)
                 .and_then(|query| self.account(slot, &query)),
+            LimitsQuery::SCHEMA => LimitsQuery::decode(payload)
+                .map_err(|_| RejectReason::BadPayload)
+                .and_then(|query| self.limits(slot, &query)),
             _ => Err(RejectReason::UnknownSchema),
         };
         match answered {
@@ -412,6 +417,43 @@ impl Lane {
             self.answer(slot, Body::Row(Row::OpenOrder(row)));
         }
         Ok(more)
+    }
+
+    fn limits(&mut self, slot: &Sequenced, query: &LimitsQuery) -> Result<bool, RejectReason> {
+        let LimitsQuery { account, instrument, after_account, after_instrument } = *query;
+        let asked = LimitsAsked { account, instrument, after: (after_account, after_instrument) };
+        let mut shown = Vec::new();
+        let next = self.exchange.limits(slot.message.head.key, &asked, &mut shown)?;
+        let (after_account, after_instrument) = next.unwrap_or_default();
+        self.answer(slot, Body::Row(Row::Limits { after_account, after_instrument }));
+        for row in shown {
+            match row {
+                Shown::Collar(instrument, collar_bps) => {
+                    let row = CollarRow { instrument, collar_bps };
+                    self.answer(slot, Body::Row(Row::Collar(row)));
+                }
+                Shown::Account(account) => {
+                    self.answer(slot, Body::Row(Row::AccountLimits((&account).into())));
+                    for instrument in account.limits.restricted {
+                        let row = RestrictedRow { instrument };
+                        self.answer(slot, Body::Row(Row::Restricted(row)));
+                    }
+                }
+                Shown::Position(row) => {
+                    let row = PositionLimitRow {
+                        account: row.account,
+                        instrument: row.instrument,
+                        net_max: Quantity(row.net_max),
+                        gross_max: Quantity(row.gross_max),
+                        position: Quantity(row.position),
+                        open_buy: Quantity(row.open_buy),
+                        open_sell: Quantity(row.open_sell),
+                    };
+                    self.answer(slot, Body::Row(Row::Position(row)));
+                }
+            }
+        }
+        Ok(next.is_some())
     }
 
     fn refuse(&mut self, slot: &Sequenced, reason: RejectReason) {

@@ -6,7 +6,10 @@ use crate::message::{Detail, Origin};
 use crate::types::{
     AccountId, Epoch, InstrumentId, KeyId, Price, Quantity, Sequence, SessionId, TimeNs,
 };
-use crate::wire::query::{BalanceRow, BookLevel, BookOrder, OrderRow};
+use crate::wire::query::{
+    BalanceRow, BookLevel, BookOrder, CollarRow, LimitsRow, OrderRow, PositionLimitRow,
+    RestrictedRow,
+};
 
 /// One slot of an answers ring.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +102,21 @@ pub enum Row {
     Balance(BalanceRow),
     /// An open order of the account.
     OpenOrder(OrderRow),
+    /// Begins the answer to a limits query, and says where the next page begins.
+    Limits {
+        /// After this account.
+        after_account: AccountId,
+        /// And there after this instrument.
+        after_instrument: InstrumentId,
+    },
+    /// A collar.
+    Collar(CollarRow),
+    /// What an account's orders may be.
+    AccountLimits(LimitsRow),
+    /// An instrument that the account before may not trade.
+    Restricted(RestrictedRow),
+    /// A limited position.
+    Position(PositionLimitRow),
 }
 
 impl Row {
@@ -118,6 +136,30 @@ impl Row {
     #[must_use]
     pub fn balance(&self) -> Option<BalanceRow> {
         if let Row::Balance(row) = self { Some(*row) } else { None }
+    }
+
+    /// The collar, where the row is one.
+    #[must_use]
+    pub fn collar(&self) -> Option<CollarRow> {
+        if let Row::Collar(row) = self { Some(*row) } else { None }
+    }
+
+    /// The account's limits, where the row is that.
+    #[must_use]
+    pub fn limits(&self) -> Option<LimitsRow> {
+        if let Row::AccountLimits(row) = self { Some(*row) } else { None }
+    }
+
+    /// The restricted instrument, where the row is one.
+    #[must_use]
+    pub fn restricted(&self) -> Option<RestrictedRow> {
+        if let Row::Restricted(row) = self { Some(*row) } else { None }
+    }
+
+    /// The limited position, where the row is one.
+    #[must_use]
+    pub fn position(&self) -> Option<PositionLimitRow> {
+        if let Row::Position(row) = self { Some(*row) } else { None }
     }
 
     /// The open order, where the row is one.

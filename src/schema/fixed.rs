@@ -6,7 +6,7 @@ use crate::limits::ANSWER_FILLS_MAX;
 use crate::wire::BitMode;
 use crate::wire::answer::Answer;
 use crate::wire::payload::encode_int;
-use crate::wire::query::{AccountHead, BookHead};
+use crate::wire::query::{AccountHead, BookHead, LimitsHead};
 
 /// What follows the fixed fields of a message.
 #[derive(Debug)]
@@ -65,6 +65,37 @@ const ACCOUNT: &[Tail] = &[
     },
 ];
 
+const LIMITS: &[Tail] = &[
+    Tail {
+        name: "collar_rows",
+        counted_by: "collars",
+        at_most: None,
+        when: None,
+        row: Some("limits-answer: collar"),
+    },
+    Tail {
+        name: "account_rows",
+        counted_by: "accounts",
+        at_most: None,
+        when: None,
+        row: Some("limits-answer: account"),
+    },
+    Tail {
+        name: "restricted_rows",
+        counted_by: "restricted",
+        at_most: None,
+        when: None,
+        row: Some("limits-answer: restricted"),
+    },
+    Tail {
+        name: "position_rows",
+        counted_by: "positions",
+        at_most: None,
+        when: None,
+        row: Some("limits-answer: position"),
+    },
+];
+
 /// What follows the fixed fields of a built-in schema, whose first fields these are; its encoder and
 /// decoder stand in `wire`.
 pub(super) fn tails(schema: u32, fields: &[Field]) -> &'static [Tail] {
@@ -72,6 +103,7 @@ pub(super) fn tails(schema: u32, fields: &[Field]) -> &'static [Tail] {
         Answer::SCHEMA => FILLS,
         BookHead::SCHEMA => BOOK,
         AccountHead::SCHEMA => ACCOUNT,
+        LimitsHead::SCHEMA => LIMITS,
         // A head that counts bytes of text has them behind it.
         _ if fields.iter().any(|field| field.name == TEXT[0].counted_by) => TEXT,
         _ => &[],

@@ -5,7 +5,7 @@
 
 use crate::admin::{AdminCommand, Controls, DirectoryPage, KeyRow};
 use crate::command::PayloadError;
-use crate::genesis::Key;
+use crate::genesis::{APPLICATION_VERSION, Key};
 use crate::wire::fields::messages;
 use crate::wire::frame::FrameWriter;
 use crate::wire::message::{head, text};
@@ -88,7 +88,9 @@ pub fn send_directory(
 ) -> Range<usize> {
     const END: &str = "]}";
     let json = serde_json::to_string(controls).expect("plain data always serialises");
-    let mut text = format!("{{\"rules\":{rules},\"controls\":{json},\"keys\":[");
+    let mut text = format!(
+        "{{\"rules\":{rules},\"rules_known\":{APPLICATION_VERSION},\"controls\":{json},\"keys\":["
+    );
     let mut more = false;
     for (index, key) in keys.iter().enumerate() {
         let json = serde_json::to_string(&KeyRow::from(key)).expect("plain data always serialises");
@@ -154,6 +156,7 @@ mod tests {
             };
             let page = view.parse().expect("JSON");
             assert_eq!(page.controls, Controls::default());
+            assert_eq!((page.rules, page.rules_known), (2, APPLICATION_VERSION));
             assert!(!page.keys.is_empty(), "every page has one at least");
             seen.extend(page.keys);
             pages += 1;

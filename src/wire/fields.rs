@@ -3,7 +3,7 @@
 use crate::command::PayloadError;
 use crate::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, Price,
-    Quantity, Role, Sequence, SessionId, Side, Status, TimeNs,
+    Quantity, Role, SelfTrade, Sequence, SessionId, Side, Status, TimeNs,
 };
 use crate::wire::message::ReasonCode;
 
@@ -97,7 +97,7 @@ macro_rules! enum_fields {
         }
     )+};
 }
-enum_fields!(Side, Status, Role, OrderChange);
+enum_fields!(Side, Status, Role, OrderChange, SelfTrade);
 
 impl Field for bool {
     const SIZE: usize = 1;

@@ -14,6 +14,7 @@ use crate::wire::answer::{Answer, AnswerView, Fill, OrderUpdate};
 use crate::wire::fields::{expect_size, messages, split};
 use crate::wire::frame::{Frame, FrameHead, FrameWriter};
 use crate::wire::header::{BitMode, Flags};
+use crate::wire::limits::LimitsView;
 use crate::wire::query::{AccountView, BookView, ReferenceView};
 use crate::wire::schemas::{self, SchemaHead, SchemaView};
 use crate::wire::{WireError, answer, query};
@@ -136,6 +137,17 @@ messages! {
         /// How many of them, in the order of registration, are known already.
         after: u32,
     }
+    /// Asks for limits and limited positions: of accounts that the key may ask about.
+    LimitsQuery = 73, "limits-query" {
+        /// Of which account; 0 for all, and only then come collars.
+        account: AccountId,
+        /// Only collars and positions in this instrument; 0 for all.
+        instrument: InstrumentId,
+        /// Where the page begins, as the answer before says: after this account; 0 from the start.
+        after_account: AccountId,
+        /// And there after this instrument; 0 from the start.
+        after_instrument: InstrumentId,
+    }
 }
 
 messages! {
@@ -203,6 +215,7 @@ impl Message for AccountQuery {}
 impl Message for ReferenceQuery {}
 impl Message for DirectoryQuery {}
 impl Message for SchemaQuery {}
+impl Message for LimitsQuery {}
 impl Message for Challenge {}
 impl Message for LogonAccepted {}
 impl Message for Pong {}
@@ -300,6 +313,8 @@ pub enum ClientMessage {
     DirectoryQuery(DirectoryQuery),
     /// Asks for registered schemas.
     SchemaQuery(SchemaQuery),
+    /// Asks for limits.
+    LimitsQuery(LimitsQuery),
 }
 
 impl ClientMessage {
@@ -322,6 +337,7 @@ impl ClientMessage {
                 ClientMessage::DirectoryQuery(DirectoryQuery::decode(payload)?)
             }
             SchemaQuery::SCHEMA => ClientMessage::SchemaQuery(SchemaQuery::decode(payload)?),
+            LimitsQuery::SCHEMA => ClientMessage::LimitsQuery(LimitsQuery::decode(payload)?),
             unknown => return Err(WireError::UnknownSchema(unknown)),
         })
     }
@@ -499,6 +515,8 @@ pub enum ServerMessage<'a> {
     Directory(DirectoryView<'a>),
     /// Registered schemas.
     Schemas(SchemaView<'a>),
+    /// Limits.
+    Limits(LimitsView<'a>),
     /// The session was ended.
     LoggedOut(LoggedOut),
     /// Something to know.
@@ -528,6 +546,7 @@ impl<'a> ServerMessage<'a> {
             }
             DirectoryHead::SCHEMA => ServerMessage::Directory(DirectoryView::decode(payload)?),
             SchemaHead::SCHEMA => ServerMessage::Schemas(SchemaView::decode(payload)?),
+            query::LimitsHead::SCHEMA => ServerMessage::Limits(LimitsView::decode(payload)?),
             LoggedOut::SCHEMA => ServerMessage::LoggedOut(LoggedOut::decode(payload)?),
             NoticeHead::SCHEMA => ServerMessage::Notice(Notice::decode(payload)?),
             unknown => return Err(WireError::UnknownSchema(unknown)),

@@ -9,6 +9,7 @@ pub(crate) mod fields;
 pub mod frame;
 pub mod header;
 pub mod integrity;
+pub mod limits;
 pub mod message;
 pub mod metadata;
 pub mod partition;

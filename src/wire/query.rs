@@ -1,4 +1,4 @@
-//! Answers to queries: books, accounts, reference data.
+//! Answers to queries: books, accounts, reference data, limits.
 //!
 //! Invariant: no answer is longer than [`FRAME_MAX_BYTES`]; what does not fit is left out and
 //! `more` says so.
@@ -7,8 +7,8 @@ use crate::command::PayloadError;
 use crate::genesis::{Asset, Instrument};
 use crate::limits::{FRAME_MAX_BYTES, HEADER_SIZE, QUERY_ROWS_MAX};
 use crate::types::{
-    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, Sequence,
-    Side, TimeNs,
+    AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderId, Price, Quantity, SelfTrade,
+    Sequence, Side, TimeNs,
 };
 use crate::wire::fields::{expect_size, messages, split};
 use crate::wire::frame::FrameWriter;
@@ -57,6 +57,25 @@ messages! {
         more: bool,
         /// Bytes of text.
         text_size: u16,
+    }
+    /// Limits; rows of [`CollarRow`], [`LimitsRow`], [`RestrictedRow`] and [`PositionLimitRow`] follow.
+    LimitsHead = 143, "limits-answer" {
+        /// The limits are as this command left them.
+        sequence: Sequence,
+        /// There may be more: ask again after the two that follow.
+        more: bool,
+        /// Where the next page begins: after this account.
+        after_account: AccountId,
+        /// And there after this instrument.
+        after_instrument: InstrumentId,
+        /// How many collars follow.
+        collars: u16,
+        /// How many accounts follow.
+        accounts: u16,
+        /// How many restricted instruments follow.
+        restricted: u16,
+        /// How many positions follow.
+        positions: u16,
     }
 }
 
@@ -118,6 +137,57 @@ messages! {
         display_quantity: Quantity,
         /// The time at which it ends, nanoseconds since 1970; 0 for never.
         expires: TimeNs,
+    }
+    /// A collar around an instrument's last price.
+    CollarRow = 143, "limits-answer: collar" {
+        /// Of what.
+        instrument: InstrumentId,
+        /// In hundredths of a percent of the last price.
+        collar_bps: u32,
+    }
+    /// What an account's orders may be, and whose it is; 0 is no limit.
+    LimitsRow = 143, "limits-answer: account" {
+        /// Which.
+        account: AccountId,
+        /// Accounts of one group have one owner; 0 is no group.
+        group: u32,
+        /// What happens instead of a trade between orders of one owner, where the incoming one does not
+        /// say.
+        self_trade: SelfTrade,
+        /// Largest order.
+        quantity_max: Quantity,
+        /// The most that price times quantity of an order may be, in the smallest unit of what pays.
+        notional_max: Amount,
+        /// Live orders.
+        open_orders_max: u32,
+        /// New orders and replaces in a second.
+        rate_per_s: u32,
+        /// New orders and replaces at once; 0 for as many as in a second.
+        rate_burst: u32,
+        /// How many of the restricted instruments are its own, after those of the accounts before.
+        restricted: u8,
+    }
+    /// An instrument in which an account may enter and replace nothing.
+    RestrictedRow = 143, "limits-answer: restricted" {
+        /// Which.
+        instrument: InstrumentId,
+    }
+    /// A limited position; 0 is no limit.
+    PositionLimitRow = 143, "limits-answer: position" {
+        /// Whose.
+        account: AccountId,
+        /// Of what.
+        instrument: InstrumentId,
+        /// How far from 0 it could be with all live orders of a side filled.
+        net_max: Quantity,
+        /// How much it and all live orders may be together.
+        gross_max: Quantity,
+        /// Bought less sold.
+        position: Quantity,
+        /// What live orders could buy.
+        open_buy: Quantity,
+        /// What live orders could sell.
+        open_sell: Quantity,
     }
 }
 

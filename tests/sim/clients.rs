@@ -298,8 +298,8 @@ impl Client {
                 assert_eq!((reference.assets.len(), reference.instruments.len()), (2, 2));
                 assert!(matches!(self.complete(number, false), What::Reference));
             }
-            ServerMessage::Directory(_) | ServerMessage::Schemas(_) => {
-                panic!("nobody asks for keys or schemas")
+            ServerMessage::Directory(_) | ServerMessage::Schemas(_) | ServerMessage::Limits(_) => {
+                panic!("nobody asks for keys, schemas or limits")
             }
             ServerMessage::LoggedOut(_) => {
                 if number != 0 {

@@ -19,7 +19,7 @@ fn every_schema_id_is_given_once_and_in_its_range() {
     }
     assert!(Command::LAYOUTS.iter().all(|(schema, ..)| (1..=63).contains(schema)));
     assert!(CLIENT_LAYOUTS.iter().all(|(schema, ..)| (64..=127).contains(schema)));
-    assert_eq!(layouts().last().map(|(schema, ..)| *schema), Some(142));
+    assert_eq!(layouts().last().map(|(schema, ..)| *schema), Some(143));
 }
 
 #[test]
@@ -54,6 +54,15 @@ fn messages_to_the_server_read_back_what_was_sent() {
     let at = send(&SchemaQuery { after: 7 }, 1, &mut out);
     let back = ClientMessage::decode(&open(&out[at]));
     assert_eq!(back, Ok(ClientMessage::SchemaQuery(SchemaQuery { after: 7 })));
+    let limits = LimitsQuery {
+        account: AccountId(3),
+        instrument: InstrumentId(4),
+        after_account: AccountId(5),
+        after_instrument: InstrumentId(6),
+    };
+    let at = send(&limits, 1, &mut out);
+    let back = ClientMessage::decode(&open(&out[at]));
+    assert_eq!(back, Ok(ClientMessage::LimitsQuery(limits)));
     let at = send(&Ping { nonce: 8 }, 1, &mut out);
     let back = ClientMessage::decode(&open(&out[at]));
     assert_eq!(back, Ok(ClientMessage::Ping(Ping { nonce: 8 })));
