@@ -8,7 +8,7 @@ use openoutcry::command::{Command, MassCancel};
 use openoutcry::event::{CommandResult, Event, EventBody, OrderUpdate, RejectReason};
 use openoutcry::exchange::Exchange;
 use openoutcry::journal::format::RecordKind;
-use openoutcry::limits::ANSWER_FILLS_MAX;
+use openoutcry::limits::{ANSWER_FILLS_MAX, ORDERS_PER_STEP};
 use openoutcry::types::{
     AccountId, InstrumentId, OrderChange, OrderId, Quantity, SessionId, Side, Sides, Status, TimeNs,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Course {
     graces: BTreeMap<SessionId, Grace>,
     /// Mass cancels that are not done, by the sequences of their commands.
     walks: VecDeque<(u64, SessionId, MassCancel)>,
+    /// Up to here records may go on with cancelling many.
+    many_until: u64,
     /// Orders that the first of them has cancelled.
     canceled: i64,
     pub(crate) happened: Happened,
@@ -101,10 +103,14 @@ impl Course {
                 due = true;
             }
         }
+        if self.live.len() >= ORDERS_PER_STEP && (due || !self.walks.is_empty()) {
+            self.many_until = sequence + 10;
+        }
         match record.kind {
             RecordKind::Tick => {
-                // A step of a mass cancel looks at as many orders that it does not take, at least.
-                let goes_on = self.live.len() >= 128;
+                // A step of a mass cancel may look at orders that it does not take, and what takes those of
+                // a session that is away does not say when it is done.
+                let goes_on = sequence <= self.many_until;
                 let has_reason = due || goes_on || !events.is_empty();
                 assert!(has_reason, "a tick has a reason: {sequence}");
                 self.happened.ticks += 1;

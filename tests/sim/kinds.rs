@@ -57,7 +57,7 @@ pub(crate) fn command(random: &mut Random, mind: &Mind<'_>) -> Command {
         _ => AccountId(accounts[random.below(accounts.len() as u64) as usize]),
     };
     // Where many orders are to be live at once they must be left alone for a while.
-    let mass = if mind.rules.deep { 1 } else { 5 };
+    let mass = if mind.rules.deep { 2 } else { 5 };
     match random.below(100) {
         at if at < mass => mass_cancel(random, mind, account),
         5..8 => {
@@ -89,7 +89,7 @@ fn mass_cancel(random: &mut Random, mind: &Mind<'_>, account: AccountId) -> Comm
 }
 
 /// A plain order that nothing meets.
-fn far(random: &mut Random, account: AccountId) -> Command {
+pub(crate) fn far(random: &mut Random, account: AccountId) -> Command {
     let side = if random.percent(50) { Side::Buy } else { Side::Sell };
     NewOrder {
         account,

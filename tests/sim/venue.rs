@@ -114,7 +114,13 @@ impl Rules {
         let amount = Amount(if self.deep { 2_000_000 } else { 20_000 });
         let deposit = |(account, asset)| Deposit { account, asset, amount }.into();
         let commands = accounts.flat_map(|id| [(id, AssetId(1)), (id, AssetId(2))]).map(deposit);
-        Genesis { items, commands: commands.collect(), time }
+        let mut commands: Vec<Command> = commands.collect();
+        if self.deep {
+            // So many that one record does not cancel them all: most of one account.
+            let account = |n: u64| AccountId([3, 3, 3, 2, 4][n as usize % 5]);
+            commands.extend((0..320).map(|n| kinds::far(&mut random, account(n))));
+        }
+        Genesis { items, commands, time }
     }
 }
 

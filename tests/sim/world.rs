@@ -101,6 +101,8 @@ pub(crate) struct World {
     few_on_their_way: bool,
     /// Connections since orders are refused for want of space: their sessions use up what is kept.
     came_to_refusal: u32,
+    /// A life ends in the middle of a mass cancel.
+    is_cut_short: bool,
     /// Clients write priorities into their messages.
     priorities: bool,
     /// Answers come in the order of messages.
@@ -142,6 +144,14 @@ impl World {
         };
         let logs = Logs { segments_ahead: 1 + random.below(2) as usize, ..logs };
         let rules = Rules::choose(&mut random);
+        let logs = if rules.deep {
+            // Their genesis is large.
+            let large =
+                |kind| LogDir::new(disk.shared(), Path::new("data"), kind, append, 256 * 1024);
+            Logs { commands: large(LogKind::Commands), events: large(LogKind::Events), ..logs }
+        } else {
+            logs
+        };
         let priorities = random.percent(60);
         let clients = (0..1 + random.below(6) as usize).map(|number| {
             let manners = match random.below(12) {
@@ -169,6 +179,7 @@ impl World {
             armed: false,
             full: false,
             few_on_their_way: false,
+            is_cut_short: false,
             priorities,
             in_order: true,
             came_to_refusal: 0,
@@ -189,8 +200,10 @@ impl World {
                 steps = 12_000;
                 self.fill_up();
             }
+            self.is_cut_short = false;
             let failed = !self.live(steps);
-            let settle = !failed && (life == lives || self.random.percent(30));
+            let settle =
+                !failed && !self.is_cut_short && (life == lives || self.random.percent(30));
             if settle {
                 self.settle_down();
             }
@@ -371,6 +384,19 @@ impl World {
             }
             if self.has_failed() {
                 return false;
+            }
+            if self.rules.deep
+                && self.node().stages.critical.exchange().deadline() == Some(TimeNs(0))
+            {
+                match self.random.below(200) {
+                    0..4 => {
+                        self.note(|| "a mass cancel is under way".to_owned());
+                        self.is_cut_short = true;
+                        return true;
+                    }
+                    4..8 if !self.fold(fold) => return false,
+                    _ => {}
+                }
             }
         }
         true
