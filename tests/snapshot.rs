@@ -393,7 +393,7 @@ fn repack(
 #[test]
 fn orders_of_one_price_keep_their_turn() {
     let mut exchange = Exchange::new();
-    let genesis = Rules { seed: 1, dedupe_count_max: 9, orders_max: 9 }.genesis(TimeNs(1));
+    let genesis = Rules::plain(1, 9, 9).genesis(TimeNs(1));
     genesis.items.iter().for_each(|item| exchange.define(item).expect("it is sound"));
     let mut outbox = Outbox::new();
     let mut sequence = 0;

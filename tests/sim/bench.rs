@@ -76,7 +76,7 @@ impl Bench {
             snapshots: Store::new(disk.shared(), Path::new("data")),
             segments_ahead: 1,
         };
-        let rules = Rules { seed: 1, dedupe_count_max: 10_000, orders_max: 10_000 };
+        let rules = Rules::plain(1, 10_000, 10_000);
         let time = TimeNs(NOW_MS.cast_unsigned() * 1_000_000);
         let booted =
             boot(&logs, || rules.genesis(time), &mut |_| ()).expect("an empty disk is fine");
@@ -210,7 +210,7 @@ impl Bench {
         self.turn([if gateway == 0 { 0 } else { AGENTS - 1 + gateway }]);
         let heard = self.heard(peer);
         let [Got::Challenge(challenge)] = heard[..] else { panic!("a challenge, not {heard:?}") };
-        let frame = sending::logon(What::Logon, 1, key, name, &challenge, 0);
+        let frame = sending::logon(What::Logon, 1, key, name, &challenge, 0, false);
         self.send(peer, &frame);
         peer
     }

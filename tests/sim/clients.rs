@@ -1,11 +1,12 @@
 //! Native clients as plain state machines: they log on, trade, ask, repeat themselves, talk nonsense,
 //! read slowly or not at all, hang up and come back, and hold the server to its promises.
 
+use super::kinds::{self, Mind};
 use super::ledger::{Ledger, Seen, Sent};
 use super::net::Wire;
 use super::random::Random;
 use super::sending::{self, What};
-use super::venue::{self, Known};
+use super::venue::{Known, Rules};
 use super::views::{View, Views};
 use openoutcry::command::Command;
 use openoutcry::event::RejectReason;
@@ -92,6 +93,7 @@ pub(crate) struct Around<'a> {
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) views: &'a mut Views,
     pub(crate) wall_ms: i64,
+    pub(crate) rules: Rules,
     /// Clients write priorities into their messages.
     pub(crate) priorities: bool,
     /// Answers come in the order of messages, whatever their subjects: one priority, and no pressure.
@@ -192,7 +194,10 @@ impl Client {
             42 => What::Garbage,
             43 => What::Logout,
             _ => {
-                let command = venue::command(random, self.key, &self.known);
+                let session = self.talk.as_ref().map(|talk| talk.session).unwrap_or_default();
+                let (rules, wall_ms) = (around.rules, around.wall_ms);
+                let mind = Mind { rules, key: self.key, session, wall_ms, known: &self.known };
+                let command = kinds::command(random, &mind);
                 let ahead = if random.percent(2) { 3_600_000 } else { 0 };
                 let skew = random.below(100).cast_signed() - 50 + ahead;
                 let any = Priority::ALL[random.below(5) as usize];
@@ -345,7 +350,8 @@ impl Client {
         let number = self.next_number;
         self.next_number += 1;
         let after = if around.random.percent(60) { self.received } else { 0 };
-        let frame = sending::logon(what, number, self.key, &self.name, challenge, after);
+        let cancel = around.rules.version > 1 && around.random.percent(10);
+        let frame = sending::logon(what, number, self.key, &self.name, challenge, after, cancel);
         let talk = self.conversation();
         talk.asked_after = after;
         talk.talk = if what == What::Logon { Talk::LoggingOn } else { Talk::Ending };
@@ -407,10 +413,12 @@ impl Client {
         if !self.done.contains(&index) {
             self.done.push(index);
         }
-        if let Command::NewOrder(order) = around.ledger.commands[index].command
-            && answer.leaves.0 > 0
-        {
-            let (account, instrument) = (order.account, order.instrument);
+        let entered = match around.ledger.commands[index].command {
+            Command::NewOrder(order) => Some((order.account, order.instrument)),
+            Command::EnterOrder(order) => Some((order.account, order.instrument)),
+            _ => None,
+        };
+        if let Some((account, instrument)) = entered.filter(|_| answer.leaves.0 > 0) {
             self.known.push(Known { account, instrument, order_id: answer.order_id });
             if self.known.len() > 20 {
                 self.known.remove(0);

@@ -2,11 +2,13 @@
 //!
 //! Each invariant is an assertion whose first words are its name.
 
+use super::course::Course;
 use super::venue;
 use openoutcry::command::Command;
 use openoutcry::event::{Event, EventBody, RejectReason};
 use openoutcry::journal::event_log::EventFollower;
 use openoutcry::journal::format::{RecordKind, crc64};
+use openoutcry::journal::payload::{self, LOGON_CANCEL_ON_DISCONNECT, SessionLogon};
 use openoutcry::journal::reader::Reader;
 use openoutcry::journal::view::Verify;
 use openoutcry::lanes::follower::{Activity, Kinds};
@@ -40,12 +42,14 @@ pub(crate) struct Sent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rec {
     crc: u64,
-    kind: RecordKind,
-    session: SessionId,
-    time: TimeNs,
+    pub(crate) kind: RecordKind,
+    pub(crate) session: SessionId,
+    pub(crate) time: TimeNs,
     /// The client's command.
     index: Option<usize>,
-    command: Option<Command>,
+    pub(crate) command: Option<Command>,
+    /// A logon that asks for the session's orders to be cancelled when it is away.
+    pub(crate) cancels_when_away: bool,
     client_sequence: u64,
     sent: u8,
     priority: u8,
@@ -80,6 +84,10 @@ pub(crate) struct Ledger {
     connections: BTreeMap<SessionId, BTreeSet<u64>>,
     /// Every record that was once written, by sequence - 1.
     mirror: Vec<Rec>,
+    /// Where starts went on, and whether sessions were to be lost there.
+    starts: BTreeMap<Sequence, bool>,
+    /// The rules are of the first version: what later ones brought is refused.
+    pub(crate) refuses_new: bool,
     /// Answers that were counted, for the report.
     pub(crate) answers: u64,
 }
@@ -106,7 +114,16 @@ impl Ledger {
     pub(crate) fn refused(&mut self, index: usize, reason: RejectReason) {
         let sent = &mut self.commands[index];
         sent.unresolved -= 1;
-        assert!(reason.is_before_sequence(), "refused with {reason} without a sequence");
+        let is_new = self.refuses_new && sent.command.since() > 1;
+        let without =
+            (is_new && reason == RejectReason::UnsupportedOrder) || reason.is_before_sequence();
+        assert!(without, "refused with {reason} without a sequence");
+    }
+
+    /// A start goes on behind this record; `loses` where sessions are lost first.
+    pub(crate) fn starts(&mut self, tip: Sequence, loses: bool) {
+        self.starts.retain(|before, _| *before < tip);
+        self.starts.insert(tip, loses);
     }
 
     /// A connection of the session begins with this number of its client.
@@ -165,6 +182,7 @@ impl Ledger {
     pub(crate) fn check(&self, truth: &Truth) {
         truth.check_order();
         self.check_subjects(truth);
+        self.check_starts(truth);
         let mut journaled = BTreeSet::new();
         for (number, record) in (1..).zip(&truth.records) {
             let Some(index) = record.index else { continue };
@@ -214,8 +232,22 @@ impl Ledger {
                 let overtook = *later > number && its.meets(subject) && !cancels;
                 assert!(!overtook, "{later} {its:?} overtook {number} {subject:?}");
             }
-            before.push((number, subject, matches!(command, Command::CancelOrder(_))));
+            before.push((number, subject, Command::cancels(command.schema())));
         }
+    }
+
+    /// Sessions are lost where a node starts again that has any to be lost, and nowhere else.
+    fn check_starts(&self, truth: &Truth) {
+        if self.starts.is_empty() {
+            return;
+        }
+        let found = (1..).zip(&truth.records).filter(|(_, r)| r.kind == RecordKind::EpochStart);
+        let found: BTreeSet<u64> = found.map(|(sequence, _)| sequence).collect();
+        let tip = truth.records.len() as u64;
+        let firsts = self.starts.iter().filter(|(_, loses)| **loses).map(|(at, _)| at.0 + 1);
+        // The first record of a journal is one too.
+        let expected: BTreeSet<u64> = firsts.filter(|first| *first <= tip).chain([1]).collect();
+        assert_eq!(found, expected, "sessions are lost where a node starts again");
     }
 }
 
@@ -244,6 +276,9 @@ fn read_records(logs: &Logs, from: Sequence, to: Sequence) -> Vec<Rec> {
         let index = id.strip_prefix('m').map(|number| number.parse().expect("an id of ours"));
         assert!(index.is_some() || id.is_empty(), "what is refused is not sequenced: {id}");
         let is_command = record.kind() == RecordKind::Command;
+        let is_logon = record.kind() == RecordKind::SessionLogon;
+        let logon: Option<SessionLogon> =
+            if is_logon { payload::head(record.command()) } else { None };
         let schema = record.envelope().schema.get();
         let command = is_command.then(|| {
             Command::decode(schema, record.command()).expect("only sound commands are sequenced")
@@ -255,6 +290,8 @@ fn read_records(logs: &Logs, from: Sequence, to: Sequence) -> Vec<Rec> {
             time: record.time(),
             index,
             command,
+            cancels_when_away: logon
+                .is_some_and(|logon| logon.flags & LOGON_CANCEL_ON_DISCONNECT != 0),
             client_sequence: record.envelope().client_sequence.get(),
             sent: record.envelope().priority_sent,
             priority: record.envelope().priority,
@@ -285,7 +322,13 @@ impl Truth {
             assert_eq!(pair[0].last, !same, "the last event of a command is marked");
         }
         let mut active = BTreeSet::new();
+        let mut before = 0;
         for event in &self.events {
+            let passed = &self.records[before..event.sequence.0 as usize];
+            before = event.sequence.0 as usize;
+            if passed.iter().any(|record| record.kind == RecordKind::EpochStart) {
+                active.clear();
+            }
             let EventBody::Session(change) = &event.body else { continue };
             if change.active {
                 active.insert(change.session);
@@ -294,6 +337,11 @@ impl Truth {
                 assert!(was, "a session ends once: {} at {}", change.session, event.sequence);
             }
         }
+    }
+
+    /// Where orders and sessions stand at the end.
+    pub(crate) fn course(&self) -> Course {
+        Course::of(self)
     }
 
     fn events_of(&self, sequence: Sequence) -> &[Event] {

@@ -6,7 +6,9 @@
 
 pub(crate) mod bench;
 mod clients;
+mod course;
 pub(crate) mod disk;
+mod kinds;
 pub(crate) mod ledger;
 mod net;
 pub(crate) mod node;

@@ -84,6 +84,7 @@ pub(crate) fn logon(
     name: &str,
     challenge: &Challenge,
     last_received: u64,
+    cancel_on_disconnect: bool,
 ) -> Vec<u8> {
     let signer = venue::signer(key);
     let mut logon = Logon {
@@ -91,7 +92,7 @@ pub(crate) fn logon(
         public_key: signer.verifying_key().to_bytes(),
         session_name: Logon::pad_name(name).expect("a short name"),
         last_received,
-        cancel_on_disconnect: false,
+        cancel_on_disconnect,
     };
     let mut out = Vec::new();
     match what {

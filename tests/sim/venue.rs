@@ -1,5 +1,6 @@
 //! The venue that the simulation trades on, its keys, and the commands that clients think of.
 
+use super::kinds;
 use super::random::Random;
 use ed25519_dalek::SigningKey;
 use openoutcry::command::{
@@ -40,16 +41,34 @@ pub(crate) struct Rules {
     pub(crate) seed: u64,
     pub(crate) dedupe_count_max: u64,
     pub(crate) orders_max: u32,
+    /// Version of the rules with which the journal begins.
+    pub(crate) version: u32,
+    /// Many orders are live at once.
+    pub(crate) deep: bool,
+    pub(crate) day_end_s: u32,
 }
 
 impl Rules {
     /// Small tables as often as large ones.
     pub(crate) fn choose(random: &mut Random) -> Rules {
-        Rules {
-            seed: random.next(),
-            dedupe_count_max: [3, 20, 100, 1000][random.below(4) as usize],
-            orders_max: [2, 10, 200, 200][random.below(4) as usize],
+        let plain = Rules::plain(
+            random.next(),
+            [3, 20, 100, 1000][random.below(4) as usize],
+            [2, 10, 200, 200][random.below(4) as usize],
+        );
+        if random.percent(50) {
+            return plain;
         }
+        let deep = random.percent(30);
+        let orders_max = if deep { 1000 } else { plain.orders_max };
+        // The world begins at 80,000 s of a day.
+        let day_end_s = 80_001 + random.below(12) as u32;
+        Rules { version: 2, deep, orders_max, day_end_s, ..plain }
+    }
+
+    /// Of the first version.
+    pub(crate) fn plain(seed: u64, dedupe_count_max: u64, orders_max: u32) -> Rules {
+        Rules { seed, dedupe_count_max, orders_max, version: 1, deep: false, day_end_s: 0 }
     }
 
     /// What an empty journal begins with.
@@ -60,18 +79,30 @@ impl Rules {
             dedupe_window_s: 3600,
             timestamp_ahead_max_ms: 30_000,
             orders_max: self.orders_max,
-            application_version: 1,
-            day_end_s: 0,
+            application_version: self.version,
+            day_end_s: self.day_end_s,
         };
         let mut items = vec![GenesisItem::Settings(settings)];
         for (id, symbol) in (1..).map(AssetId).zip(["BTC", "USD"]) {
             items.push(GenesisItem::Asset(Asset { id, symbol: symbol.to_owned(), scale: 2 }));
         }
+        // The same genesis however often a start is tried.
+        let mut random = Random::new(self.seed);
         for (id, symbol) in (1..).map(InstrumentId).zip(["BTC-USD", "BTC-USD2"]) {
-            items.push(GenesisItem::Instrument(instrument(id, symbol)));
+            let mut instrument = instrument(id, symbol);
+            if self.version > 1 && random.percent(30) {
+                instrument.collar_bps = 400;
+            }
+            items.push(GenesisItem::Instrument(instrument));
         }
         let accounts = (2..=5).map(AccountId);
-        items.extend(accounts.clone().map(|id| GenesisItem::Account(Account::new(id))));
+        items.extend(accounts.clone().map(|id| {
+            GenesisItem::Account(if self.version > 1 {
+                kinds::account(&mut random, id, self.deep)
+            } else {
+                Account::new(id)
+            })
+        }));
         for (id, (role, accounts)) in (1..).map(KeyId).zip(KEYS) {
             let public = signer(id).verifying_key().to_bytes();
             let public_key = public.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -80,9 +111,16 @@ impl Rules {
             key.priority = entitlement(id);
             items.push(GenesisItem::Key(key));
         }
-        let deposit = |(account, asset)| Deposit { account, asset, amount: Amount(20_000) }.into();
+        let amount = Amount(if self.deep { 2_000_000 } else { 20_000 });
+        let deposit = |(account, asset)| Deposit { account, asset, amount }.into();
         let commands = accounts.flat_map(|id| [(id, AssetId(1)), (id, AssetId(2))]).map(deposit);
-        Genesis { items, commands: commands.collect(), time }
+        let mut commands: Vec<Command> = commands.collect();
+        if self.deep {
+            // So many that one record does not cancel them all: most of one account.
+            let account = |n: u64| AccountId([3, 3, 3, 2, 4][n as usize % 5]);
+            commands.extend((0..320).map(|n| kinds::far(&mut random, account(n))));
+        }
+        Genesis { items, commands, time }
     }
 }
 

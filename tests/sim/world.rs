@@ -2,6 +2,7 @@
 //! remember everything.
 
 use super::clients::{Around, Client, Manners, OPEN};
+use super::course::Happened;
 use super::disk::SimDisk;
 use super::ledger::{Floor, Ledger, Truth};
 use super::node::{BATCH, NAMES, NORMAL, Node, Setup, SimClock};
@@ -60,6 +61,9 @@ pub(crate) struct Tally {
     /// Snapshots written, and starts that began with one.
     pub(crate) snapshots: u64,
     pub(crate) from_snapshots: u64,
+    /// Starts in the middle of a mass cancel.
+    pub(crate) within_mass_cancels: u64,
+    pub(crate) happened: Happened,
 }
 
 impl Tally {
@@ -71,6 +75,8 @@ impl Tally {
         self.segments += other.segments;
         self.snapshots += other.snapshots;
         self.from_snapshots += other.from_snapshots;
+        self.within_mass_cancels += other.within_mass_cancels;
+        self.happened.add(&other.happened);
     }
 }
 
@@ -95,6 +101,8 @@ pub(crate) struct World {
     few_on_their_way: bool,
     /// Connections since orders are refused for want of space: their sessions use up what is kept.
     came_to_refusal: u32,
+    /// A life ends in the middle of a mass cancel.
+    is_cut_short: bool,
     /// Clients write priorities into their messages.
     priorities: bool,
     /// Answers come in the order of messages.
@@ -136,6 +144,14 @@ impl World {
         };
         let logs = Logs { segments_ahead: 1 + random.below(2) as usize, ..logs };
         let rules = Rules::choose(&mut random);
+        let logs = if rules.deep {
+            // Their genesis is large.
+            let large =
+                |kind| LogDir::new(disk.shared(), Path::new("data"), kind, append, 256 * 1024);
+            Logs { commands: large(LogKind::Commands), events: large(LogKind::Events), ..logs }
+        } else {
+            logs
+        };
         let priorities = random.percent(60);
         let clients = (0..1 + random.below(6) as usize).map(|number| {
             let manners = match random.below(12) {
@@ -147,6 +163,8 @@ impl World {
             Client::new(number, manners, key, 1 + random.below(8) as usize)
         });
         let clients = clients.collect();
+        let mut ledger = Ledger::default();
+        ledger.refuses_new = rules.version < 2;
         World {
             clock,
             disk,
@@ -154,13 +172,14 @@ impl World {
             rules,
             node: None,
             clients,
-            ledger: Ledger::default(),
+            ledger,
             views: Views::default(),
             floor: Floor::default(),
             expected: None,
             armed: false,
             full: false,
             few_on_their_way: false,
+            is_cut_short: false,
             priorities,
             in_order: true,
             came_to_refusal: 0,
@@ -181,8 +200,10 @@ impl World {
                 steps = 12_000;
                 self.fill_up();
             }
+            self.is_cut_short = false;
             let failed = !self.live(steps);
-            let settle = !failed && (life == lives || self.random.percent(30));
+            let settle =
+                !failed && !self.is_cut_short && (life == lives || self.random.percent(30));
             if settle {
                 self.settle_down();
             }
@@ -230,9 +251,15 @@ impl World {
                     self.tally.from_snapshots += u64::from(booted.snapshot > Sequence::NONE);
                     let hash = booted.state.hash();
                     self.note(|| format!("booted at {tip}, {} bytes cut", booted.cut_bytes));
-                    booted.state.exchange.check();
+                    let exchange = &booted.state.exchange;
+                    exchange.check();
+                    self.tally.within_mass_cancels +=
+                        u64::from(exchange.deadline() == Some(TimeNs(0)));
+                    let loses = exchange.watches_sessions();
                     booted.state.order.dedupe.check_invariants();
-                    self.settle_accounts(tip, hash);
+                    self.ledger.starts(tip, loses);
+                    let truth = self.settle_accounts(tip, hash);
+                    truth.course().compare(&booted.state.exchange);
                     let setup = Setup::choose(&mut self.random);
                     self.note(|| format!("{setup:?}"));
                     self.in_order = !self.priorities && setup.is_calm();
@@ -263,7 +290,7 @@ impl World {
     }
 
     /// Holds the ledger against what a start has found.
-    fn settle_accounts(&mut self, tip: Sequence, hash: String) {
+    fn settle_accounts(&mut self, tip: Sequence, hash: String) -> Truth {
         if let Some(expected) = self.expected.take() {
             assert_eq!(hash, expected, "replay gives the state of the live run");
         }
@@ -272,8 +299,9 @@ impl World {
             self.views.forget_sessions();
             self.clients.iter_mut().for_each(Client::history_was_cut);
         }
-        self.ledger.settle(&self.logs, tip, self.floor);
+        let truth = self.ledger.settle(&self.logs, tip, self.floor);
         self.floor = Floor { durable: tip, written: tip, power_lost: false, disk: true };
+        truth
     }
 
     fn crash(&mut self, end: End) {
@@ -357,6 +385,19 @@ impl World {
             if self.has_failed() {
                 return false;
             }
+            if self.rules.deep
+                && self.node().stages.critical.exchange().deadline() == Some(TimeNs(0))
+            {
+                match self.random.below(200) {
+                    0..4 => {
+                        self.note(|| "a mass cancel is under way".to_owned());
+                        self.is_cut_short = true;
+                        return true;
+                    }
+                    4..8 if !self.fold(fold) => return false,
+                    _ => {}
+                }
+            }
         }
         true
     }
@@ -422,6 +463,7 @@ impl World {
             ledger: &mut self.ledger,
             views: &mut self.views,
             wall_ms,
+            rules: self.rules,
             priorities: self.priorities,
             in_order: self.in_order,
         };
@@ -501,8 +543,19 @@ impl World {
         self.disk.heal();
         self.disk.set_capacity(None);
         (self.armed, self.full) = (false, false);
+        let (before, since_ns) =
+            (self.node().stages.sequencer.order().time, self.clock.monotonic_ns());
+        if self.random.percent(50) {
+            // Long enough for most of what waits for time.
+            self.clock.advance(3_000_000_000);
+            self.note(|| "3 s pass".to_owned());
+        }
         self.rest(&[NORMAL, BATCH]);
         self.all_content();
+        // The node's clock is slower than the machine's by 500 ppm at most; what came in the last moment
+        // may not have been seen.
+        let elapsed_ns = self.clock.monotonic_ns() - since_ns;
+        let now = TimeNs(before.0 + elapsed_ns - elapsed_ns / 1000 - 10_000_000);
         let node = self.node.as_mut().expect("a node is running");
         assert!(node.is_settled(), "everything sequenced is applied, written and released");
         let exchange = node.stages.critical.exchange();
@@ -520,6 +573,11 @@ impl World {
         assert!(tip > last || hash == frozen, "followers change nothing");
         let truth = Truth::read(&self.logs, tip);
         self.ledger.check(&truth);
+        let course = truth.course();
+        course.compare(self.node().stages.critical.exchange());
+        course.is_done_at(now);
+        let deadline = self.node().stages.critical.exchange().deadline();
+        assert!(deadline.is_none_or(|due| due > now), "what is due is done: {deadline:?}, {now:?}");
         let (activity, kinds) = truth.counts();
         assert_eq!(*self.node().stages.normal.activity(), activity, "followers count the journal");
         assert_eq!(*self.node().stages.batch.kinds(), kinds, "followers count the journal");
@@ -589,6 +647,7 @@ impl World {
                 ledger: &mut self.ledger,
                 views: &mut self.views,
                 wall_ms,
+                rules: self.rules,
                 priorities: self.priorities,
                 in_order: self.in_order,
             };
@@ -610,6 +669,9 @@ impl World {
         assert_eq!(Some(state.hash()), self.expected, "replay gives the state of the live run");
         self.tally.records = tip.0;
         self.tally.answers = self.ledger.answers;
+        let course = Truth::read(&self.logs, tip).course();
+        course.compare(&state.exchange);
+        self.tally.happened = course.happened;
         self.node = None;
         let files = self.disk.files();
         let commands = self.logs.commands.dir().to_owned();
