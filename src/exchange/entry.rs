@@ -129,17 +129,7 @@ impl Exchange {
         let takes_all = command.budget.0 > 0 && command.quantity.0 == 0;
         let quantity = if takes_all { rules.quantity_max } else { command.quantity.0 };
         rules.check(price, Quantity(quantity))?;
-        let is_stop = matches!(order_type, OrderType::Stop | OrderType::StopLimit);
-        if is_stop && !rules.admits(stop_price) {
-            return Err(RejectReason::InvalidStop);
-        }
-        let display = command.display_quantity.0;
-        if display != 0 && !is_display(display, quantity) {
-            return Err(RejectReason::InvalidDisplay);
-        }
-        if command.min_quantity.0 < 0 || command.min_quantity.0 > quantity {
-            return Err(RejectReason::InvalidMinimum);
-        }
+        check_terms(&rules, command, quantity)?;
         let expires = self.expiry(ctx, command)?;
         let budget = command.budget.0;
         let buys_none = takes_all && best.is_some_and(|best| rules.affordable(best, budget) == 0);
@@ -151,10 +141,11 @@ impl Exchange {
             Some(mode) => mode,
             None => self.owners.self_trade(account),
         };
+        let is_stop = matches!(order_type, OrderType::Stop | OrderType::StopLimit);
         let waits = is_stop && !self.is_reached(instrument, side, stop_price);
         let is_market = order_type == OrderType::Stop;
         let terms = Terms {
-            display,
+            display: command.display_quantity.0,
             hidden: 0,
             expires,
             limit: if waits { price.0 } else { 0 },
@@ -358,6 +349,22 @@ impl Exchange {
             leaves: quantity,
         });
     }
+}
+
+/// Refuses a stop price, then a display quantity, then a minimum that cannot be.
+fn check_terms(rules: &Rules, command: &EnterOrder, quantity: i64) -> Result<(), RejectReason> {
+    let is_stop = matches!(command.order_type, OrderType::Stop | OrderType::StopLimit);
+    if is_stop && !rules.admits(command.stop_price) {
+        return Err(RejectReason::InvalidStop);
+    }
+    let display = command.display_quantity.0;
+    if display != 0 && !is_display(display, quantity) {
+        return Err(RejectReason::InvalidDisplay);
+    }
+    if command.min_quantity.0 < 0 || command.min_quantity.0 > quantity {
+        return Err(RejectReason::InvalidMinimum);
+    }
+    Ok(())
 }
 
 /// True where a price is as good as the best one of the other side.
