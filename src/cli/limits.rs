@@ -15,9 +15,7 @@ use clap::Subcommand;
     before_help = "Examples:\n  \
     outcry limits show --account 2\n  \
     outcry limits set 2 --quantity-max 1000000 --rate-per-s 100\n  \
-    outcry limits position 2 BTC-USDT --net-max 50\n  \
-    outcry limits collar BTC-USDT 500\n  \
-    outcry limits owner 2 --group 7 --self-trade cancel-oldest",
+    outcry limits position 2 BTC-USDT --net-max 50",
     after_help = "Limits are part of the sequenced state: they hold from the command's place in the order on, \
                   on every node, and survive a restart. Orders that are live stay as they are."
 )]

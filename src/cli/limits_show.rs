@@ -191,27 +191,7 @@ fn position_row(venue: &Venue, row: &PositionLimitRow, sequence: u64) -> Row {
 fn show(rows: &[Row], (first, last): (u64, u64), output: Output) {
     let of = if first == last { String::new() } else { format!("{first} to ") };
     output.line(format_args!("limits at sequence {of}{last}"));
-    let mut collars = Table::new(&[("SYMBOL", Align::Left), ("COLLAR BPS", Align::Right)]);
-    let mut accounts = Table::new(&[
-        ("ACCOUNT", Align::Right),
-        ("GROUP", Align::Right),
-        ("SELF-TRADE", Align::Left),
-        ("QUANTITY (LOTS)", Align::Right),
-        ("NOTIONAL (UNITS)", Align::Right),
-        ("ORDERS", Align::Right),
-        ("RATE/S", Align::Right),
-        ("BURST", Align::Right),
-        ("RESTRICTED", Align::Left),
-    ]);
-    let mut positions = Table::new(&[
-        ("ACCOUNT", Align::Right),
-        ("SYMBOL", Align::Left),
-        ("POSITION", Align::Right),
-        ("OPEN BUY", Align::Right),
-        ("OPEN SELL", Align::Right),
-        ("NET MAX", Align::Right),
-        ("GROSS MAX", Align::Right),
-    ]);
+    let [mut collars, mut accounts, mut positions] = tables();
     let mut counts = [0; 3];
     for row in rows {
         match row {
@@ -273,6 +253,32 @@ fn show(rows: &[Row], (first, last): (u64, u64), output: Output) {
     if rows.is_empty() {
         output.line("nothing is limited");
     }
+}
+
+/// Tables of collars, accounts and positions, without rows.
+fn tables() -> [Table; 3] {
+    let collars = Table::new(&[("SYMBOL", Align::Left), ("COLLAR BPS", Align::Right)]);
+    let accounts = Table::new(&[
+        ("ACCOUNT", Align::Right),
+        ("GROUP", Align::Right),
+        ("SELF-TRADE", Align::Left),
+        ("QUANTITY (LOTS)", Align::Right),
+        ("NOTIONAL (UNITS)", Align::Right),
+        ("ORDERS", Align::Right),
+        ("RATE/S", Align::Right),
+        ("BURST", Align::Right),
+        ("RESTRICTED", Align::Left),
+    ]);
+    let positions = Table::new(&[
+        ("ACCOUNT", Align::Right),
+        ("SYMBOL", Align::Left),
+        ("POSITION", Align::Right),
+        ("OPEN BUY", Align::Right),
+        ("OPEN SELL", Align::Right),
+        ("NET MAX", Align::Right),
+        ("GROSS MAX", Align::Right),
+    ]);
+    [collars, accounts, positions]
 }
 
 /// A limit for a person: 0 is none.

@@ -19,7 +19,7 @@ use crate::types::{AccountId, InstrumentId, KeyId};
 /// What an account costs that has limits, or had: they are searched for.
 const ROW_LOOKS: usize = 8;
 
-const _: () = assert!(1 + RESTRICTED_MAX <= QUERY_ROWS_MAX);
+const _: () = assert!(RESTRICTED_MAX < QUERY_ROWS_MAX);
 const _: () = assert!(ROW_LOOKS < LIMITS_LOOKED_MAX);
 
 /// A place in the order in which limits are shown: an account, and an instrument there. Account 0 has the
