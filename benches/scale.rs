@@ -107,7 +107,8 @@ impl Desk {
 
 /// An order that crosses nothing: bids are below the middle, asks above.
 fn resting(random: &mut Random) -> NewOrder {
-    let away = 1 + random.below(1 << (1 + random.below(9))) as i64;
+    let spread = 1 << (1 + random.below(9));
+    let away = 1 + random.below(spread) as i64;
     let side = if random.below(2) == 0 { Side::Buy } else { Side::Sell };
     NewOrder {
         account: AccountId(2 + random.below(ACCOUNTS)),
