@@ -4,10 +4,11 @@
 //! script. Streams are short ones with few orders, of which the whole state is compared after each
 //! command, and long ones with thousands of live orders.
 
+use super::forms::Numbers;
 use super::script::{self, ACCOUNT_LAST, check_events};
 use super::shrink;
 use super::traffic::{self, FIRST, FUNDS, SESSIONS, Traffic};
-use crate::model::Model;
+use crate::model::{Model, State};
 use openoutcry::command::{Command, Deposit};
 use openoutcry::event::{EVENT_SIZE, EventBody};
 use openoutcry::exchange::{Context, Exchange, Outbox};
@@ -113,20 +114,26 @@ fn deposits() -> Vec<Step> {
 pub(crate) struct Pair {
     ours: Ours,
     pub(crate) model: Model,
+    numbers: Numbers,
 }
 
 impl Pair {
     pub(crate) fn new() -> Pair {
-        let mut model = traffic::model(ORDERS_MAX);
-        for (ctx, command) in deposits() {
-            model.apply(&ctx, &command);
-        }
-        Pair { ours: Ours::new(), model }
+        let (model, numbers) = (traffic::model(ORDERS_MAX), Numbers::default());
+        let mut pair = Pair { ours: Ours::new(), model, numbers };
+        deposits().iter().for_each(|step| drop(pair.expected(step)));
+        pair
+    }
+
+    /// Applies a command to the model; its events as the model has them, but for balances.
+    pub(crate) fn expected(&mut self, (ctx, command): &Step) -> Vec<EventBody> {
+        let outcome = self.model.apply(ctx, command);
+        self.numbers.events(ctx, command, &outcome)
     }
 
     /// Applies a command to both; what the model says of it, or how they differ.
     pub(crate) fn step(&mut self, step: &Step) -> Result<Vec<EventBody>, String> {
-        let expected = self.model.apply(&step.0, &step.1);
+        let expected = self.expected(step);
         self.ours.apply(step);
         let events = self.ours.out.events();
         check_events(events, step.0.sequence);
@@ -175,7 +182,8 @@ impl Pair {
         }
         let mut rows = Vec::new();
         for (instrument, orders) in (1..).map(InstrumentId).zip(&model.orders) {
-            let mut book: Vec<_> = orders.iter().filter(|order| !order.waits).collect();
+            let mut book: Vec<_> =
+                orders.iter().filter(|order| order.state == State::Open).collect();
             book.sort_by_key(|order| match order.asked.side {
                 Side::Buy => (0, -order.price),
                 Side::Sell => (1, order.price),
@@ -184,14 +192,14 @@ impl Pair {
                 let mut levels =
                     book.chunk_by(|a, b| a.price == b.price && a.asked.side == b.asked.side);
                 let best = levels.find(|level| level[0].asked.side == side).map(|level| {
-                    let open = level.iter().map(|order| order.shown()).sum();
+                    let open = level.iter().map(|order| order.shown).sum();
                     (Price(level[0].price), Quantity(open))
                 });
                 same("best price", exchange.best(instrument, side), best)?;
             }
             if !book.is_empty() {
                 let summary = exchange.book(instrument, 0, true, &mut rows).expect("it is defined");
-                let expected: Vec<_> = book.iter().map(|o| (o.id, o.price, o.shown())).collect();
+                let expected: Vec<_> = book.iter().map(|o| (o.id, o.price, o.shown)).collect();
                 let found: Vec<_> =
                     rows.iter().map(|row| (row.order_id, row.price.0, row.quantity.0)).collect();
                 if !summary.more {

@@ -259,7 +259,7 @@ pub(crate) fn script(stream: &[Step]) -> String {
     let accounts: Vec<String> = (2..=ACCOUNT_LAST).map(|account| account.to_string()).collect();
     let mut text = format!("fund {} {FUNDS}\n", accounts.join(" "));
     let mut now = Context { time: TimeNs(1000), ..Context::default() };
-    for (ctx, command) in stream {
+    for step @ (ctx, command) in stream {
         let own = OrderId(ctx.sequence.0);
         let name = |id: OrderId| match names.get(if id.0 == 0 { &own } else { &id }) {
             Some(name) => name.clone(),
@@ -275,7 +275,7 @@ pub(crate) fn script(stream: &[Step]) -> String {
             writeln!(text, "{line}").expect("a string");
         }
         now = *ctx;
-        let events = pair.model.apply(ctx, command);
+        let events = pair.expected(step);
         let line = words::say(command, &name);
         writeln!(text, "{line} -> {}", words::told(&events, &name)).expect("a string");
     }

@@ -107,7 +107,7 @@ pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
 pub(crate) fn model(orders_max: u32) -> Model {
     let mut model = Model::new(instruments(), script::ASSETS.len() as u32, orders_max as usize);
     model.accounts = owners();
-    model.day_end = DAY_END_S.into();
+    model.day_end_ns = u64::from(DAY_END_S) * 1_000_000_000;
     model
 }
 
