@@ -129,7 +129,7 @@ fn limits_and_positions_are_shown_as_they_are_now_and_after_a_restart() {
     assert_eq!(shown(here, "--account 2"), [two.clone(), position("-1", "3", "0")]);
     run(here, &new(3, "sell", "100", "2"), 0);
     assert_eq!(shown(here, "--account 2 --symbol BTC-USDT")[1], position("1", "1", "0"));
-    assert_eq!(shown(here, "--account 4"), [four.clone()]);
+    assert_eq!(shown(here, "--account 4"), std::slice::from_ref(&four));
     let table = outcry(here, &["limits", "show"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     for line in [
