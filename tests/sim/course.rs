@@ -5,7 +5,7 @@
 
 use super::ledger::{Rec, Truth};
 use openoutcry::command::{Command, MassCancel};
-use openoutcry::event::{CommandResult, Event, EventBody, OrderUpdate, RejectReason};
+use openoutcry::event::{CommandResult, Event, EventBody, OrderUpdate, RejectReason, Trade};
 use openoutcry::exchange::Exchange;
 use openoutcry::journal::format::RecordKind;
 use openoutcry::limits::{ANSWER_FILLS_MAX, ORDERS_PER_STEP};
@@ -148,7 +148,8 @@ impl Course {
                         self.ends(change.session, record.time);
                     }
                 }
-                EventBody::Session(_) | EventBody::Trade(_) | EventBody::Balance(_) => {}
+                EventBody::Trade(trade) => self.trade(sequence, trade),
+                EventBody::Session(_) | EventBody::Balance(_) => {}
             }
         }
         // All are away when it is over, and not before what was due by then.
@@ -156,6 +157,21 @@ impl Course {
             for session in std::mem::take(&mut self.active) {
                 self.away(session, record.time);
             }
+        }
+    }
+
+    /// Nobody is told of an order that no session entered: the trade alone says what is left of it.
+    fn trade(&mut self, sequence: u64, trade: &Trade) {
+        let maker = self.live.get_mut(&trade.maker_order);
+        let maker = maker.unwrap_or_else(|| panic!("what trades is live: {sequence} {trade:?}"));
+        if maker.session.0 > 0 {
+            return;
+        }
+        let before = trade.maker_leaves.0 + trade.quantity.0;
+        assert_eq!(maker.leaves.0, before, "fills add up: {sequence} {trade:?}");
+        maker.leaves = trade.maker_leaves;
+        if trade.maker_leaves.0 == 0 {
+            self.live.remove(&trade.maker_order);
         }
     }
 
