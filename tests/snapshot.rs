@@ -11,7 +11,7 @@ use openoutcry::checksum::crc64;
 use openoutcry::command::{CancelOnDisconnect, Command, MassCancel, NewOrder, ReplaceOrder};
 use openoutcry::event::EventBody;
 use openoutcry::exchange::{Context, Exchange, Outbox, Part};
-use openoutcry::genesis::{GenesisItem, Key};
+use openoutcry::genesis::Key;
 use openoutcry::journal::batch::{self, BatchBuilder, RecordFields};
 use openoutcry::journal::event_log::EventLogBuilder;
 use openoutcry::journal::format::{JournalId, LogKind, RecordKind, SEGMENT_HEADER_SIZE, Tip};
@@ -181,12 +181,7 @@ impl Pen {
     }
 
     fn genesis(&mut self, rules: &Rules) {
-        let mut genesis = rules.genesis(TimeNs(self.time));
-        if let (true, Some(GenesisItem::Settings(settings))) =
-            (self.timely, genesis.items.first_mut())
-        {
-            settings.application_version = 2;
-        }
+        let genesis = rules.genesis(TimeNs(self.time));
         let fields = self.fields(RecordKind::EpochStart);
         self.push(&fields, &[], EpochStart::new(1, 0, 0).as_bytes());
         for item in &genesis.items {
@@ -238,7 +233,9 @@ impl History {
     /// The same; with mass cancels and sessions whose orders end with them, where it is `timely`.
     fn of(seed: u64, batches: usize, timely: bool) -> History {
         let mut random = Random::new(seed);
-        let rules = Rules::choose(&mut random);
+        let version = 1 + u32::from(timely);
+        // All of genesis is one batch.
+        let rules = Rules { version, deep: false, ..Rules::choose(&mut random) };
         let disk = SimDisk::new();
         let dir = Path::new("data");
         let log = LogDir::new(disk.shared(), dir, LogKind::Commands, Append::Write, SEGMENT);
@@ -247,7 +244,6 @@ impl History {
         let recovered = recover(&log, Sequence(1), &mut |_| ()).expect("it is empty");
         let (mut preparer, prepared) = Preparer::new(log.clone(), &recovered, 2);
         preparer.run().expect("the disk works");
-        let version = 1 + u32::from(timely);
         let mut writer =
             Writer::new(log.clone(), id, version, &recovered, prepared).expect("it opens");
         let mut syncer = Syncer::new(Sequence::NONE);

@@ -477,8 +477,8 @@ fn sessions_that_were_away_for_too_long_wait_for_room_and_are_not_forgotten() {
         world.exchange.check();
         records += 1;
     }
-    // Each of 70 walks looks at the orders that are left, of 140.
-    assert!((30..=70).contains(&records), "{records}");
+    // A walk ends with its session's last order; 6 of the 70 had to wait for a place.
+    assert!((2..=70).contains(&records), "{records}");
     assert_eq!(world.exchange.order_count(), 0);
 }
 
