@@ -132,7 +132,7 @@ fn main() {
     }
     exchange.memory().iter().for_each(|region| region.make_resident());
     let ctx = Context { time: TimeNs(1), ..Context::default() };
-    let times = Histogram::new(3).expect("three digits are kept");
+    let times = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits are kept");
     let mut desk = Desk { exchange, out: Outbox::new(), ctx, times };
     for account in (2..ACCOUNTS + 2).map(AccountId) {
         for asset in [1, 2].map(AssetId) {
