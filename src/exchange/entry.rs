@@ -194,8 +194,8 @@ impl Exchange {
     }
 
     /// Refuses what passes a risk limit, a client's number that a live order has, and what might rest where
-    /// there is no room.
-    #[inline]
+    /// there is no room. Always inlined: a plain order is then never put together in memory.
+    #[inline(always)]
     fn check_limits_name_and_room(
         &self,
         limits: Limits,

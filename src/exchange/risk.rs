@@ -199,7 +199,7 @@ impl Exchange {
     ///
     /// Refused in this order: collar, quantity, price times quantity, live orders, net position, gross
     /// position.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check_risk(&self, limits: Limits, asked: &Asked) -> Result<(), RejectReason> {
         let collar_bps = self.rules[asked.instrument as usize].collar_bps;
         if (limits.0 != NONE) | (collar_bps != 0) {
