@@ -10,15 +10,15 @@
 //! lose                          all sessions are lost
 //! ```
 
+use super::random::restored;
 use super::script::{World, check};
 use crate::sim::random::{Random, seeds};
 use openoutcry::command::{
     CancelOnDisconnect, CancelOrder, Command, EnterOrder, MassCancel, NewOrder, ReplaceOrder,
 };
 use openoutcry::event::{Event, EventBody, RejectReason};
-use openoutcry::exchange::{Context, Exchange, Outbox, Part, SessionName};
+use openoutcry::exchange::{Context, Exchange, Outbox, SessionName};
 use openoutcry::genesis::{GenesisItem, Key};
-use openoutcry::packing::{Pack, Unpack};
 use openoutcry::types::{
     AccountId, Amount, ClientOrderId, InstrumentId, KeyId, OrderChange, OrderId, OrderType, Price,
     Quantity, Role, Sequence, SessionId, Side, Sides, Status, TimeInForce, TimeNs,
@@ -495,24 +495,6 @@ fn a_tick_before_its_time_leaves_no_trace() {
 
 // ---- snapshots between steps --------------------------------------------------------------------
 
-/// The same exchange, packed and unpacked.
-fn repacked(exchange: &Exchange) -> Exchange {
-    use Part::{Accounts, Books, Controls, Definitions, Keys, Passing, Schemas, Sessions};
-    let mut read = Exchange::new();
-    for part in [Definitions, Accounts, Keys, Controls, Sessions, Schemas, Books, Passing] {
-        let mut pack = Pack::default();
-        exchange.pack(part, &mut pack);
-        let bytes = pack.into_bytes();
-        let mut unpack = Unpack::new(&bytes);
-        read.unpack(part, &mut unpack).expect("its own bytes");
-        unpack.end().expect("all of them");
-        let mut again = Pack::default();
-        read.pack(part, &mut again);
-        assert!(again.bytes() == bytes, "{part:?} is packed the same way again");
-    }
-    read
-}
-
 /// One record of any kind.
 fn record(random: &mut Random, exchange: &Exchange, ctx: &mut Context) -> Step {
     ctx.sequence = ctx.sequence.next();
@@ -633,7 +615,7 @@ fn an_exchange_from_a_snapshot_between_two_steps_goes_on_as_the_one_that_was_nev
             let new = NewOrder { account: AccountId(2 + number % 8), ..order(side, price, 1) };
             exchange.apply(&ctx, &new.into(), &mut out);
         }
-        let mut twin = repacked(&exchange);
+        let mut twin = restored(&exchange);
         let mut packed_under_way = 0;
         for _ in 0..300 {
             let step = record(&mut random, &exchange, &mut ctx);
@@ -645,7 +627,7 @@ fn an_exchange_from_a_snapshot_between_two_steps_goes_on_as_the_one_that_was_nev
             if random.percent(30) {
                 exchange.check();
                 packed_under_way += usize::from(exchange.deadline() == Some(TimeNs(0)));
-                twin = repacked(&twin);
+                twin = restored(&twin);
                 assert_eq!(hash(&exchange), hash(&twin), "{step:?} at {}", ctx.sequence);
             }
         }

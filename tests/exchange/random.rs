@@ -92,6 +92,9 @@ pub(crate) fn restored(exchange: &Exchange) -> Exchange {
         let mut unpack = Unpack::new(&bytes);
         read.unpack(part, &mut unpack).expect("it was packed a moment before");
         unpack.end().expect("nothing is left");
+        let mut again = Pack::default();
+        read.pack(part, &mut again);
+        assert!(again.bytes() == bytes, "{part:?} is packed the same way again");
     }
     read
 }

@@ -1,6 +1,7 @@
 //! Random orders among limits that change, and a naive recount of all that limits look at.
 
-use super::risk::{plain, repack};
+use super::random::restored;
+use super::risk::plain;
 use super::script::World;
 use openoutcry::admin::AdminCommand;
 use openoutcry::command::{CancelOrder, Command, Deposit, NewOrder, ReplaceOrder};
@@ -356,7 +357,7 @@ fn limits_that_change_among_random_orders_agree_with_a_naive_recount() {
                 desk.check();
             }
             if step % 1_000 == 0 {
-                let read = repack(&desk.exchange).expect("it was just packed");
+                let read = restored(&desk.exchange);
                 assert!(read.positions().eq(desk.exchange.positions()));
                 desk.exchange = read;
             }

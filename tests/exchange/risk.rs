@@ -1,5 +1,6 @@
 //! Risk limits: what is refused before the book sees it, and what is counted for it.
 
+use super::random::restored;
 use super::script::{World, genesis};
 use openoutcry::admin::AdminCommand;
 use openoutcry::command::NewOrder;
@@ -117,20 +118,6 @@ pub(super) fn plain(account: u64, instrument: u32, side: Side) -> NewOrder {
     }
 }
 
-/// Packs an exchange and reads another one of it.
-pub(super) fn repack(exchange: &Exchange) -> Result<Exchange, Unfit> {
-    let mut read = Exchange::new();
-    for part in PARTS {
-        let mut pack = Pack::default();
-        exchange.pack(part, &mut pack);
-        let bytes = pack.into_bytes();
-        let mut unpack = Unpack::new(&bytes);
-        read.unpack(part, &mut unpack)?;
-        unpack.end()?;
-    }
-    Ok(read)
-}
-
 /// Runs a script, takes the state apart and puts it together after every line.
 #[track_caller]
 fn check(script: &str) -> World {
@@ -139,7 +126,7 @@ fn check(script: &str) -> World {
         world.run(line);
         let before = world.hash();
         let rows: Vec<PositionRow> = world.exchange.positions().collect();
-        world.exchange = repack(&world.exchange).expect("it was just packed");
+        world.exchange = restored(&world.exchange);
         world.exchange.check();
         assert_eq!(world.hash(), before, "after {line}");
         assert_eq!(world.exchange.positions().collect::<Vec<_>>(), rows, "after {line}");
@@ -481,7 +468,7 @@ fn genesis_gives_limits_and_the_definitions_tell_those_in_force() {
     let mut world = World::of(&items);
     assert_ne!(world.hash(), usual);
     assert_eq!(world.exchange.definitions().collect::<Vec<_>>(), items);
-    let read = repack(&world.exchange).expect("it was just packed");
+    let read = restored(&world.exchange);
     assert_eq!(read.definitions().collect::<Vec<_>>(), items);
     world.run(
         "fund 2 1000
