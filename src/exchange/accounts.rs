@@ -198,6 +198,15 @@ impl Accounts {
         balance.frozen -= amount;
     }
 
+    /// Ends a hold, of which so much is spent; the rest is available again.
+    #[inline]
+    pub(super) fn spend_of(&mut self, cell: u32, held: i64, spent: i64) {
+        let balance = self.touch(cell);
+        assert!(balance.frozen >= held, "an order's hold is part of what is frozen");
+        balance.frozen -= held;
+        balance.available += held - spent;
+    }
+
     /// Adds to what is available.
     #[inline]
     pub(super) fn credit(&mut self, cell: u32, amount: i64) {

@@ -18,11 +18,8 @@ impl Exchange {
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(AccountId(0)));
         self.pass_time(ctx, out);
-        let outcome = match self.judge_admin(ctx, command) {
-            Ok(()) => Outcome::DONE,
-            Err(reason) => Outcome::refused(reason),
-        };
-        out.finish(outcome, &mut self.sessions, &self.accounts);
+        let judged = self.judge_admin(ctx, command).map(|()| Outcome::DONE);
+        out.finish(&judged, &mut self.sessions, &self.accounts);
     }
 
     /// The sequenced settings.
@@ -92,7 +89,7 @@ impl Exchange {
             AdminCommand::SetAccountGroup { account, group, self_trade } => {
                 let (group, self_trade) = (*group, *self_trade);
                 let account = self.account_index(*account)?;
-                self.owners.set(account, Owner { group, self_trade });
+                self.set_owner(account, Owner { group, self_trade });
                 Ok(())
             }
             AdminCommand::SetAccountLimits { account, limits } => {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: everything that can be refused is refused before the first change.
 
-use super::clearing::{Market, Taker, update_of};
+use super::clearing::{Taker, update_of};
 use super::entry::is_shown_in_time;
 use super::outbox::{Outbox, Outcome};
 use super::risk::{Asked, Replaced};
@@ -11,8 +11,7 @@ use super::{Context, Exchange};
 use crate::command::{CancelOrder, ReplaceOrder};
 use crate::event::RejectReason;
 use crate::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, SelfTrade, Side,
-    TimeNs,
+    AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, Side, TimeNs,
 };
 
 impl Exchange {
@@ -23,39 +22,36 @@ impl Exchange {
     pub(super) fn cancel_order(&mut self, command: &CancelOrder) -> Result<Outcome, RejectReason> {
         let names = (command.order_id, command.orig_client_order_id);
         let found = self.locate(command.account, command.instrument, names)?;
-        self.drop_order(found.order);
+        self.drop_order(&found);
         Ok(Outcome::canceled(found.id, found.filled))
     }
 
     /// Ends a live order, wherever it is, and tells its session why.
     pub(super) fn end_order(&mut self, order: u32, change: OrderChange, out: &mut Outbox) {
-        let (price, leaves) = (self.price_of(order), self.orders.leaves(order));
+        let found = self.found(order);
+        let Found { price, leaves, .. } = found;
         out.update(update_of(&self.orders, order, price, leaves, 0, change));
-        self.drop_order(order);
+        self.drop_order(&found);
     }
 
     /// Takes a live order out of everything and gives back what it holds.
-    fn drop_order(&mut self, order: u32) {
-        let (price, leaves) = (self.price_of(order), self.orders.leaves(order));
-        let (account, cold) = (self.orders.hot(order).account, *self.orders.cold(order));
-        self.detach(order);
-        let rules = &self.rules[cold.instrument() as usize];
-        let cell = self.accounts.cell(account, rules.held_asset(cold.side()));
-        self.accounts.unfreeze(cell, rules.rest_of_hold(cold.side(), price, leaves));
+    #[inline(always)]
+    fn drop_order(&mut self, found: &Found) {
+        let Found { order, account, instrument, side, price, leaves, waits, .. } = *found;
+        if waits {
+            self.leave_stops(order, instrument, side);
+        } else {
+            let book = &mut self.books[instrument as usize];
+            book.leave(&mut self.levels, &mut self.orders, side, order);
+        }
+        self.give_back(account, instrument, side, price, leaves);
         self.orders.close(order);
     }
 
-    /// Takes a live order out of its queue, in the book or among the stops.
-    #[inline]
-    pub(super) fn detach(&mut self, order: u32) {
-        let cold = self.orders.cold(order);
-        let (instrument, side) = (cold.instrument() as usize, cold.side());
-        if cold.has_terms() && self.orders.terms(order).waits() {
-            let stops = &mut self.stops[instrument];
-            stops.leave(&mut self.levels, &mut self.orders, side, order);
-        } else {
-            self.books[instrument].leave(&mut self.levels, &mut self.orders, side, order);
-        }
+    /// Takes a stop that waits out of its queue.
+    pub(super) fn leave_stops(&mut self, order: u32, instrument: u32, side: Side) {
+        let stops = &mut self.stops[instrument as usize];
+        stops.leave(&mut self.levels, &mut self.orders, side, order);
     }
 
     /// Puts an order, which is in no queue and crosses nothing, last at its price. Of an iceberg it shows
@@ -73,7 +69,7 @@ impl Exchange {
     }
 
     /// Divides an order's leaves into what is shown and what is hidden.
-    fn show(&mut self, order: u32, leaves: i64) {
+    pub(super) fn show(&mut self, order: u32, leaves: i64) {
         let mut terms = self.orders.terms(order);
         let shown = if terms.display == 0 { leaves } else { leaves.min(terms.display) };
         terms.hidden = leaves - shown;
@@ -94,20 +90,16 @@ impl Exchange {
         ctx: &Context,
         command: &ReplaceOrder,
         out: &mut Outbox,
-    ) -> Result<Outcome, Outcome> {
+    ) -> Result<Outcome, RejectReason> {
         let names = (command.order_id, command.orig_client_order_id);
         let found = self
             .locate(command.account, command.instrument, names)
-            .and_then(|found| self.unless_over(ctx, found))
-            .map_err(Outcome::refused)?;
-        let leaves = self.rehold(ctx, &found, command).map_err(|reason| Outcome {
-            order_id: OrderId(found.id),
-            filled: Quantity(found.filled),
-            leaves: Quantity(found.leaves),
-            ..Outcome::refused(reason)
-        })?;
-
+            .and_then(|found| self.unless_over(ctx, found))?;
         let Found { order, id, filled, .. } = found;
+        let leaves = match self.rehold(ctx, &found, command) {
+            Ok(leaves) => leaves,
+            Err(reason) => return Ok(Outcome::stays(reason, id, filled, found.leaves)),
+        };
         let (price, quantity) = (command.price, command.quantity.0);
         if found.waits {
             self.change_stop(&found, price, quantity, leaves);
@@ -128,11 +120,11 @@ impl Exchange {
         command: &ReplaceOrder,
         leaves: i64,
         out: &mut Outbox,
-    ) -> Result<Outcome, Outcome> {
+    ) -> Result<Outcome, RejectReason> {
         let Found { order, account, instrument, id, side, .. } = *found;
         let price = command.price;
         // Off the book while it is matched: an order never meets itself.
-        self.detach(order);
+        self.books[instrument as usize].leave(&mut self.levels, &mut self.orders, side, order);
         let taker = Taker {
             order: OrderId(id),
             account,
@@ -142,24 +134,21 @@ impl Exchange {
             price,
             leaves,
             budget: 0,
-            self_trade: found.self_trade,
+            self_trade: self.orders.cold(order).self_trade(),
             told: None,
         };
-        let mut market = self.market(instrument, ctx.time);
-        let done = market.sweep(&taker, out);
+        let done = self.sweep(ctx.time, &taker, out);
         let filled = found.filled + done.traded;
         let leaves = done.swept.leaves;
         let rests = leaves > 0 && !done.swept.ends;
         if rests {
-            market.orders.resize(order, command.quantity.0 - done.lost, leaves);
+            self.orders.resize(order, command.quantity.0 - done.lost, leaves);
             self.rest(order, side, price, leaves);
         } else {
             if leaves > 0 {
-                let cell = market.accounts.cell(account, market.rules.held_asset(side));
-                let rest = market.rules.rest_of_hold(side, price, leaves);
-                market.accounts.unfreeze(cell, rest);
+                self.give_back(account, instrument, side, price, leaves);
             }
-            market.orders.close(order);
+            self.orders.close(order);
         }
         if let Some(first) = done.swept.first {
             let last = self.books[instrument as usize].last_price;
@@ -238,6 +227,7 @@ impl Exchange {
     }
 
     /// Finds an account's live order by its id or, where that is 0, by the client's number.
+    #[inline(always)]
     fn locate(
         &self,
         account: AccountId,
@@ -255,19 +245,31 @@ impl Exchange {
         if hot.account != account || cold.instrument() != instrument {
             return Err(RejectReason::UnknownOrder);
         }
-        let leaves = self.orders.leaves(order);
-        Ok(Found {
+        Ok(self.found(order))
+    }
+
+    /// What a live order is.
+    #[inline(always)]
+    fn found(&self, order: u32) -> Found {
+        let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
+        let (mut leaves, mut price, mut waits) =
+            (hot.leaves, self.levels.at(hot.level).price, false);
+        if cold.is_special() {
+            let terms = self.orders.terms(order);
+            (leaves, waits) = (leaves + terms.hidden, terms.waits());
+            price = if waits { Price(terms.limit) } else { price };
+        }
+        Found {
             order,
-            account,
-            instrument,
+            account: hot.account,
+            instrument: cold.instrument(),
             id: hot.id,
             side: cold.side(),
-            price: self.price_of(order),
+            price,
             filled: cold.quantity - leaves,
             leaves,
-            self_trade: cold.self_trade(),
-            waits: self.orders.terms(order).waits(),
-        })
+            waits,
+        }
     }
 
     /// An order whose time is over, and which still stands in the book, is replaced no more.
@@ -280,29 +282,8 @@ impl Exchange {
     }
 
     /// Limit price of a live order: its level knows it, or its terms where it is a stop that waits.
-    #[inline]
     pub(super) fn price_of(&self, order: u32) -> Price {
-        if self.orders.cold(order).has_terms() {
-            let terms = self.orders.terms(order);
-            if terms.waits() {
-                return Price(terms.limit);
-            }
-        }
-        self.levels.at(self.orders.hot(order).level).price
-    }
-
-    /// All that a match in this instrument reads and writes.
-    #[inline]
-    pub(super) fn market(&mut self, instrument: u32, now: TimeNs) -> Market<'_> {
-        Market {
-            book: &mut self.books[instrument as usize],
-            levels: &mut self.levels,
-            orders: &mut self.orders,
-            accounts: &mut self.accounts,
-            owners: &self.owners,
-            rules: &self.rules[instrument as usize],
-            now,
-        }
+        self.found(order).price
     }
 }
 
@@ -317,6 +298,5 @@ struct Found {
     price: Price,
     filled: i64,
     leaves: i64,
-    self_trade: SelfTrade,
     waits: bool,
 }

@@ -10,16 +10,15 @@
 //! - Orders of one owner do not trade where the incoming order wishes so, and an order whose time is
 //!   over never does.
 
+use super::Exchange;
 use super::accounts::Accounts;
-use super::book::Book;
 use super::instrument::Rules;
-use super::level::Levels;
 use super::matcher::{Clearing, Meeting, Swept, sweep};
 use super::order::Orders;
-use super::outbox::Outbox;
+use super::outbox::{Fill, Outbox};
 use super::owners::Owners;
 use super::slab::Hot;
-use crate::event::{MakerFill, OrderUpdate, Trade};
+use crate::event::{OrderUpdate, Trade};
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, SelfTrade,
     SessionId, Side, TimeNs,
@@ -59,18 +58,6 @@ pub(super) struct Told {
     pub(super) quantity: i64,
 }
 
-/// All that a match in the exchange reads and writes.
-pub(super) struct Market<'a> {
-    pub(super) book: &'a mut Book,
-    pub(super) levels: &'a mut Levels,
-    pub(super) orders: &'a mut Orders,
-    pub(super) accounts: &'a mut Accounts,
-    pub(super) owners: &'a Owners,
-    pub(super) rules: &'a Rules,
-    /// Time of the record.
-    pub(super) now: TimeNs,
-}
-
 /// What has become of an incoming order, and what it lost without a trade.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
@@ -79,78 +66,88 @@ pub(super) struct Done {
     pub(super) lost: i64,
 }
 
-impl Market<'_> {
+impl Done {
+    /// An order that has met nothing.
+    pub(super) const fn nothing(leaves: i64) -> Done {
+        let swept = Swept { leaves, first: None, ends: false };
+        Done { swept, traded: 0, lost: 0 }
+    }
+}
+
+impl Exchange {
     /// Trades what crosses and settles it. Of the hold what is left of the order still needs stays; of
     /// a budget nothing.
-    #[inline]
-    pub(super) fn sweep(&mut self, taker: &Taker, out: &mut Outbox) -> Done {
+    pub(super) fn sweep(&mut self, now: TimeNs, taker: &Taker, out: &mut Outbox) -> Done {
         match taker.side {
-            Side::Buy => self.sweep_side::<true>(taker, out),
-            Side::Sell => self.sweep_side::<false>(taker, out),
+            Side::Buy => self.sweep_side::<true, false>(now, taker, out),
+            Side::Sell => self.sweep_side::<false, false>(now, taker, out),
         }
     }
 
-    #[inline]
-    fn sweep_side<const BUY: bool>(&mut self, taker: &Taker, out: &mut Outbox) -> Done {
+    /// The same for an order that has nothing beside price and quantity, and whose account is plain.
+    #[inline(always)]
+    pub(super) fn sweep_plain(&mut self, now: TimeNs, taker: &Taker, out: &mut Outbox) -> Done {
+        let book = &self.books[taker.instrument.0 as usize - 1];
+        if book.crossed_by(taker.side, taker.price).is_none() {
+            return Done::nothing(taker.leaves);
+        }
         // Orders beyond those that a record lets expire may still stand in the book.
-        let is_late = self.orders.expiries().is_due(self.now);
-        let mut settling = Settling::<BUY> {
-            orders: self.orders,
-            accounts: self.accounts,
-            owners: self.owners,
-            rules: self.rules,
+        if self.orders.expiries().is_due(now) {
+            return self.sweep(now, taker, out);
+        }
+        match taker.side {
+            Side::Buy => self.sweep_side::<true, true>(now, taker, out),
+            Side::Sell => self.sweep_side::<false, true>(now, taker, out),
+        }
+    }
+
+    #[inline(never)]
+    fn sweep_side<const BUY: bool, const PLAIN: bool>(
+        &mut self,
+        now: TimeNs,
+        taker: &Taker,
+        out: &mut Outbox,
+    ) -> Done {
+        let instrument = taker.instrument.0 as usize - 1;
+        let is_late = !PLAIN && self.orders.expiries().is_due(now);
+        let mut settling = Settling::<BUY, PLAIN> {
+            orders: &mut self.orders,
+            accounts: &mut self.accounts,
+            owners: &self.owners,
+            rules: &self.rules[instrument],
             taker,
             out,
-            now: self.now,
-            is_guarded: is_late || taker.self_trade != SelfTrade::Allow,
+            now,
+            is_guarded: is_late || (!PLAIN && taker.self_trade != SelfTrade::Allow),
             paid: 0,
             traded: 0,
             lost: 0,
         };
-        let (price, wanted) = (taker.price, taker.leaves);
-        let swept = sweep::<BUY>(self.book, self.levels, &mut settling, price, wanted);
-        let Settling { paid, traded, lost, .. } = settling;
-        self.settle_taker::<BUY>(taker, traded, lost, paid);
-        Done { swept, traded, lost }
+        let (book, levels) = (&mut self.books[instrument], &mut self.levels);
+        let swept = sweep::<BUY>(book, levels, &mut settling, taker.price, taker.leaves);
+        settling.settle_taker();
+        Done { swept, traded: settling.traded, lost: settling.lost }
     }
 
-    /// Settles all trades of the incoming order, `traded` for `paid` in all, and gives back what it held
-    /// for them beyond that, and for what it `lost`.
+    /// Gives back what an order holds for so much of its leaves.
     #[inline]
-    fn settle_taker<const BUY: bool>(&mut self, taker: &Taker, traded: i64, lost: i64, paid: i64) {
-        if traded + lost == 0 && taker.budget == 0 {
-            return;
-        }
-        let (accounts, rules) = (&mut *self.accounts, self.rules);
-        let base_cell = accounts.cell(taker.account, rules.base);
-        let quote_cell = accounts.cell(taker.account, rules.quote);
-        if BUY {
-            let held = match taker.budget {
-                0 => rules.quote_of(taker.price, traded + lost),
-                budget => budget,
-            };
-            assert!(paid <= held, "no trade is worse than the taker's limit");
-            accounts.unfreeze(quote_cell, held - paid);
-        } else if lost > 0 {
-            accounts.unfreeze(base_cell, rules.base_of(lost));
-        }
-        if traded > 0 {
-            let place = (taker.account, taker.instrument.0 - 1);
-            self.orders.taker_traded(place, taker.side, traded);
-            let base = rules.base_of(traded);
-            if BUY {
-                accounts.spend(quote_cell, paid);
-                accounts.credit(base_cell, base);
-            } else {
-                accounts.spend(base_cell, base);
-                accounts.credit(quote_cell, paid);
-            }
-        }
+    pub(super) fn give_back(
+        &mut self,
+        account: u32,
+        instrument: u32,
+        side: Side,
+        price: Price,
+        leaves: i64,
+    ) {
+        let rules = &self.rules[instrument as usize];
+        let cell = self.accounts.cell(account, rules.held_asset(side));
+        self.accounts.unfreeze(cell, rules.rest_of_hold(side, price, leaves));
     }
 }
 
-/// The exchange's clearing: balances are settled, parties are told. `BUY` is the taker's side.
-struct Settling<'a, const BUY: bool> {
+/// The exchange's clearing: balances are settled, parties are told. `BUY` is the taker's side; a `PLAIN`
+/// one has nothing beside price and quantity, and its account neither.
+struct Settling<'a, const BUY: bool, const PLAIN: bool> {
     orders: &'a mut Orders,
     accounts: &'a mut Accounts,
     owners: &'a Owners,
@@ -167,7 +164,41 @@ struct Settling<'a, const BUY: bool> {
     lost: i64,
 }
 
-impl<const BUY: bool> Settling<'_, BUY> {
+impl<const BUY: bool, const PLAIN: bool> Settling<'_, BUY, PLAIN> {
+    /// Settles all trades of the incoming order, and gives back what it held for them beyond what it paid,
+    /// and for what it lost.
+    #[inline(always)]
+    fn settle_taker(&mut self) {
+        let Settling { paid, traded, lost, taker, rules, .. } = *self;
+        let budget = if PLAIN { 0 } else { taker.budget };
+        if traded + lost == 0 && budget == 0 {
+            return;
+        }
+        let accounts = &mut *self.accounts;
+        let base_cell = accounts.cell(taker.account, rules.base);
+        let quote_cell = accounts.cell(taker.account, rules.quote);
+        if BUY {
+            let held = match budget {
+                0 => rules.quote_of(taker.price, traded + lost),
+                budget => budget,
+            };
+            assert!(paid <= held, "no trade is worse than the taker's limit");
+            accounts.spend_of(quote_cell, held, paid);
+            if traded > 0 {
+                accounts.credit(base_cell, rules.base_of(traded));
+            }
+        } else {
+            accounts.spend_of(base_cell, rules.base_of(traded + lost), rules.base_of(traded));
+            if traded > 0 {
+                accounts.credit(quote_cell, paid);
+            }
+        }
+        if !PLAIN && traded > 0 {
+            let place = (taker.account, taker.instrument.0 - 1);
+            self.orders.taker_traded(place, taker.side, traded);
+        }
+    }
+
     /// Gives back what a resting order holds for so much of its leaves.
     fn release(&mut self, account: u32, price: Price, quantity: i64) {
         let side = self.taker.side.opposite();
@@ -224,7 +255,7 @@ pub(super) fn update_of(
     }
 }
 
-impl<const BUY: bool> Clearing for Settling<'_, BUY> {
+impl<const BUY: bool, const PLAIN: bool> Clearing for Settling<'_, BUY, PLAIN> {
     type Orders = Orders;
 
     #[inline]
@@ -235,6 +266,7 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
     #[inline]
     fn affordable(&self, price: Price) -> i64 {
         match self.taker.budget {
+            _ if PLAIN => i64::MAX,
             0 => i64::MAX,
             budget => self.rules.affordable(price, budget - self.paid),
         }
@@ -242,7 +274,7 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
 
     #[inline]
     fn is_guarded(&self) -> bool {
-        self.is_guarded
+        !PLAIN && self.is_guarded
     }
 
     #[cold]
@@ -283,7 +315,12 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
         // Bounded by what the buyers among the two parties hold, which fits.
         self.paid += quote;
         self.traded += quantity;
-        let maker_leaves = maker.leaves - quantity + self.orders.hidden(order);
+        let cold = self.orders.cold(order);
+        let is_special = cold.is_special();
+        let mut maker_leaves = maker.leaves - quantity;
+        if is_special {
+            maker_leaves += self.orders.hidden(order);
+        }
         self.out.trade(Trade {
             instrument: taker.instrument,
             taker_side: taker.side,
@@ -295,32 +332,26 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
             quantity: Quantity(quantity),
             maker_leaves: Quantity(maker_leaves),
         });
-        let cold = self.orders.cold(order);
-        let is_tracked = cold.is_tracked();
         if cold.session != 0 {
-            self.out.maker_fill(MakerFill {
+            self.out.fill(Fill {
                 session: SessionId(cold.session),
-                instrument: taker.instrument,
-                outbound: 0,
                 order_id: OrderId(maker.id),
                 client_order_id: ClientOrderId(cold.client),
-                price,
-                quantity: Quantity(quantity),
                 filled: Quantity(cold.quantity - maker_leaves),
                 leaves: Quantity(maker_leaves),
             });
         }
-        if is_tracked {
+        if is_special {
             self.orders.maker_traded(order, quantity, maker_leaves);
         }
-        if let Some(told) = &taker.told {
-            self.tell_taker(told, price, quantity);
+        if let Some(told) = taker.told.as_ref().filter(|_| !PLAIN) {
+            self.tell_taker(told);
         }
     }
 
     #[inline]
     fn spent(&mut self, order: u32) -> i64 {
-        if self.orders.cold(order).has_terms() {
+        if self.orders.cold(order).is_special() {
             let shown = self.show_next(order);
             if shown > 0 {
                 return shown;
@@ -331,7 +362,7 @@ impl<const BUY: bool> Clearing for Settling<'_, BUY> {
     }
 }
 
-impl<const BUY: bool> Settling<'_, BUY> {
+impl<const BUY: bool, const PLAIN: bool> Settling<'_, BUY, PLAIN> {
     /// Settles one trade for the maker.
     #[inline]
     fn settle_maker(&mut self, maker: u32, base: i64, quote: i64) {
@@ -351,27 +382,25 @@ impl<const BUY: bool> Settling<'_, BUY> {
     fn show_next(&mut self, order: u32) -> i64 {
         let mut terms = self.orders.terms(order);
         let shown = terms.hidden.min(terms.display);
-        terms.hidden -= shown;
-        self.orders.set_terms(order, &terms);
+        if shown > 0 {
+            terms.hidden -= shown;
+            self.orders.set_terms(order, &terms);
+        }
         shown
     }
 
     /// Tells the session of a triggered stop of a trade.
     #[cold]
-    fn tell_taker(&mut self, told: &Told, price: Price, quantity: i64) {
+    fn tell_taker(&mut self, told: &Told) {
         if told.session == 0 {
             return;
         }
         let filled = told.quantity - self.taker.leaves + self.traded;
         let leaves = self.taker.leaves - self.traded - self.lost;
-        self.out.maker_fill(MakerFill {
+        self.out.fill(Fill {
             session: SessionId(told.session),
-            instrument: self.taker.instrument,
-            outbound: 0,
             order_id: self.taker.order,
             client_order_id: ClientOrderId(told.client),
-            price,
-            quantity: Quantity(quantity),
             filled: Quantity(filled),
             leaves: Quantity(leaves),
         });

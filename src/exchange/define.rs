@@ -213,8 +213,10 @@ impl Exchange {
         }
         self.orders.add_account();
         let Account { id: _, group, self_trade, limits } = account.clone();
-        self.owners.add_account(Owner { group, self_trade });
+        self.owners.add_account(Owner::ALONE);
         self.risk.add_account(limits.in_order());
+        let index = self.accounts.find(account.id).expect("it has just been added");
+        self.set_owner(index, Owner { group, self_trade });
         Ok(())
     }
 }

@@ -83,7 +83,9 @@ impl Exchange {
         let account = self.account_index(command.account)?;
         let instrument = self.instrument_index(command.instrument)?;
         let limits = self.limits_of(ctx, account, instrument)?;
-        self.rules[instrument as usize].check(command.price, command.quantity)?;
+        let rules = &self.rules[instrument as usize];
+        rules.check(command.price, command.quantity)?;
+        let is_plain = limits.are_none() && rules.collar_bps == 0;
         let order = Incoming {
             account,
             account_id: command.account,
@@ -92,15 +94,20 @@ impl Exchange {
             price: command.price,
             quantity: command.quantity.0,
             client: command.client_order_id,
-            self_trade: self.owners.self_trade(account),
+            self_trade: SelfTrade::Allow,
             rests,
             minimum: 0,
             budget: 0,
             takes_all: false,
             terms: None,
         };
+        if is_plain {
+            self.check_name_and_room(&order, rests)?;
+            return self.work::<true>(ctx, &order, out);
+        }
+        let order = Incoming { self_trade: self.owners.self_trade(account), ..order };
         self.check_limits_name_and_room(limits, &order, rests)?;
-        self.work(ctx, &order, out)
+        self.work_any(ctx, &order, out)
     }
 
     /// Enters an order of any kind (`docs/ORDERS.md` says what each does).
@@ -183,19 +190,18 @@ impl Exchange {
             return self.wait(ctx, &order, stop_price);
         }
         if posts_through.is_none() {
-            return self.work(ctx, &order, out);
+            return self.work_any(ctx, &order, out);
         }
         if !reprices || !rules.admits(price) {
             return Err(RejectReason::WouldTrade);
         }
-        let outcome = self.work(ctx, &order, out)?;
+        let outcome = self.work_any(ctx, &order, out)?;
         self.tell_repriced(ctx, &order, out);
         Ok(outcome)
     }
 
     /// Refuses what passes a risk limit, a client's number that a live order has, and what might rest where
-    /// there is no room. Always inlined: a plain order is then never put together in memory.
-    #[inline(always)]
+    /// there is no room.
     fn check_limits_name_and_room(
         &self,
         limits: Limits,
@@ -207,6 +213,12 @@ impl Exchange {
         let asked =
             Asked { account, instrument, side, price, quantity, budget, may_rest, replaced: None };
         self.check_risk(limits, &asked)?;
+        self.check_name_and_room(order, stays)
+    }
+
+    /// Refuses a client's number that a live order has, and what might rest where there is no room.
+    #[inline]
+    fn check_name_and_room(&self, order: &Incoming, stays: bool) -> Result<(), RejectReason> {
         if self.orders.find_by_client(order.account, order.client).is_some() {
             return Err(RejectReason::DuplicateClientOrderId);
         }
@@ -230,9 +242,21 @@ impl Exchange {
         self.settings.as_ref().map_or(0, |settings| settings.day_end_s)
     }
 
-    /// Freezes what an order needs, trades what it can, and lets it rest or end.
+    /// Freezes what an order of any kind needs, trades what it can, and lets it rest or end.
+    #[inline(never)]
+    fn work_any(
+        &mut self,
+        ctx: &Context,
+        order: &Incoming,
+        out: &mut Outbox,
+    ) -> Result<Outcome, RejectReason> {
+        self.work::<false>(ctx, order, out)
+    }
+
+    /// The same, where a `PLAIN` order has nothing beside price and quantity, and its account neither.
+    /// Always inlined: such an order is then never put together in memory.
     #[inline(always)]
-    fn work(
+    fn work<const PLAIN: bool>(
         &mut self,
         ctx: &Context,
         order: &Incoming,
@@ -260,32 +284,22 @@ impl Exchange {
             self_trade: order.self_trade,
             told: None,
         };
-        let mut market = self.market(instrument, ctx.time);
-        if order.minimum > 0 && !market.could_trade(&taker, order.minimum) {
-            market.accounts.unfreeze(cell, hold);
+        if !PLAIN && order.minimum > 0 && !self.could_trade(ctx.time, &taker, order.minimum) {
+            self.accounts.unfreeze(cell, hold);
             return Ok(Outcome::canceled(id, 0));
         }
-        let done = market.sweep(&taker, out);
+        let done = if PLAIN {
+            self.sweep_plain(ctx.time, &taker, out)
+        } else {
+            self.sweep(ctx.time, &taker, out)
+        };
         let leaves = done.swept.leaves;
         let goes_on = leaves > 0 && order.rests && !done.swept.ends;
         if leaves > 0 && !goes_on && order.budget == 0 {
-            let rest = market.rules.rest_of_hold(side, price, leaves);
-            market.accounts.unfreeze(cell, rest);
+            self.give_back(account, instrument, side, price, leaves);
         }
         if goes_on {
-            let order = self.orders.open(&NewResting {
-                id,
-                account,
-                instrument,
-                side,
-                quantity: quantity - done.lost,
-                leaves,
-                client: order.client.0,
-                session: ctx.session.0,
-                self_trade: order.self_trade,
-                terms: order.terms,
-            });
-            self.rest(order, side, price, leaves);
+            self.open_and_rest(ctx, order, quantity - done.lost, leaves);
         }
         if let Some(first) = done.swept.first {
             let last = self.books[instrument as usize].last_price;
@@ -298,6 +312,30 @@ impl Exchange {
         } else {
             Outcome::canceled(id, done.traded)
         })
+    }
+
+    /// Gives an order a slot, and a place in its book.
+    #[inline(always)]
+    fn open_and_rest(&mut self, ctx: &Context, order: &Incoming, quantity: i64, leaves: i64) {
+        let Incoming { account, instrument, side, price, self_trade, terms, .. } = *order;
+        let (id, session, client) = (ctx.sequence.0, ctx.session.0, order.client.0);
+        let slot = self.orders.open(&NewResting {
+            id,
+            account,
+            instrument,
+            side,
+            quantity,
+            leaves,
+            client,
+            session,
+            self_trade,
+            terms,
+        });
+        if terms.is_some() {
+            self.show(slot, leaves);
+        }
+        let book = &mut self.books[instrument as usize];
+        book.rest(&mut self.levels, &mut self.orders, side, price, slot);
     }
 
     /// Freezes what a stop will need, and lets it wait.

@@ -219,8 +219,8 @@ impl Exchange {
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(command.account()));
         self.pass_time(ctx, out);
-        let (Ok(outcome) | Err(outcome)) = self.judge(ctx, command, out);
-        out.finish(outcome, &mut self.sessions, &self.accounts);
+        let judged = self.judge(ctx, command, out);
+        out.finish(&judged, &mut self.sessions, &self.accounts);
     }
 
     /// Refuses a command without a look at it; its events, the result first, replace what is in the
@@ -236,7 +236,7 @@ impl Exchange {
         self.accounts.begin();
         out.begin(ctx.sequence, ctx.result(account));
         self.pass_time(ctx, out);
-        out.finish(Outcome::refused(reason), &mut self.sessions, &self.accounts);
+        out.finish(&Err(reason), &mut self.sessions, &self.accounts);
     }
 
     /// Checks what all commands share and hands the command to its module.
@@ -246,12 +246,12 @@ impl Exchange {
         ctx: &Context,
         command: &Command,
         out: &mut Outbox,
-    ) -> Result<Outcome, Outcome> {
+    ) -> Result<Outcome, RejectReason> {
         if ctx.expires.0 != 0 && ctx.time > ctx.expires {
-            return Err(Outcome::refused(RejectReason::Expired));
+            return Err(RejectReason::Expired);
         }
         if self.permissions.check(ctx.key, command).is_err() {
-            return Err(Outcome::refused(RejectReason::KeyNotEntitled));
+            return Err(RejectReason::KeyNotEntitled);
         }
         match command {
             Command::NewOrder(command) => self.new_order(ctx, command, out),
@@ -259,12 +259,11 @@ impl Exchange {
             Command::EnterOrder(command) => self.enter_order(ctx, command, out),
             Command::MassCancel(command) => self.mass_cancel(ctx, command, out),
             Command::CancelOnDisconnect(command) => self.cancel_on_disconnect(ctx, command),
-            Command::ReplaceOrder(command) => return self.replace_order(ctx, command, out),
+            Command::ReplaceOrder(command) => self.replace_order(ctx, command, out),
             Command::Deposit(command) => self.deposit(command),
             Command::Withdraw(command) => self.withdraw(command),
             Command::Transfer(command) => self.transfer(command),
         }
-        .map_err(Outcome::refused)
     }
 
     /// Credits an account against the liability account. Refused in this order: account, asset,

@@ -42,7 +42,7 @@ pub(super) struct Cold {
     /// The account's next older order.
     pub(super) older: u32,
     /// From the lowest bit: 1 for a sell; 16 bits, the instrument's index; 3 bits, the [`SelfTrade`]; 1
-    /// where the order has terms; the highest, [`TRACKED`].
+    /// where the order has terms; the two highest, [`MARKED`] and [`TRACKED`].
     place: u32,
 }
 
@@ -51,8 +51,14 @@ const HAS_TERMS: u32 = 1 << 20;
 
 const _: () = assert!(INSTRUMENTS_MAX <= 1 << 16);
 
+/// Marks the order that a walk looks at next.
+const MARKED: u32 = 1 << 30;
+
 /// Marks an order that counts for a limited position.
 const TRACKED: u32 = 1 << 31;
+
+/// What few orders have: all of it is asked for at once.
+const SPECIAL: u32 = HAS_TERMS | MARKED | TRACKED;
 
 const _: () = assert!(size_of::<Cold>() == 32);
 
@@ -80,6 +86,12 @@ impl Cold {
     #[inline]
     pub(super) const fn is_tracked(&self) -> bool {
         self.place & TRACKED != 0
+    }
+
+    /// True where more is to be done for the order than for most.
+    #[inline]
+    pub(super) const fn is_special(&self) -> bool {
+        self.place & SPECIAL != 0
     }
 
     /// Side of the order.
@@ -322,11 +334,14 @@ impl Orders {
         self.exposure.count(order, (account, cold.instrument()), cold.side(), leaves);
     }
 
-    /// Notes that an order that counts for a limited position has traded, and has so much left.
+    /// Notes that a special order has traded, and has so much left, where it counts for a limited position.
     #[cold]
     #[inline(never)]
     pub(super) fn maker_traded(&mut self, order: u32, quantity: i64, leaves: i64) {
         let (account, cold) = (self.hot(order).account, self.cold[order as usize]);
+        if !cold.is_tracked() {
+            return;
+        }
         self.exposure.traded((account, cold.instrument()), cold.side(), quantity);
         self.recount(order, leaves);
     }
@@ -439,8 +454,7 @@ impl Orders {
     pub(super) fn open(&mut self, new: &NewResting) -> u32 {
         let list = &self.lists[new.account as usize];
         let older = list.newest;
-        let tracked =
-            list.tracked != 0 && self.exposure.get((new.account, new.instrument)).is_some();
+        let tracked = list.tracked != 0 && self.is_tracked((new.account, new.instrument));
         let cold = Cold {
             quantity: new.quantity,
             client: new.client,
@@ -481,6 +495,12 @@ impl Orders {
     }
 
     #[cold]
+    #[inline(never)]
+    fn is_tracked(&self, place: Place) -> bool {
+        self.exposure.get(place).is_some()
+    }
+
+    #[cold]
     fn open_terms(&mut self, order: u32, id: u64, terms: &Terms) {
         self.terms[order as usize] = terms.to_words();
         self.terms_count += 1;
@@ -490,10 +510,20 @@ impl Orders {
     }
 
     #[cold]
-    fn close_terms(&mut self, order: u32) {
-        self.terms_count -= 1;
-        if self.terms(order).expires != 0 {
-            self.expiries.remove(order);
+    #[inline(never)]
+    fn close_special(&mut self, order: u32) {
+        let cold = self.cold[order as usize];
+        if order == self.mark {
+            self.set_mark(cold.newer);
+        }
+        if cold.is_tracked() {
+            self.recount(order, 0);
+        }
+        if cold.has_terms() {
+            self.terms_count -= 1;
+            if self.terms(order).expires != 0 {
+                self.expiries.remove(order);
+            }
         }
     }
 
@@ -501,17 +531,12 @@ impl Orders {
     #[inline]
     pub(super) fn close(&mut self, order: u32) {
         let Hot { account, .. } = *self.hot(order);
-        let Cold { client, session, newer, older, .. } = self.cold[order as usize];
+        let cold = &self.cold[order as usize];
+        let Cold { client, session, newer, older, .. } = *cold;
+        if cold.is_special() {
+            self.close_special(order);
+        }
         self.of_session[session as usize] -= 1;
-        if order == self.mark {
-            self.mark = newer;
-        }
-        if self.cold(order).is_tracked() {
-            self.recount(order, 0);
-        }
-        if self.cold(order).has_terms() {
-            self.close_terms(order);
-        }
         self.slab.close(order);
         if client != 0 {
             self.by_client.remove(self.client_hash(account, client), order);
@@ -539,6 +564,12 @@ impl Orders {
     /// Moves the walk.
     #[inline]
     pub(super) fn set_mark(&mut self, order: u32) {
+        if self.mark != NONE {
+            self.cold[self.mark as usize].place &= !MARKED;
+        }
+        if order != NONE {
+            self.cold[order as usize].place |= MARKED;
+        }
         self.mark = order;
     }
 
@@ -621,6 +652,7 @@ impl Orders {
                 of_session[cold.session as usize] += 1;
                 let terms = self.terms(order);
                 assert!(terms.hidden == 0 || (terms.hidden > 0 && hot.leaves <= terms.display));
+                assert!((cold.place & MARKED != 0) == (self.mark == order));
                 termed += usize::from(cold.has_terms());
                 timed += usize::from(terms.expires != 0);
                 if cold.client != 0 {

@@ -14,7 +14,7 @@ use crate::event::{
     CommandResult, Event, EventBody, MakerFill, OrderUpdate, RejectReason, SessionChange, Trade,
 };
 use crate::limits::ANSWER_FILLS_MAX;
-use crate::types::{OrderId, Quantity, Sequence, Status};
+use crate::types::{ClientOrderId, OrderId, Quantity, Sequence, SessionId, Status};
 
 /// Events and notes that fit before the vectors grow.
 const EVENTS_RESERVED: usize = 16 * 1024;
@@ -23,13 +23,34 @@ const EVENTS_KEPT_MAX: usize = 256 * 1024;
 
 const _: () = assert!(EVENTS_RESERVED <= EVENTS_KEPT_MAX);
 
+/// What a session is told of a trade, beside the trade itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fill {
+    pub(super) session: SessionId,
+    pub(super) order_id: OrderId,
+    pub(super) client_order_id: ClientOrderId,
+    pub(super) filled: Quantity,
+    pub(super) leaves: Quantity,
+}
+
+/// What a session is told beside its own answers.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    Fill {
+        /// Index of the event.
+        trade: u32,
+        fill: Fill,
+    },
+    Update(OrderUpdate),
+}
+
 /// The events of one command.
 #[derive(Debug)]
 pub struct Outbox {
     sequence: Sequence,
     events: Vec<Event>,
     /// What sessions are told beside their own answers, still without its number.
-    notes: Vec<EventBody>,
+    notes: Vec<Note>,
     /// Trades of the command's own order, once others may follow.
     own_fills: Option<u32>,
 }
@@ -104,15 +125,15 @@ impl Outbox {
         self.push(EventBody::Trade(trade));
     }
 
-    /// Notes what the maker's session is told of the trade just noted.
+    /// Notes what a session is told of the trade just noted.
     #[inline]
-    pub(super) fn maker_fill(&mut self, fill: MakerFill) {
-        self.notes.push(EventBody::MakerFill(fill));
+    pub(super) fn fill(&mut self, fill: Fill) {
+        self.notes.push(Note::Fill { trade: self.events.len() as u32 - 1, fill });
     }
 
     /// Notes a change of an order.
     pub(super) fn update(&mut self, update: OrderUpdate) {
-        self.notes.push(EventBody::Update(update));
+        self.notes.push(Note::Update(update));
     }
 
     /// The command's own order has done its trades: those that follow are of stops it triggered.
@@ -140,7 +161,7 @@ impl Outbox {
     #[inline]
     pub(super) fn finish(
         &mut self,
-        outcome: Outcome,
+        judged: &Result<Outcome, RejectReason>,
         sessions: &mut Sessions,
         accounts: &Accounts,
     ) {
@@ -148,14 +169,13 @@ impl Outbox {
         let EventBody::Result(result) = &mut self.events[0].body else {
             panic!("a command's first event is its result");
         };
-        result.status = outcome.status;
-        result.order_id = outcome.order_id;
-        result.filled = outcome.filled;
-        result.leaves = outcome.leaves;
+        match judged {
+            Ok(outcome) => outcome.tell(result),
+            Err(reason) => Outcome::refused(*reason).tell(result),
+        }
         result.fill_count = fill_count;
         let further_fills = fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
         result.outbound = sessions.give(result.session, 1 + u64::from(further_fills));
-        result.reason = outcome.reason;
         self.add_notes(sessions);
         self.add_balances(accounts);
         self.mark_last();
@@ -164,13 +184,37 @@ impl Outbox {
     #[inline]
     fn add_notes(&mut self, sessions: &mut Sessions) {
         for at in 0..self.notes.len() {
-            let mut note = self.notes[at];
-            match &mut note {
-                EventBody::MakerFill(fill) => fill.outbound = sessions.give(fill.session, 1),
-                EventBody::Update(update) => update.outbound = sessions.give(update.session, 1),
-                _ => unreachable!("only these are noted"),
+            match &self.notes[at] {
+                Note::Fill { trade, fill } => {
+                    let outbound = sessions.give(fill.session, 1);
+                    self.push(EventBody::MakerFill(self.maker_fill(*trade, fill, outbound)));
+                }
+                Note::Update(update) => {
+                    let outbound = sessions.give(update.session, 1);
+                    self.push(EventBody::Update(OrderUpdate { outbound, ..*update }));
+                }
             }
-            self.push(note);
+        }
+    }
+
+    /// What a session is told of a trade.
+    #[inline]
+    fn maker_fill(&self, trade: u32, fill: &Fill, outbound: u64) -> MakerFill {
+        let Fill { session, order_id, client_order_id, filled, leaves } = *fill;
+        let EventBody::Trade(trade) = &self.events[trade as usize].body else {
+            panic!("a fill is noted of a trade");
+        };
+        let Trade { instrument, price, quantity, .. } = *trade;
+        MakerFill {
+            session,
+            instrument,
+            outbound,
+            order_id,
+            client_order_id,
+            price,
+            quantity,
+            filled,
+            leaves,
         }
     }
 
@@ -204,6 +248,15 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    #[inline(always)]
+    fn tell(&self, result: &mut CommandResult) {
+        result.status = self.status;
+        result.order_id = self.order_id;
+        result.filled = self.filled;
+        result.leaves = self.leaves;
+        result.reason = self.reason;
+    }
+
     /// A command without an order is done.
     pub(super) const DONE: Outcome = Outcome {
         status: Status::Done,
@@ -217,6 +270,17 @@ impl Outcome {
     #[inline]
     pub(super) const fn refused(reason: RejectReason) -> Outcome {
         Outcome { status: Status::Rejected, reason: Some(reason), ..Outcome::DONE }
+    }
+
+    /// A change of a live order is refused: it stays as it is.
+    pub(super) const fn stays(
+        reason: RejectReason,
+        order: u64,
+        filled: i64,
+        leaves: i64,
+    ) -> Outcome {
+        let (filled, leaves) = (Quantity(filled), Quantity(leaves));
+        Outcome { order_id: OrderId(order), filled, leaves, ..Outcome::refused(reason) }
     }
 
     /// An order is filled, or rests.

@@ -3,6 +3,9 @@
 //! Limits are part of the sequenced state: genesis gives them, admin commands change them, and every node
 //! refuses the same orders. An account without limits costs an order one look at its row.
 //!
+//! An account without a row is a plain one in every way: neither limits nor a limited position, and its
+//! orders trade with each other.
+//!
 //! Invariants:
 //! - A check changes nothing but the tokens of its account's rate, which an order takes that is refused
 //!   later, too.
@@ -18,7 +21,7 @@ use crate::event::RejectReason;
 use crate::genesis::{Account, AccountLimits, GenesisItem};
 use crate::limits::{POSITION_LIMITS_MAX, POSITION_ORDERS_MAX};
 use crate::packing::{Pack, Unfit, Unpack, ensure};
-use crate::types::{AccountId, InstrumentId, Price, Side, TimeNs};
+use crate::types::{AccountId, InstrumentId, Price, SelfTrade, Side, TimeNs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -61,7 +64,7 @@ impl Bucket {
     }
 }
 
-/// An account that has limits, or had.
+/// An account that is not a plain one, or was not.
 #[derive(Clone, Debug, Default)]
 struct Limited {
     limits: AccountLimits,
@@ -79,6 +82,14 @@ pub(super) struct Risk {
 /// What limits may apply to an order: found once, and handed from check to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits(u32);
+
+impl Limits {
+    /// True for a plain account.
+    #[inline]
+    pub(super) const fn are_none(self) -> bool {
+        self.0 == NONE
+    }
+}
 
 /// What a check needs to know of an order, or of what a replace makes of it.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +156,7 @@ impl Risk {
         self.rows.get(row as usize).map_or_else(AccountLimits::default, |row| row.limits.clone())
     }
 
-    /// True where the account has limits or limited positions, or had.
+    /// True where the account has limits, limited positions or a mode for trades with itself, or had.
     pub(super) fn has_row(&self, account: u32) -> bool {
         self.row_of[account as usize] != NONE
     }
@@ -181,7 +192,7 @@ impl Exchange {
     /// once these are known. An order takes a token of its account's rate here, whatever becomes of it.
     ///
     /// Refused in this order: rate, restricted instrument.
-    #[inline]
+    #[inline(always)]
     pub(super) fn limits_of(
         &mut self,
         ctx: &Context,
@@ -264,6 +275,15 @@ impl Exchange {
         }
         self.risk.set(account, limits.clone().in_order(), ctx.time);
         Ok(())
+    }
+
+    /// Says whose an account is.
+    pub(super) fn set_owner(&mut self, account: u32, owner: Owner) {
+        self.owners.set(account, owner);
+        if owner.self_trade != SelfTrade::Allow {
+            // Its orders are looked at from now on.
+            self.risk.row_mut(account);
+        }
     }
 
     /// Limits the position of an account in an instrument; without a limit it is no longer counted.
@@ -406,7 +426,7 @@ impl Exchange {
             self.check_account(account).map_err(|error| Unfit::Refused(error.to_string()))?;
             let Account { id: _, group, self_trade, limits } = account.clone();
             ensure(limits == limits.clone().in_order(), "restrictions are not in order")?;
-            self.owners.set(index, Owner { group, self_trade });
+            self.set_owner(index, Owner { group, self_trade });
             if !limits.is_none() {
                 self.risk.set(index, limits, TimeNs(0));
             }
@@ -457,6 +477,10 @@ impl Exchange {
             rows += 1;
         }
         assert!(rows == self.risk.rows.len(), "each row is one account's");
+        for account in 0..self.risk.row_of.len() as u32 {
+            let is_allowed = self.owners.self_trade(account) == SelfTrade::Allow;
+            assert!(is_allowed || self.risk.has_row(account), "its orders are looked at");
+        }
         for ((account, _), row) in self.orders.exposure().rows() {
             assert!(self.risk.row_of[account as usize] != NONE, "its orders are looked at");
             assert!(row.net_max >= 0 && row.gross_max >= 0);

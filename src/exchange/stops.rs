@@ -150,9 +150,9 @@ impl Exchange {
             self.end_order(order, OrderChange::Expired, out);
             return None;
         }
-        self.detach(order);
         let (hot, cold) = (*self.orders.hot(order), *self.orders.cold(order));
         let (side, price, instrument) = (cold.side(), Price(terms.limit), cold.instrument());
+        self.leave_stops(order, instrument, side);
         let leaves = self.orders.leaves(order);
         let triggered =
             update_of(&self.orders, order, price, leaves, leaves, OrderChange::Triggered);
@@ -173,8 +173,7 @@ impl Exchange {
             self_trade: cold.self_trade(),
             told: Some(told),
         };
-        let mut market = self.market(instrument, now);
-        let done = market.sweep(&taker, out);
+        let done = self.sweep(now, &taker, out);
         let leaves = done.swept.leaves;
         let quantity = cold.quantity - done.lost;
         self.orders.resize(order, quantity, leaves);
@@ -192,13 +191,10 @@ impl Exchange {
         if leaves > 0 && !done.swept.ends && !terms.is_market {
             self.rest(order, side, price, leaves);
         } else {
-            let market = self.market(instrument, now);
-            let cell = market.accounts.cell(hot.account, market.rules.held_asset(side));
             if leaves > 0 {
-                let rest = market.rules.rest_of_hold(side, price, leaves);
-                market.accounts.unfreeze(cell, rest);
+                self.give_back(hot.account, instrument, side, price, leaves);
             }
-            market.orders.close(order);
+            self.orders.close(order);
         }
         let last = self.books[instrument as usize].last_price;
         done.swept.first.map(|first| Reach::of(first, last))
