@@ -1,12 +1,26 @@
 //! What the model says, as events with all their fields and numbers.
 
-use crate::model::{Note, Order, Outcome, State};
-use openoutcry::command::Command;
+use super::words::{Record, SessionStep};
+use crate::model::Model;
+use crate::model_order::{Order, State};
+use crate::model_time::Sweep;
 use openoutcry::event::RejectReason;
-use openoutcry::event::{CommandResult, EventBody, MakerFill, OrderUpdate, Trade};
+use openoutcry::event::{CommandResult, EventBody, MakerFill, OrderUpdate, SessionChange, Trade};
 use openoutcry::exchange::Context;
-use openoutcry::types::{OrderChange, OrderId, Price, Quantity, SessionId, Status};
+use openoutcry::types::{
+    AccountId, ClientOrderId, OrderChange, OrderId, Price, Quantity, SessionId, Status,
+};
 use std::collections::BTreeMap;
+
+/// What happens with a record; orders are as they are right after that.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    /// Taker, maker and quantity.
+    Trade(Order, Order, i64),
+    Change(OrderChange, Order),
+    /// A mass cancel is done.
+    Done(Sweep),
+}
 
 /// Of each session the number of the last event that it was sent.
 #[derive(Default)]
@@ -20,29 +34,36 @@ impl Numbers {
         if session.0 == 0 { 0 } else { *last - count + 1 }
     }
 
-    /// A command's events, but for those that tell balances.
+    /// The events of a record that the model has applied, but for those that tell balances.
     pub(crate) fn events(
         &mut self,
         ctx: &Context,
-        command: &Command,
-        outcome: &Outcome,
+        record: &Record,
+        refused: Option<RejectReason>,
+        model: &Model,
     ) -> Vec<EventBody> {
-        let mut result = result(ctx, command, outcome);
-        let trades = outcome.notes.iter().filter_map(|note| match note {
+        let trades = model.notes.iter().filter_map(|note| match note {
             Note::Trade(taker, maker, quantity) => Some(trade(taker, maker, *quantity)),
-            Note::Change(..) => None,
+            Note::Change(..) | Note::Done(_) => None,
         });
-        let is_own = |trade: &Trade| trade.taker_order == result.order_id;
-        let own = trades.clone().filter(is_own).count();
-        result.fill_count = own as u32;
-        result.outbound = self.next(ctx.session, 1 + own.saturating_sub(16) as u64);
-        let mut events = vec![EventBody::Result(result)];
+        let mut events = Vec::new();
+        // The result tells of the command's own order.
+        let mut told = OrderId(0);
+        if let Record::Session(step) = record {
+            events.extend(self.session(*step));
+        } else {
+            let mut result = result(ctx, record, refused, model.about.as_ref());
+            told = result.order_id;
+            let own = trades.clone().filter(|trade| trade.taker_order == told).count();
+            result.fill_count = own as u32;
+            result.outbound = self.next(ctx.session, 1 + own.saturating_sub(16) as u64);
+            events.push(EventBody::Result(result));
+        }
         events.extend(trades.map(EventBody::Trade));
-        for note in &outcome.notes {
+        for note in &model.notes {
             match note {
                 Note::Trade(taker, maker, quantity) => {
-                    // The result tells of the command's own order.
-                    let stop = (taker.id != result.order_id).then_some(taker);
+                    let stop = (taker.id != told).then_some(taker);
                     let told = [Some(maker), stop].into_iter().flatten();
                     for order in told.filter(|order| order.session.0 != 0) {
                         let outbound = self.next(order.session, 1);
@@ -52,19 +73,37 @@ impl Numbers {
                 Note::Change(change, order) => {
                     events.push(update(order, *change, self.next(order.session, 1)));
                 }
+                Note::Done(sweep) => {
+                    let done = sweep.teller.map(|teller| done(sweep, teller, self.next(teller, 1)));
+                    events.extend(done);
+                }
             }
         }
         events
     }
+
+    fn session(&self, step: SessionStep) -> Option<EventBody> {
+        let (session, active) = match step {
+            SessionStep::Logon { session, .. } => (session, true),
+            SessionStep::Logout(session) => (session, false),
+            SessionStep::Lose | SessionStep::Tick => return None,
+        };
+        let outbound = self.0.get(&session).copied().unwrap_or(0);
+        Some(EventBody::Session(SessionChange { session, active, outbound }))
+    }
 }
 
-fn result(ctx: &Context, command: &Command, outcome: &Outcome) -> CommandResult {
-    let order = outcome.order.as_ref();
+fn result(
+    ctx: &Context,
+    record: &Record,
+    refused: Option<RejectReason>,
+    order: Option<&Order>,
+) -> CommandResult {
     let filled = order.map_or(0, |order| order.filled);
     let is_live = |order: &&Order| matches!(order.state, State::Waits | State::Open);
     let leaves = order.filter(is_live).map_or(0, Order::leaves);
     let status = match order {
-        _ if outcome.refused.is_some() => Status::Rejected,
+        _ if refused.is_some() => Status::Rejected,
         None => Status::Done,
         Some(order) if is_live(&order) && filled == 0 => Status::Pending,
         Some(order) if is_live(&order) => Status::PartialFilled,
@@ -75,7 +114,7 @@ fn result(ctx: &Context, command: &Command, outcome: &Outcome) -> CommandResult 
     let prevented = order.filter(|order| order.state == State::Prevented);
     CommandResult {
         status,
-        reason: outcome.refused.or(prevented.map(|_| RejectReason::SelfTradePrevented)),
+        reason: refused.or(prevented.map(|_| RejectReason::SelfTradePrevented)),
         session: ctx.session,
         fill_count: 0,
         outbound: 0,
@@ -84,34 +123,53 @@ fn result(ctx: &Context, command: &Command, outcome: &Outcome) -> CommandResult 
         filled: Quantity(filled),
         leaves: Quantity(leaves),
         time: ctx.time,
-        account: command.account(),
+        account: match record {
+            Record::Command(command) => command.account(),
+            _ => AccountId(0),
+        },
     }
+}
+
+/// The sender is told that its mass cancel is done.
+fn done(sweep: &Sweep, session: SessionId, outbound: u64) -> EventBody {
+    EventBody::Update(OrderUpdate {
+        change: OrderChange::MassCancelDone,
+        session,
+        instrument: sweep.asked.instrument,
+        outbound,
+        order_id: sweep.id,
+        client_order_id: ClientOrderId(0),
+        price: Price(0),
+        quantity: Quantity(sweep.canceled),
+        filled: Quantity(0),
+        leaves: Quantity(0),
+    })
 }
 
 /// A trade of so much, which both orders have already.
 fn trade(taker: &Order, maker: &Order, quantity: i64) -> Trade {
     Trade {
-        instrument: taker.asked.instrument,
-        taker_side: taker.asked.side,
+        instrument: taker.instrument,
+        taker_side: taker.side,
         maker_order: maker.id,
         taker_order: taker.id,
-        maker_account: maker.asked.account,
-        taker_account: taker.asked.account,
-        price: Price(maker.price),
+        maker_account: maker.account,
+        taker_account: taker.account,
+        price: maker.price,
         quantity: Quantity(quantity),
         maker_leaves: Quantity(maker.leaves()),
     }
 }
 
 /// The same as the session of an order is told.
-fn fill(order: &Order, price: i64, quantity: i64, outbound: u64) -> EventBody {
+fn fill(order: &Order, price: Price, quantity: i64, outbound: u64) -> EventBody {
     EventBody::MakerFill(MakerFill {
         session: order.session,
-        instrument: order.asked.instrument,
+        instrument: order.instrument,
         outbound,
         order_id: order.id,
-        client_order_id: order.asked.client_order_id,
-        price: Price(price),
+        client_order_id: order.client_order_id,
+        price,
         quantity: Quantity(quantity),
         filled: Quantity(order.filled),
         leaves: Quantity(order.leaves()),
@@ -120,17 +178,17 @@ fn fill(order: &Order, price: i64, quantity: i64, outbound: u64) -> EventBody {
 
 /// A change of an order: what has ended with it has nothing left.
 fn update(order: &Order, change: OrderChange, outbound: u64) -> EventBody {
-    use OrderChange::{Expired, SelfTrade, Unfilled};
-    let has_ended = matches!(change, Expired | SelfTrade | Unfilled);
+    use OrderChange::{Disconnected, Expired, MassCanceled, SelfTrade, Unfilled};
+    let has_ended = matches!(change, Disconnected | Expired | MassCanceled | SelfTrade | Unfilled);
     EventBody::Update(OrderUpdate {
         change,
         session: order.session,
-        instrument: order.asked.instrument,
+        instrument: order.instrument,
         outbound,
         order_id: order.id,
-        client_order_id: order.asked.client_order_id,
-        price: Price(order.price),
-        quantity: Quantity(order.quantity),
+        client_order_id: order.client_order_id,
+        price: order.price,
+        quantity: order.quantity,
         filled: Quantity(order.filled),
         leaves: Quantity(if has_ended { 0 } else { order.leaves() }),
     })

@@ -8,10 +8,12 @@
 //! away 500                      -> done (cancel on disconnect, grace in ms), `away off`
 //! logout 1                      a session ends
 //! lose                          all sessions are lost
+//! return 1 watched              session 1 logs on again, its orders end when it is away
 //! ```
 
 use super::random::restored;
 use super::script::{World, check};
+use super::words::told_of_changes;
 use crate::sim::random::{Random, seeds};
 use openoutcry::command::{
     CancelOnDisconnect, CancelOrder, Command, EnterOrder, MassCancel, NewOrder, ReplaceOrder,
@@ -52,6 +54,17 @@ impl World {
                 self.quiet(|exchange, ctx, out| exchange.lose_sessions(ctx, out));
                 self.told()
             }
+            ["return", id, ref rest @ ..] => {
+                let id = SessionId(number(id) as u32);
+                let session = self.exchange.sessions()[id.0 as usize - 1];
+                self.quiet(|exchange, ctx, out| {
+                    exchange.logon(ctx, session.key, &session.name, out);
+                    if rest == ["watched"] {
+                        exchange.cancel_when_away(id);
+                    }
+                });
+                self.told()
+            }
             ["tick"] => {
                 self.quiet(|exchange, ctx, out| exchange.tick(ctx, out));
                 self.told()
@@ -60,6 +73,10 @@ impl World {
             ["away", grace] => {
                 let enabled = u8::from(grace != "off");
                 let grace_ms = grace.parse().unwrap_or(0);
+                self.brief(CancelOnDisconnect { enabled, grace_ms })
+            }
+            ["away", grace, "switch", enabled] => {
+                let (enabled, grace_ms) = (number(enabled) as u8, number(grace) as u32);
                 self.brief(CancelOnDisconnect { enabled, grace_ms })
             }
             ["masscancel", who, ref rest @ ..] => {
@@ -112,21 +129,14 @@ impl World {
 
     /// What sessions are told of orders that changed with the last record.
     fn told(&self) -> String {
-        let updates = self.out.events().iter().filter_map(|event| match event.body {
-            EventBody::Update(update) => Some(update),
-            _ => None,
-        });
-        let words = updates.map(|update| match update.change {
-            OrderChange::MassCancelDone => format!("done {}", update.quantity),
-            change => format!("{} {change}", self.name(update.order_id)),
-        });
-        words.collect::<Vec<_>>().join(", ")
+        let name = |id| self.name(id).to_owned();
+        told_of_changes(self.out.events().iter().map(|event| &event.body), &name)
     }
 }
 
 /// Checks what is true of the events of every record without a result.
 #[track_caller]
-fn check_quiet(events: &[Event], sequence: Sequence) {
+pub(crate) fn check_quiet(events: &[Event], sequence: Sequence) {
     let mut rank_before = 0;
     for (event, index) in events.iter().zip(0..) {
         assert_eq!((event.sequence, event.index), (sequence, index));

@@ -49,6 +49,11 @@ impl World {
                 instrument: instrument(symbol),
                 collar_bps: bps.parse().expect("hundredths of a percent"),
             },
+            ["owner", who, group, mode] => AdminCommand::SetAccountGroup {
+                account: account(who),
+                group: group.parse().expect("a group"),
+                self_trade: SelfTrade::from_word(mode).expect("what becomes of such a trade"),
+            },
             ["later", ms] => {
                 self.ctx.time.0 += ms.parse::<u64>().expect("milliseconds") * 1_000_000;
                 return Some(String::new());

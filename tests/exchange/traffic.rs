@@ -1,17 +1,19 @@
 //! Random commands of all kinds, drawn so that most make sense and prices cross often.
 
 use super::script::{self, ACCOUNT_LAST, instrument};
-use super::words::{entered, plain};
-use crate::model::{Model, Order};
+use super::words::{Record, SessionStep, entered, plain};
+use crate::model::Model;
+use crate::model_order::Order;
+use openoutcry::admin::AdminCommand;
 use openoutcry::command::{
-    CancelOrder, Command, Deposit, EnterOrder, NewOrder, POST_ONLY, REPRICE, ReplaceOrder,
-    Transfer, Withdraw,
+    CancelOnDisconnect, CancelOrder, Command, Deposit, EnterOrder, MassCancel, NewOrder, POST_ONLY,
+    REPRICE, ReplaceOrder, Transfer, Withdraw,
 };
 use openoutcry::exchange::Context;
-use openoutcry::genesis::{GenesisItem, Instrument};
+use openoutcry::genesis::{AccountLimits, GenesisItem, Instrument};
 use openoutcry::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price,
-    Quantity, SelfTrade, Sequence, SessionId, Side, TimeInForce, TimeNs,
+    Quantity, SelfTrade, Sequence, SessionId, Side, Sides, TimeInForce, TimeNs,
 };
 use std::collections::BTreeMap;
 
@@ -105,9 +107,15 @@ pub(crate) fn genesis(orders_max: u32) -> Vec<GenesisItem> {
 }
 
 pub(crate) fn model(orders_max: u32) -> Model {
-    let mut model = Model::new(instruments(), script::ASSETS.len() as u32, orders_max as usize);
-    model.accounts = owners();
-    model.day_end_ns = u64::from(DAY_END_S) * 1_000_000_000;
+    let mut model = Model {
+        instruments: instruments(),
+        assets: script::ASSETS.len() as u32,
+        orders_max: orders_max as usize,
+        day_end_ns: u64::from(DAY_END_S) * 1_000_000_000,
+        accounts: owners(),
+        ..Model::default()
+    };
+    model.time.sessions = (1..=SESSIONS).map(|id| (SessionId(id), None)).collect();
     model
 }
 
@@ -123,7 +131,8 @@ pub(crate) struct Traffic {
     growing: bool,
     sequence: u64,
     time: u64,
-    live: usize,
+    /// So many mass cancels that come one after another, from this session.
+    storm: (u64, SessionId),
 }
 
 impl Traffic {
@@ -138,12 +147,12 @@ impl Traffic {
             growing: true,
             sequence: FIRST - 1,
             time: DAY_NS,
-            live: 0,
+            storm: (0, SessionId(0)),
         }
     }
 
     /// The next command.
-    pub(crate) fn next(&mut self, model: &Model) -> (Context, Command) {
+    pub(crate) fn next(&mut self, model: &Model) -> (Context, Record) {
         self.sequence += 1;
         self.time += self.random.below(2000);
         if self.random.one_in(700) {
@@ -152,7 +161,10 @@ impl Traffic {
         let ctx = Context {
             sequence: Sequence(self.sequence),
             time: TimeNs(self.time),
-            session: SessionId(self.random.below(u64::from(SESSIONS) + 1) as u32),
+            session: match self.storm {
+                (0, _) => SessionId(self.random.below(u64::from(SESSIONS) + 1) as u32),
+                (_, session) => session,
+            },
             key: KeyId(0),
             client_sequence: self.sequence ^ 0xff,
             expires: TimeNs(match self.random.below(400) {
@@ -161,27 +173,142 @@ impl Traffic {
                 _ => 0,
             }),
         };
-        (ctx, self.command(model))
+        (ctx, self.record(model))
     }
 
-    fn command(&mut self, model: &Model) -> Command {
+    fn record(&mut self, model: &Model) -> Record {
         let is_dear = self.price > 1 << 20;
         if self.random.one_in(if is_dear { 200 } else { 3000 }) {
             self.price = self.random.pick(&[1, 3, 50, 58, 5_000, 9_000, 1 << 30, 1 << 60]);
         } else if self.random.one_in(10) {
             self.price = (self.price + self.random.below(5) as i64 - 2).max(1);
         }
-        if self.sequence.is_multiple_of(16) || self.live_max < 100 {
-            self.live = model.orders.iter().flatten().count();
-        }
+        let live = model.orders.len();
         let bound = if self.growing { self.live_max } else { self.live_max / 2 };
-        self.growing = self.live < bound;
-        match self.random.below(100) {
-            0 => self.money(),
-            1..=9 if self.live > 0 => self.replace(model),
-            10..=17 if self.live > 0 => self.cancel(model),
-            18..=60 if self.live > 0 && !self.growing => self.cancel(model),
-            _ => self.order(model),
+        self.growing = live < bound;
+        // Where there are to be many orders, few things may take them away.
+        let rare = 1 + self.live_max as u64 / 100;
+        if self.storm.0 > 0 || self.random.one_in(60 * rare) {
+            let is_first = live > 200 && self.storm.0 == 0 && self.random.one_in(3);
+            let first = (80, SessionId(self.random.pick(&[0, 0, 1, 2, 3])));
+            self.storm =
+                if is_first { first } else { (self.storm.0.saturating_sub(1), self.storm.1) };
+            return self.mass_cancel().into();
+        }
+        if self.random.one_in(30 * rare) {
+            return self.session();
+        }
+        if self.is_crowded() && self.growing && self.random.one_in(2) {
+            return self.far_order().into();
+        }
+        match self.random.below(200) {
+            0..=1 => self.money().into(),
+            2..=6 => Record::Admin(self.operator()),
+            7..=20 if live > 0 => self.replace(model).into(),
+            21..=36 if live > 0 => self.cancel(model).into(),
+            37..=120 if live > 0 && !self.growing => self.cancel(model).into(),
+            _ => self.order(model).into(),
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.live_max > 1000
+    }
+
+    /// 0 now and then, which names all or nothing.
+    fn or_none(&mut self, one_in: u64, value: u64) -> u64 {
+        if self.random.one_in(one_in) { 0 } else { value }
+    }
+
+    fn a_session(&mut self) -> SessionId {
+        let wrong = self.random.one_in(60);
+        SessionId(1 + self.random.below(SESSIONS.into()) as u32 + if wrong { SESSIONS } else { 0 })
+    }
+
+    fn mass_cancel(&mut self) -> Command {
+        let (account, instrument, session) = (self.account(), self.instrument(), self.a_session());
+        MassCancel {
+            account: AccountId(self.or_none(2, account.0)),
+            instrument: InstrumentId(self.or_none(2, instrument.0.into()) as u32),
+            sides: self.random.pick(&[Sides::Both, Sides::Buy, Sides::Sell]),
+            session: SessionId(self.or_none(2, session.0.into()) as u32),
+        }
+        .into()
+    }
+
+    /// Sessions come and go, and say what becomes of their orders then.
+    fn session(&mut self) -> Record {
+        let session = SessionId(1 + self.random.below(SESSIONS.into()) as u32);
+        let is_watched = self.random.one_in(4);
+        Record::Session(match self.random.below(20) {
+            0..=3 => SessionStep::Logout(session),
+            4..=8 => SessionStep::Logon { session, is_watched },
+            9 => SessionStep::Lose,
+            10..=12 => SessionStep::Tick,
+            _ => {
+                let day_ms = 86_400_000;
+                let enabled = self.random.pick(&[1, 1, 1, 1, 1, 1, 0, 0, 2, 255]);
+                let grace_ms = self.random.pick(&[0, 0, 1, 2, 1000, day_ms, day_ms + 1]);
+                return CancelOnDisconnect { enabled, grace_ms }.into();
+            }
+        })
+    }
+
+    /// A limit below this, mostly none, rarely nonsense.
+    fn limit(&mut self, below: u64) -> i64 {
+        match self.random.below(if self.is_crowded() { 800 } else { 200 }) {
+            0 => self.random.pick(&[-1, i64::MIN, i64::MAX]),
+            1..=60 => 1 + self.random.below(below) as i64,
+            _ => 0,
+        }
+    }
+
+    /// An operator changes owners and limits.
+    fn operator(&mut self) -> AdminCommand {
+        use SelfTrade::{Allow, CancelBoth, CancelNewest, CancelOldest, Decrement};
+        let (account, instrument) = (self.account(), self.instrument());
+        let many = if self.is_crowded() { 20 } else { 1 };
+        match self.random.below(20) {
+            0..=1 => AdminCommand::SetAccountGroup {
+                account,
+                group: self.random.pick(&[0, 0, 7, 8]),
+                self_trade: self.random.pick(&[
+                    Allow,
+                    Allow,
+                    CancelNewest,
+                    CancelOldest,
+                    CancelBoth,
+                    Decrement,
+                ]),
+            },
+            2..=5 => AdminCommand::SetAccountLimits { account, limits: AccountLimits::NONE },
+            6..=10 => {
+                let rates = [0, 0, 0, 0, 0, 0, 0, 0, 5, 100_000, 300_000, 1_000_000, 1_000_001];
+                let rate_per_s = self.random.pick(&rates);
+                let has_burst = self.random.one_in(if rate_per_s == 0 { 30 } else { 2 });
+                let restricted = self.random.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 3, 65]);
+                let limits = AccountLimits {
+                    quantity_max: self.limit(60),
+                    notional_max: self.limit(self.price.unsigned_abs().saturating_mul(100).max(1)),
+                    open_orders_max: self.limit(20 * many) as u32,
+                    rate_per_s,
+                    rate_burst: if has_burst { 1 + self.random.below(20) as u32 } else { 0 },
+                    restricted: (0..restricted).map(|_| self.instrument()).collect(),
+                };
+                AdminCommand::SetAccountLimits { account, limits }
+            }
+            11..=16 => {
+                let (net_max, gross_max) = (self.limit(200 * many), self.limit(300 * many));
+                let position = self.random.below(400) as i64 - 200;
+                let position = Some(position).filter(|_| self.random.one_in(4));
+                AdminCommand::SetPositionLimit { account, instrument, net_max, gross_max, position }
+            }
+            _ => {
+                let near = self.random.below(4000) as u32;
+                let collars = [0, 0, 0, 0, near, near, 1_000_000, 1_000_001];
+                let collar_bps = self.random.pick(&collars);
+                AdminCommand::SetCollar { instrument, collar_bps }
+            }
         }
     }
 
@@ -207,7 +334,7 @@ impl Traffic {
             let ends = [0, -1, 1, 2, 60, 61, 100_001, i64::MAX, i64::MIN, 1 << 50];
             return Price(self.random.pick(&ends));
         }
-        let is_crowded = self.live_max > 1000;
+        let is_crowded = self.is_crowded();
         let far = self.price.unsigned_abs() / 4 + 1;
         let spread = self.random.pick(&[2, 4, 8, far]) * if is_crowded { 4 } else { 1 };
         let away = self.random.below(spread) as i64;
@@ -237,6 +364,26 @@ impl Traffic {
             1..=3 => Transfer { from: account, to, asset, amount }.into(),
             _ => Deposit { account, asset, amount }.into(),
         }
+    }
+
+    /// One that rests, so that there are many soon.
+    fn far_order(&mut self) -> Command {
+        let (account, instrument) = (self.account(), self.instrument());
+        let side = self.random.pick(&[Side::Buy, Side::Sell]);
+        let away = self.random.below(20) as i64;
+        let price_max = if instrument.0 / 2 % 2 == 1 { 60 } else { 10_000 };
+        NewOrder {
+            account,
+            instrument,
+            side,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::Gtc,
+            flags: 0,
+            price: Price(if side == Side::Buy { 1 + away } else { price_max - away }),
+            quantity: Quantity(2 + self.random.below(3) as i64),
+            client_order_id: ClientOrderId(0),
+        }
+        .into()
     }
 
     fn order(&mut self, model: &Model) -> Command {
@@ -269,7 +416,7 @@ impl Traffic {
             quantity: Quantity(self.size()),
             client_order_id: ClientOrderId(match self.random.below(10) {
                 0..=6 => 0,
-                7 => self.some_order(model).map_or(0, |order| order.asked.client_order_id.0),
+                7 => self.some_order(model).map_or(0, |order| order.client_order_id.0),
                 _ => 1 + self.random.below(5_000),
             }),
         });
@@ -329,16 +476,10 @@ impl Traffic {
         }
     }
 
-    /// A live order, if one is found quickly.
+    /// A live order, if there is one.
     fn some_order(&mut self, model: &Model) -> Option<Order> {
-        for _ in 0..self.instruments * 2 {
-            let of = self.random.below(self.instruments.into()) as usize;
-            let list = &model.orders[of];
-            if !list.is_empty() {
-                return Some(list[self.random.below(list.len() as u64) as usize]);
-            }
-        }
-        None
+        let count = model.orders.len() as u64;
+        (count > 0).then(|| model.orders[self.random.below(count) as usize])
     }
 
     /// A live order's names, sometimes not quite right.
@@ -351,16 +492,15 @@ impl Traffic {
                 InstrumentId(1),
             );
         };
-        let (mut id, mut account, mut instrument) =
-            (order.id, order.asked.account, order.asked.instrument);
+        let (mut id, mut account, mut instrument) = (order.id, order.account, order.instrument);
         match self.random.below(60) {
             0 => id = OrderId(self.random.below(self.sequence)),
             1 => account = self.account(),
             2 => instrument = InstrumentId(self.random.below(5) as u32),
-            3..=20 if order.asked.client_order_id.0 != 0 => id = OrderId(0),
+            3..=20 if order.client_order_id.0 != 0 => id = OrderId(0),
             _ => {}
         }
-        (id, order.asked.client_order_id, account, instrument)
+        (id, order.client_order_id, account, instrument)
     }
 
     fn cancel(&mut self, model: &Model) -> Command {
@@ -370,15 +510,14 @@ impl Traffic {
 
     fn replace(&mut self, model: &Model) -> Command {
         let (order_id, orig_client_order_id, account, instrument) = self.named(model);
-        let of = instrument.0.checked_sub(1).and_then(|i| model.orders.get(i as usize));
-        let old = of.into_iter().flatten().find(|order| order.id == order_id);
+        let old = model.orders.iter().find(|order| order.id == order_id);
         let price = match old {
-            Some(old) if self.random.one_in(2) => Price(old.price),
-            _ => self.near(old.map_or(Side::Buy, |old| old.asked.side)),
+            Some(old) if self.random.one_in(2) => old.price,
+            _ => self.near(old.map_or(Side::Buy, |old| old.side)),
         };
         let quantity = match old {
             Some(old) if self.random.one_in(2) => {
-                Quantity((old.quantity.saturating_add(self.random.below(5) as i64 - 3)).max(1))
+                Quantity((old.quantity.0.saturating_add(self.random.below(5) as i64 - 3)).max(1))
             }
             _ => Quantity(self.size()),
         };

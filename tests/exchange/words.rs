@@ -17,13 +17,46 @@
 //! triggered`, `A repriced @ 99`, `A reduced to 3`, `A self-trade`, `A expired`, `S unfilled`.
 
 use super::script::{ASSETS, cents, decimal, number, parse};
-use openoutcry::command::{Command, EnterOrder, NewOrder, POST_ONLY, REPRICE, self_trade_flags};
+use openoutcry::admin::AdminCommand;
+use openoutcry::command::{
+    CancelOnDisconnect, Command, EnterOrder, MassCancel, NewOrder, POST_ONLY, REPRICE,
+    self_trade_flags,
+};
 use openoutcry::event::EventBody;
 use openoutcry::types::{
     AccountId, Amount, AssetId, ClientOrderId, InstrumentId, OrderChange, OrderId, OrderType,
-    Price, Quantity, SelfTrade, Side, Status, TimeInForce, TimeNs,
+    Price, Quantity, SelfTrade, SessionId, Side, Sides, Status, TimeInForce, TimeNs,
 };
 use std::fmt::Write;
+
+/// What a record of a stream asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Record {
+    Command(Command),
+    Admin(AdminCommand),
+    Session(SessionStep),
+}
+
+/// What a record without a result says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum SessionStep {
+    /// A session comes, and may ask for its orders to end when it is away.
+    Logon {
+        session: SessionId,
+        is_watched: bool,
+    },
+    Logout(SessionId),
+    /// All sessions are lost.
+    Lose,
+    /// Nothing but that time passes.
+    Tick,
+}
+
+impl<T: Into<Command>> From<T> for Record {
+    fn from(command: T) -> Record {
+        Record::Command(command.into())
+    }
+}
 
 /// The same order with all fields that there are.
 pub(crate) fn entered(c: &NewOrder) -> EnterOrder {
@@ -189,8 +222,88 @@ pub(crate) fn say(command: &Command, name: &dyn Fn(OrderId) -> String) -> String
         Command::Transfer(c) => {
             format!("transfer {} {} {}", c.from, c.to, money(c.asset, c.amount))
         }
+        Command::MassCancel(c) => say_mass_cancel(c),
+        Command::CancelOnDisconnect(CancelOnDisconnect { enabled, grace_ms }) => match enabled {
+            0 if *grace_ms == 0 => "away off".into(),
+            1 => format!("away {grace_ms}"),
+            other => format!("away {grace_ms} switch {other}"),
+        },
+    }
+}
+
+fn say_mass_cancel(c: &MassCancel) -> String {
+    let mut line = "masscancel".to_owned();
+    let mut add = |is: bool, word: std::fmt::Arguments<'_>| {
+        if is {
+            write!(line, " {word}").expect("a string");
+        }
+    };
+    add(c.account.0 == 0, format_args!("all"));
+    add(c.account.0 != 0, format_args!("{}", c.account));
+    add(c.sides != Sides::Both, format_args!("{}", c.sides));
+    add(c.instrument.0 != 0, format_args!("on {}", c.instrument));
+    add(c.session.0 != 0, format_args!("of {}", c.session));
+    line
+}
+
+/// A record that is no command as a script's line says it.
+pub(crate) fn say_session(step: SessionStep) -> String {
+    match step {
+        SessionStep::Logon { session, is_watched } => {
+            format!("return {session}{}", if is_watched { " watched" } else { "" })
+        }
+        SessionStep::Logout(session) => format!("logout {session}"),
+        SessionStep::Lose => "lose".into(),
+        SessionStep::Tick => "tick".into(),
+    }
+}
+
+/// What an operator says as a script's line says it.
+pub(crate) fn say_admin(command: &AdminCommand) -> String {
+    match command {
+        AdminCommand::SetAccountGroup { account, group, self_trade } => {
+            format!("owner {account} {group} {self_trade}")
+        }
+        AdminCommand::SetAccountLimits { account, limits } => {
+            let numbers = [
+                ("quantity", limits.quantity_max),
+                ("notional", limits.notional_max),
+                ("open", limits.open_orders_max.into()),
+                ("rate", limits.rate_per_s.into()),
+                ("burst", limits.rate_burst.into()),
+            ];
+            let set = numbers.iter().filter(|(_, value)| *value != 0);
+            let words: Vec<String> = set.map(|(name, value)| format!(" {name} {value}")).collect();
+            let restricted: Vec<String> =
+                limits.restricted.iter().map(|instrument| instrument.to_string()).collect();
+            let before = if restricted.is_empty() { "" } else { " restricted " };
+            format!("limits {account}{}{before}{}", words.concat(), restricted.join(","))
+        }
+        AdminCommand::SetPositionLimit { account, instrument, net_max, gross_max, position } => {
+            let is = position.map_or(String::new(), |position| format!(" is {position}"));
+            format!("position {account} {instrument} net {net_max} gross {gross_max}{is}")
+        }
+        AdminCommand::SetCollar { instrument, collar_bps } => {
+            format!("collar {instrument} {collar_bps}")
+        }
         other => format!("{other:?}"),
     }
+}
+
+/// What sessions are told of changes of orders, by the events of a record that has no trades.
+pub(crate) fn told_of_changes<'a>(
+    events: impl IntoIterator<Item = &'a EventBody>,
+    name: &dyn Fn(OrderId) -> String,
+) -> String {
+    let updates = events.into_iter().filter_map(|event| match event {
+        EventBody::Update(update) => Some(update),
+        _ => None,
+    });
+    let words = updates.map(|update| match update.change {
+        OrderChange::MassCancelDone => format!("done {}", update.quantity),
+        change => format!("{} {change}", name(update.order_id)),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// An order's words from its side on. Its name is that of the id 0.
@@ -275,12 +388,14 @@ pub(crate) fn told<'a>(
                     add(format_args!(" leaves {}", trade.maker_leaves));
                 }
             }
+            EventBody::Update(update) if update.change == OrderChange::MassCancelDone => {
+                add(format_args!(", done {}", update.quantity));
+            }
             EventBody::Update(update) => {
                 add(format_args!(", {} {}", name(update.order_id), update.change));
                 match update.change {
                     OrderChange::Repriced => add(format_args!(" @ {}", cents(update.price.0))),
                     OrderChange::Reduced => add(format_args!(" to {}", update.leaves)),
-                    OrderChange::MassCancelDone => add(format_args!(" {}", update.quantity)),
                     _ => {}
                 }
             }
