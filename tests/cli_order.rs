@@ -268,7 +268,8 @@ fn mistakes_are_told_by_status_and_name() {
         (order("-1", "1"), "InvalidPrice"),
         (order("100000", "20000"), "InsufficientFunds"),
         (order("1", "1").replace("--account 2", "--account 99"), "UnknownAccount"),
-        ("order cancel --account 2 --symbol BTC-USDT --order-id 1".to_owned(), "UnknownOrder"),
+        ("order cancel --account 2 --symbol BTC-USDT --order-id 1".to_owned(), "TooLate"),
+        ("order cancel --account 2 --symbol BTC-USDT --order-id 99999".to_owned(), "UnknownOrder"),
         ("order deposit --account 2 --asset BTC --amount 0".to_owned(), "InvalidAmount"),
     ] {
         let answer = run(dir, &line, 1);

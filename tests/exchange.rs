@@ -205,10 +205,10 @@ fn g6_refused_commands_leave_the_engine_alive() {
     check(
         "fund 2 3 1000
          2: buy A 1 @ 100       -> pending
-         3: cancel A            -> UnknownOrder
-         3: replace A 2 @ 100   -> UnknownOrder
+         3: cancel A            -> TooLate
+         3: replace A 2 @ 100   -> TooLate
          2: cancel A            -> canceled
-         2: cancel A            -> UnknownOrder
+         2: cancel A            -> TooLate
          2: buy B 0 @ 100       -> InvalidQuantity
          2: buy C -1 @ 100      -> InvalidQuantity
          2: buy D 1 @ 0         -> InvalidPrice
@@ -408,7 +408,7 @@ fn an_order_is_named_by_its_id_or_by_the_clients_number() {
          2: cancel #8             -> UnknownOrder
          book                     -> 100x3 |
          2: cancel #7             -> canceled
-         2: cancel A              -> UnknownOrder
+         2: cancel A              -> TooLate
          2: buy D 1 @ 100 as 7    -> pending
          2: buy E 1 @ 100 as 7    -> DuplicateClientOrderId
          2: buy F 1 @ 100 as 7 ioc -> DuplicateClientOrderId
@@ -513,7 +513,7 @@ fn a_replace_that_crosses_is_matched_and_keeps_its_id() {
          book                      -> 11.5x2 | 12x3
          balance 2 USDT            -> 934 / 23
          2: replace #4 6 @ 12      -> filled 6, trade T 2 @ 12 leaves 1
-         2: cancel A               -> UnknownOrder
+         2: cancel A               -> TooLate
          2: cancel #4              -> UnknownOrder
          balance 2 USDT            -> 933 / 0
          balance 2 BTC             -> 1006 / 0

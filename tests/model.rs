@@ -42,13 +42,14 @@ pub(crate) struct Model {
     pub(crate) time: Time,
     /// Of the record: when it is, the order that it is about, and what happened so far.
     pub(crate) now: u64,
+    sequence: u64,
     pub(crate) about: Option<Order>,
     pub(crate) notes: Vec<Note>,
 }
 
 impl Model {
     pub(crate) fn apply(&mut self, ctx: &Context, record: &Record) -> Judged {
-        (self.now, self.about) = (ctx.time.0, None);
+        (self.now, self.sequence, self.about) = (ctx.time.0, ctx.sequence.0, None);
         self.notes.clear();
         self.pass_time(ctx);
         match record {
@@ -184,15 +185,17 @@ impl Model {
             _ => order.id == c.order_id,
         };
         let mut own = self.orders.iter().filter(|order| order.account == c.account);
-        let named = own.find(is_named).filter(|order| order.instrument == c.instrument);
-        named.copied().ok_or(UnknownOrder)
+        let named = own.find(is_named).copied();
+        let was_given = c.order_id.0 != 0 && c.order_id.0 < self.sequence;
+        let order = named.ok_or(if was_given { TooLate } else { UnknownOrder })?;
+        if order.instrument == c.instrument { Ok(order) } else { Err(UnknownOrder) }
     }
 
     fn replace(&mut self, c: &ReplaceOrder) -> Judged {
         let ReplaceOrder { account, instrument, order_id, orig_client_order_id, .. } = *c;
         let old =
             self.locate(&CancelOrder { account, instrument, order_id, orig_client_order_id })?;
-        ensure(&[(!self.is_over(&old), UnknownOrder)])?;
+        ensure(&[(!self.is_over(&old), TooLate)])?;
         self.about = Some(old);
         self.admit(account, instrument)?;
         let mut new = old;

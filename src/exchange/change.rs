@@ -10,15 +10,14 @@ use super::stops::Reach;
 use super::{Context, Exchange};
 use crate::command::{CancelOrder, ReplaceOrder};
 use crate::event::RejectReason;
-use crate::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Quantity, Side, TimeNs,
-};
+use crate::genesis::VERSION_ORDER_KINDS;
+use crate::types::{AccountId, ClientOrderId, InstrumentId, OrderChange, OrderId, Price, Side};
 
 impl Exchange {
     /// Cancels a live order and gives back what it holds.
     ///
-    /// Refused in this order: account, instrument, order (unknown, done, another account's or
-    /// another instrument's: all the same to who asks).
+    /// Refused in this order: account, instrument, order (too late where its number was given out before
+    /// and is none of the account's live orders; else, or where it is of another instrument, unknown).
     pub(super) fn cancel_order(&mut self, command: &CancelOrder) -> Result<Outcome, RejectReason> {
         let names = (command.order_id, command.orig_client_order_id);
         let found = self.locate(command.account, command.instrument, names)?;
@@ -240,12 +239,24 @@ impl Exchange {
             (OrderId(0), client) => self.orders.find_by_client(account, client),
             (id, _) => self.orders.find(id),
         };
-        let order = order.ok_or(RejectReason::UnknownOrder)?;
-        let (hot, cold) = (self.orders.hot(order), self.orders.cold(order));
-        if hot.account != account || cold.instrument() != instrument {
+        let own = order.filter(|&order| self.orders.hot(order).account == account);
+        let order = own.ok_or_else(|| self.why_missing(names.0))?;
+        if self.orders.cold(order).instrument() != instrument {
             return Err(RejectReason::UnknownOrder);
         }
         Ok(self.found(order))
+    }
+
+    /// Why an account has no live order of this id: it may have had one where that number was given out.
+    /// Whose it was, and whether that one is live, is told to nobody else.
+    #[cold]
+    fn why_missing(&self, id: OrderId) -> RejectReason {
+        let was_given = id.0 != 0 && id.0 < self.sequence.0;
+        if was_given && self.version >= VERSION_ORDER_KINDS {
+            RejectReason::TooLate
+        } else {
+            RejectReason::UnknownOrder
+        }
     }
 
     /// What a live order is.
@@ -276,7 +287,7 @@ impl Exchange {
     fn unless_over(&self, ctx: &Context, found: Found) -> Result<Found, RejectReason> {
         let expires = self.orders.terms(found.order).expires;
         if expires != 0 && expires <= ctx.time.0 {
-            return Err(RejectReason::UnknownOrder);
+            return Err(RejectReason::TooLate);
         }
         Ok(found)
     }

@@ -122,7 +122,7 @@ fn a_makers_session_is_told_and_each_message_has_its_number() {
         assert_eq!((fill.quantity.0, fill.filled.0, fill.leaves.0), (2, 2, 0));
     }
     // 21 fills: 16 in the answer, 5 messages of their own.
-    world.run("3: cancel ?1 -> UnknownOrder");
+    world.run("3: cancel ?1 -> TooLate");
     assert_eq!(world.out.result().expect("a result").outbound, 7);
 }
 

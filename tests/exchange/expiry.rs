@@ -18,7 +18,7 @@ fn an_order_ends_at_its_time_with_whatever_record_comes() {
          3: buy  F 1 @ 10             -> filled 1, trade A 1 @ 10 leaves 1
          at 2000
          3: buy  G 1 @ 10             -> filled 1, trade D 1 @ 10 leaves 1, A expired
-         cancel A                     -> UnknownOrder
+         cancel A                     -> TooLate
          balance 2 BTC                -> 997 / 1",
     );
 }

@@ -33,10 +33,10 @@ fn line_02_a_filled_maker_leaves_the_index_and_its_client_number_is_free() {
         "fund 2 3 1000
          2: sell A 1 @ 10 as 5  -> pending
          3: buy  B 1 @ 10       -> filled 1, trade A 1 @ 10
-         2: cancel A            -> UnknownOrder
+         2: cancel A            -> TooLate
          2: cancel #5           -> UnknownOrder
-         2: replace A 2 @ 10    -> UnknownOrder
-         3: cancel B            -> UnknownOrder
+         2: replace A 2 @ 10    -> TooLate
+         3: cancel B            -> TooLate
          2: sell C 1 @ 10 as 5  -> pending
          2: cancel #5           -> canceled",
     );
@@ -166,7 +166,7 @@ fn line_10_an_immediate_order_never_rests() {
          3: buy F 2 @ 12 ioc   -> filled 2, trade C 2 @ 11
          3: sell G 2 @ 12 ioc  -> canceled
          book                  -> |
-         3: cancel E           -> UnknownOrder
+         3: cancel E           -> TooLate
          balance 3 USDT        -> 958 / 0
          balance 3 BTC         -> 1004 / 0",
     );
@@ -242,12 +242,12 @@ fn line_15_what_is_not_live_cannot_be_cancelled_or_replaced() {
          2: replace ?12345 1 @ 1          -> UnknownOrder
          2: buy A 1 @ 10                  -> pending
          2: cancel A                      -> canceled
-         2: cancel A                      -> UnknownOrder
-         2: replace A 1 @ 10              -> UnknownOrder
+         2: cancel A                      -> TooLate
+         2: replace A 1 @ 10              -> TooLate
          2: buy B 1 @ 10 ioc              -> canceled
-         2: cancel B                      -> UnknownOrder
+         2: cancel B                      -> TooLate
          2: buy C 0 @ 10                  -> InvalidQuantity
-         2: cancel C                      -> UnknownOrder",
+         2: cancel C                      -> TooLate",
     );
 }
 
@@ -355,14 +355,14 @@ fn line_19_a_reused_slot_never_answers_for_the_order_before_and_a_live_number_is
          2: buy A 1 @ 10 as 5  -> pending
          2: cancel A           -> canceled
          3: buy B 1 @ 10 as 5  -> pending
-         2: cancel A           -> UnknownOrder
+         2: cancel A           -> TooLate
          2: cancel #5          -> UnknownOrder
-         3: cancel A           -> UnknownOrder
-         3: replace A 2 @ 10   -> UnknownOrder
+         3: cancel A           -> TooLate
+         3: replace A 2 @ 10   -> TooLate
          book                  -> 10x1 |
          3: cancel #5          -> canceled
          3: buy C 1 @ 10 as 5  -> pending
-         3: cancel B           -> UnknownOrder",
+         3: cancel B           -> TooLate",
     );
     check(
         "fund 2 3 1000
@@ -554,11 +554,11 @@ fn line_27_a_cascade_of_stops_is_over_with_the_command_that_began_it() {
          4: buy  F 1 @ 11                  -> filled 1, trade C 1 @ 11, trade D 1 @ 12 by S, trade E 1 @ 13 by T, S triggered, T triggered, U triggered
          book                              -> 20x1 |
          last                              -> 13
-         3: cancel S                       -> UnknownOrder
+         3: cancel S                       -> TooLate
          3: cancel V                       -> canceled
          4: sell G 1 stop 13.01            -> filled 1, trade U 1 @ 20
          3: cancel W                       -> canceled
-         3: cancel W                       -> UnknownOrder
+         3: cancel W                       -> TooLate
          balance 3 USDT                    -> 955 / 0
          orders 3                          ->",
     );
@@ -647,7 +647,7 @@ fn line_30_a_time_of_expiry_ends_its_own_order_and_no_other() {
              3: sell D 1 @ 9 ioc              -> filled 1, trade B 1 @ 9 leaves 1
              at 9000
              3: sell E 1 @ 9                  -> pending, B expired
-             2: cancel B                      -> UnknownOrder
+             2: cancel B                      -> TooLate
              2: buy  F 1 @ 20 until 9000 ioc  -> UnsupportedOrder
              2: buy  G 1 @ 8 until 9000       -> InvalidExpiry
              balance 2 USDT                   -> 991 / 0

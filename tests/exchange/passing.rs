@@ -258,7 +258,7 @@ fn a_record_takes_128_orders_and_its_own_is_the_first() {
     // What comes after it is left alone, whoever lets it go on.
     assert_eq!(world.apply(order(Side::Buy, 1, 1)).status, Status::Pending);
     assert_eq!((world.exchange.order_count(), world.told().split(", ").count()), (46, 128));
-    assert_eq!(world.apply(cancel(7)).reason, Some(RejectReason::UnknownOrder));
+    assert_eq!(world.apply(cancel(7)).reason, Some(RejectReason::TooLate));
     assert!(world.told().ends_with("O299 mass-canceled, done 300"), "{}", world.told());
     assert_eq!(world.exchange.deadline(), None);
     world.run("tick ->\n book -> 0.01x1 | 90x1");

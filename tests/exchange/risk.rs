@@ -246,7 +246,7 @@ fn orders_and_replaces_take_tokens_that_come_back_with_the_time() {
          2: replace G 2 @ 100         -> pending
          2: sell I 1 @ 100 on 9       -> UnknownInstrument
          2: sell J 1 @ 100 flags 64   -> UnsupportedOrder
-         2: replace ?1 2 @ 100        -> UnknownOrder
+         2: replace ?1 2 @ 100        -> TooLate
          later 500
          2: sell K 1 @ 100            -> pending
          later 99999999

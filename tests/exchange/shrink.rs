@@ -387,7 +387,8 @@ pub(crate) fn script(stream: &[Step]) -> String {
         let own = OrderId(ctx.sequence.0);
         let name = |id: OrderId| match names.get(if id.0 == 0 { &own } else { &id }) {
             Some(name) => name.clone(),
-            // An id that nobody gave must be none in the script's own order too.
+            // The script's first record is no order either; an id that nobody gave must be none there too.
+            None if id < own => "?1".to_owned(),
             None => format!("?{}", id.0 | 1 << 40),
         };
         let changes = [

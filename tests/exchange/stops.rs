@@ -122,7 +122,7 @@ fn a_waiting_stop_is_no_part_of_the_book_and_can_be_cancelled_and_replaced() {
          book                         -> 11x3 |
          4: buy  B 2 stop 20          -> pending
          4: cancel B                  -> canceled
-         4: cancel B                  -> UnknownOrder
+         4: cancel B                  -> TooLate
          4: buy  C 2 stop 20 as 9     -> pending
          4: cancel #9                 -> canceled
          4: cancel A                  -> canceled
