@@ -12,7 +12,7 @@ use openoutcry::genesis::AccountLimits;
 use openoutcry::types::{AccountId, InstrumentId, Side};
 use std::collections::BTreeMap;
 
-/// What a second brings at a rate of one.
+/// A token, in what a nanosecond brings at a rate of one a second.
 const TOKEN: i128 = 1_000_000_000;
 
 #[derive(Clone, Default)]
@@ -43,8 +43,8 @@ impl Model {
                 let numbers = limits.quantity_max >= 0 && limits.notional_max >= 0;
                 let rates = limits.rate_per_s.max(limits.rate_burst) <= 1_000_000;
                 let burst = limits.rate_burst == 0 || limits.rate_per_s > 0;
-                let is_right = numbers && rates && burst && limits.restricted.len() <= 64;
-                ensure(&[(is_right, InvalidAdmin)])?;
+                let is_short = limits.restricted.len() <= 64;
+                ensure(&[(numbers && rates && burst && is_short, InvalidAdmin)])?;
                 self.account(*account)?;
                 for instrument in &limits.restricted {
                     self.instrument(*instrument)?;
@@ -61,7 +61,8 @@ impl Model {
             } => {
                 ensure(&[(*net_max >= 0 && *gross_max >= 0, InvalidAdmin)])?;
                 self.account(*account)?;
-                let place = (*account, self.instrument(*instrument)?.id);
+                self.instrument(*instrument)?;
+                let place = (*account, *instrument);
                 let was = self.risk.positions.remove(&place).map_or(0, |(_, _, position)| position);
                 if *net_max > 0 || *gross_max > 0 {
                     let row = (*net_max, *gross_max, position.unwrap_or(was));
@@ -70,8 +71,8 @@ impl Model {
             }
             AdminCommand::SetCollar { instrument, collar_bps } => {
                 ensure(&[(*collar_bps <= 1_000_000, InvalidAdmin)])?;
-                let place = self.instrument(*instrument)?.id;
-                self.risk.collars.insert(place, (*collar_bps).into());
+                self.instrument(*instrument)?;
+                self.risk.collars.insert(*instrument, (*collar_bps).into());
             }
             other => unreachable!("the streams have no {other:?}"),
         }
@@ -111,18 +112,16 @@ impl Model {
             (is_within(notional, limits.notional_max), NotionalTooLarge),
             (!comes || is_within(live + 1, limits.open_orders_max.into()), TooManyOpenOrders),
         ])?;
-        let Some((net, gross, position)) = self.risk.positions.get(&(account, instrument)) else {
-            return Ok(());
-        };
+        let Some(row) = self.risk.positions.get(&(account, instrument)) else { return Ok(()) };
+        let (net, gross, position) = (row.0, row.1, i128::from(row.2));
         let more = i128::from(lots) - old.map_or(0, |old| old.quantity.0.into());
         let [buy, sell] = [Side::Buy, Side::Sell].map(|side| self.open(account, instrument, side));
-        let position = i128::from(*position);
         let net_then =
             if order.side == Side::Buy { position + buy } else { sell - position } + more;
         let gross_then = position.abs() + buy + sell + more;
         ensure(&[
-            (is_within(net_then, *net), NetPositionLimit),
-            (is_within(gross_then, *gross), GrossPositionLimit),
+            (is_within(net_then, net), NetPositionLimit),
+            (is_within(gross_then, gross), GrossPositionLimit),
         ])
     }
 

@@ -346,7 +346,8 @@ fn random_commands_do_what_the_naive_model_says_and_do_it_again_when_replayed() 
             [(3, 400), (10, 400), (30, 400), (90, 400), (600, 2000)][round as usize % 5];
         let instruments = [1, 1, 3][round as usize / 5 % 3];
         let traffic = Traffic::new(seed.wrapping_add(round << 32), live_max, instruments);
-        run(traffic, count, if round % 4 == 0 { 1 } else { 64 }, deadline, &mut sum);
+        let is_close = round.is_multiple_of(4) && live_max < 100;
+        run(traffic, count, if is_close { 1 } else { 64 }, deadline, &mut sum);
         round += 1;
     }
     sum.print();

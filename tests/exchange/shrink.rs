@@ -437,11 +437,10 @@ fn knows_sessions(record: &Record) -> bool {
     }
 }
 
-/// A model that is wrong in one thing, for tests of what finds such: account 2 trades with itself no
-/// more.
+/// A model that is wrong in one thing, for tests of what finds such: it has no room for a fourth order.
 fn wrong() -> Pair {
     let mut pair = Pair::new();
-    pair.model.accounts.insert(AccountId(2), (0, SelfTrade::CancelNewest));
+    pair.model.orders_max = 3;
     pair
 }
 

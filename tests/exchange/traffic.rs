@@ -154,7 +154,9 @@ impl Traffic {
     /// The next command.
     pub(crate) fn next(&mut self, model: &Model) -> (Context, Record) {
         self.sequence += 1;
-        self.time += self.random.below(2000);
+        // Mostly less than limits' tokens take, sometimes more than sessions may be away.
+        let most = if self.random.one_in(80) { 3_000_000 } else { 2000 };
+        self.time += self.random.below(most);
         if self.random.one_in(700) {
             self.time += self.random.below(DAY_NS / 2);
         }
@@ -187,7 +189,7 @@ impl Traffic {
         let bound = if self.growing { self.live_max } else { self.live_max / 2 };
         self.growing = live < bound;
         // Where there are to be many orders, few things may take them away.
-        let rare = 1 + self.live_max as u64 / 100;
+        let rare = 1 + self.live_max as u64 / 200;
         if self.storm.0 > 0 || self.random.one_in(60 * rare) {
             let is_first = live > 200 && self.storm.0 == 0 && self.random.one_in(3);
             let first = (80, SessionId(self.random.pick(&[0, 0, 1, 2, 3])));
@@ -198,7 +200,7 @@ impl Traffic {
         if self.random.one_in(30 * rare) {
             return self.session();
         }
-        if self.is_crowded() && self.growing && self.random.one_in(2) {
+        if self.live_max > 100 && self.growing && self.random.one_in(2) {
             return self.far_order().into();
         }
         match self.random.below(200) {
@@ -242,13 +244,13 @@ impl Traffic {
         let is_watched = self.random.one_in(4);
         Record::Session(match self.random.below(20) {
             0..=3 => SessionStep::Logout(session),
-            4..=8 => SessionStep::Logon { session, is_watched },
-            9 => SessionStep::Lose,
+            4..=7 => SessionStep::Logon { session, is_watched },
+            8..=9 => SessionStep::Lose,
             10..=12 => SessionStep::Tick,
             _ => {
                 let day_ms = 86_400_000;
                 let enabled = self.random.pick(&[1, 1, 1, 1, 1, 1, 0, 0, 2, 255]);
-                let grace_ms = self.random.pick(&[0, 0, 1, 2, 1000, day_ms, day_ms + 1]);
+                let grace_ms = self.random.pick(&[0, 0, 1, 1, 2, 3, 1000, day_ms, day_ms + 1]);
                 return CancelOnDisconnect { enabled, grace_ms }.into();
             }
         })
@@ -305,7 +307,7 @@ impl Traffic {
             }
             _ => {
                 let near = self.random.below(4000) as u32;
-                let collars = [0, 0, 0, 0, near, near, 1_000_000, 1_000_001];
+                let collars = [0, 0, 0, 0, near, 100, 1000, 2500, 10_000, 1_000_000, 1_000_001];
                 let collar_bps = self.random.pick(&collars);
                 AdminCommand::SetCollar { instrument, collar_bps }
             }
