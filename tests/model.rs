@@ -42,7 +42,7 @@ pub(crate) struct Model {
     pub(crate) time: Time,
     /// Of the record: when it is, the order that it is about, and what happened so far.
     pub(crate) now: u64,
-    sequence: u64,
+    pub(crate) sequence: u64,
     pub(crate) about: Option<Order>,
     pub(crate) notes: Vec<Note>,
 }
