@@ -5,8 +5,13 @@
 //! 9 % replaces, 2 % refused duplicates) along five price paths, an order's commands close together
 //! or with thousands of others between them: the worst of the ten is the one to quote. Balances,
 //! events and the checks of every command are included, journal and network are not.
+//!
+//! `cargo bench --bench exchange -- plain 100` gives 100 chunks of each of the three instead: the best, the
+//! tenth of a hundred, and the middle one. The best is what a machine shared with others shows again.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use openoutcry::command::{CancelOrder, Command, Deposit, NewOrder, ReplaceOrder};
 use openoutcry::exchange::{Context, Exchange, Outbox};
 use openoutcry::genesis::{Account, Asset, GenesisItem, Instrument, Settings};
@@ -100,6 +105,17 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Applies commands; gives the time that it took.
+    fn time(&mut self, commands: &[Command]) -> Duration {
+        let started = Instant::now();
+        for command in commands {
+            self.apply(command);
+        }
+        started.elapsed()
+    }
+}
+
 /// Accounts that take turns at random; each numbers its orders from 1.
 struct Traders {
     random: Random,
@@ -163,29 +179,38 @@ fn chunks(iterations: u64, mut timed: impl FnMut() -> Duration) -> Duration {
     total.mul_f64(iterations as f64 / (count * CHUNK) as f64)
 }
 
+/// Times a chunk of orders that rest, and their cancels in random order.
+fn add_and_cancel_chunk(desk: &mut Desk, traders: &mut Traders) -> (Duration, Duration) {
+    let adds: Vec<NewOrder> = (0..CHUNK).map(|_| traders.resting()).collect();
+    let commands: Vec<Command> = adds.iter().map(|&add| add.into()).collect();
+    let first = desk.ctx.sequence.0 + 1;
+    let adding = desk.time(&commands);
+    let mut cancels: Vec<Command> =
+        (first..).zip(&adds).map(|(id, add)| cancel(add.account, OrderId(id))).collect();
+    for at in (1..cancels.len()).rev() {
+        cancels.swap(at, traders.random.below(at as u64 + 1) as usize);
+    }
+    (adding, desk.time(&cancels))
+}
+
+/// Times a chunk of orders that trade at once, each with so many others.
+fn match_chunk(desk: &mut Desk, traders: &mut Traders, fills: u64) -> Duration {
+    for _ in 0..CHUNK * fills {
+        desk.apply(&traders.order(Side::Sell, MIDDLE, 10).into());
+    }
+    let quantity = 10 * fills as i64;
+    let takers: Vec<Command> =
+        (0..CHUNK).map(|_| traders.order(Side::Buy, MIDDLE, quantity).into()).collect();
+    desk.time(&takers)
+}
+
 fn add_and_cancel(criterion: &mut Criterion) {
     let (mut desk, mut traders) = crowded();
     let mut group = criterion.benchmark_group("exchange");
     let mut both = |timed_add: bool, iterations: u64| {
         chunks(iterations, || {
-            let adds: Vec<NewOrder> = (0..CHUNK).map(|_| traders.resting()).collect();
-            let commands: Vec<Command> = adds.iter().map(|&add| add.into()).collect();
-            let first = desk.ctx.sequence.0 + 1;
-            let started = Instant::now();
-            for command in &commands {
-                desk.apply(command);
-            }
-            let adding = started.elapsed();
-            let mut cancels: Vec<Command> =
-                (first..).zip(&adds).map(|(id, add)| cancel(add.account, OrderId(id))).collect();
-            for at in (1..cancels.len()).rev() {
-                cancels.swap(at, traders.random.below(at as u64 + 1) as usize);
-            }
-            let started = Instant::now();
-            for command in &cancels {
-                desk.apply(command);
-            }
-            if timed_add { adding } else { started.elapsed() }
+            let (adding, canceling) = add_and_cancel_chunk(&mut desk, &mut traders);
+            if timed_add { adding } else { canceling }
         })
     };
     group.bench_function("add", |b| b.iter_custom(|iterations| both(true, iterations)));
@@ -200,20 +225,7 @@ fn matching(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(fills));
         group.bench_function(name, |b| {
             b.iter_custom(|iterations| {
-                chunks(iterations, || {
-                    for _ in 0..CHUNK * fills {
-                        desk.apply(&traders.order(Side::Sell, MIDDLE, 10).into());
-                    }
-                    let quantity = 10 * fills as i64;
-                    let takers: Vec<Command> = (0..CHUNK)
-                        .map(|_| traders.order(Side::Buy, MIDDLE, quantity).into())
-                        .collect();
-                    let started = Instant::now();
-                    for command in &takers {
-                        desk.apply(command);
-                    }
-                    started.elapsed()
-                })
+                chunks(iterations, || match_chunk(&mut desk, &mut traders, fills))
             });
         });
     }
@@ -350,5 +362,37 @@ fn workloads(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Prints nanoseconds a command of chunks of adds, cancels and matches: the best, p10, the middle one.
+fn plain(rounds: usize) {
+    let (mut desk, mut traders) = crowded();
+    let mut chunks: [Vec<Duration>; 3] = Default::default();
+    for _ in 0..rounds {
+        let (adding, canceling) = add_and_cancel_chunk(&mut desk, &mut traders);
+        for (times, time) in
+            chunks.iter_mut().zip([adding, canceling, match_chunk(&mut desk, &mut traders, 1)])
+        {
+            times.push(time);
+        }
+    }
+    for (name, times) in ["add", "cancel", "match"].iter().zip(&mut chunks) {
+        times.sort_unstable();
+        let ns = |at: usize| times[at].as_nanos() as f64 / CHUNK as f64;
+        println!("{name:8} {:6.1} {:6.1} {:6.1}", ns(0), ns(rounds / 10), ns(rounds / 2));
+    }
+}
+
 criterion_group!(benches, add_and_cancel, matching, workloads);
-criterion_main!(benches);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.iter().position(|argument| argument == "plain") {
+        Some(at) => {
+            let rounds = arguments.get(at + 1).and_then(|rounds| rounds.parse().ok());
+            plain(rounds.unwrap_or(100).max(1));
+        }
+        None => {
+            benches();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}
