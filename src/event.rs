@@ -128,7 +128,7 @@ reasons! {
     UnknownAsset = 101, "no such asset";
     /// The account does not exist.
     UnknownAccount = 102, "no such account";
-    /// No live order of the account has this name, and none ever had this id.
+    /// No live order of the account in the instrument has this name, and it tells of none before.
     UnknownOrder = 103, "no such live order";
     /// The price is zero, negative or beyond the instrument's bounds.
     InvalidPrice = 104, "the price is not positive or is out of bounds";
@@ -144,8 +144,9 @@ reasons! {
     DuplicateClientOrderId = 109, "a live order of the account has this client order id";
     /// The journaled time is past the message's time to live.
     Expired = 110, "the time to live of the message was over";
-    /// The order has ended, as far as its id tells, or its new quantity is not above what is filled.
-    TooLate = 111, "the order has ended, or has filled that much already";
+    /// The id is lower than the command's own sequence and no live order of the account has it; or a new
+    /// quantity is not above what is filled, which the order in the answer tells.
+    TooLate = 111, "no live order of the account has this number any more, or it has filled that much already";
     /// A table is full; nothing grows on the order path.
     CapacityReached = 112, "a table of the exchange is full";
     /// Flags or types that this release does not know.

@@ -195,7 +195,8 @@ impl Model {
         let ReplaceOrder { account, instrument, order_id, orig_client_order_id, .. } = *c;
         let old =
             self.locate(&CancelOrder { account, instrument, order_id, orig_client_order_id })?;
-        ensure(&[(!self.is_over(&old), TooLate)])?;
+        let gone = if order_id.0 == 0 { UnknownOrder } else { TooLate };
+        ensure(&[(!self.is_over(&old), gone)])?;
         self.about = Some(old);
         self.admit(account, instrument)?;
         let mut new = old;

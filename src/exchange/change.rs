@@ -81,8 +81,8 @@ impl Exchange {
     ///
     /// It keeps its id, its client's number and what is filled. It keeps its place only where the
     /// price is the same and the quantity falls, or where it is a stop that waits; otherwise it is
-    /// matched like a new order and rests last at its price. Refused in this order, with the order as it
-    /// stays: account, instrument, order, rate, restricted instrument, price, quantity, too late, display
+    /// matched like a new order and rests last at its price. Refused in this order, from the rate on with
+    /// the order as it stays: account, instrument, order, rate, restricted instrument, price, quantity, too late, display
     /// quantity, risk limits, size of the hold, funds.
     pub(super) fn replace_order(
         &mut self,
@@ -93,7 +93,7 @@ impl Exchange {
         let names = (command.order_id, command.orig_client_order_id);
         let found = self
             .locate(command.account, command.instrument, names)
-            .and_then(|found| self.unless_over(ctx, found))?;
+            .and_then(|found| self.unless_over(ctx, command.order_id, found))?;
         let Found { order, id, filled, .. } = found;
         let leaves = match self.rehold(ctx, &found, command) {
             Ok(leaves) => leaves,
@@ -108,7 +108,7 @@ impl Exchange {
             self.shrink(order, quantity, found.leaves - leaves);
             return Ok(Outcome::live(id, filled, leaves));
         }
-        self.rematch(ctx, &found, command, leaves, out)
+        Ok(self.rematch(ctx, &found, command, leaves, out))
     }
 
     /// Takes an order off its book, matches it again and lets it rest last at its price.
@@ -119,7 +119,7 @@ impl Exchange {
         command: &ReplaceOrder,
         leaves: i64,
         out: &mut Outbox,
-    ) -> Result<Outcome, RejectReason> {
+    ) -> Outcome {
         let Found { order, account, instrument, id, side, .. } = *found;
         let price = command.price;
         // Off the book while it is matched: an order never meets itself.
@@ -153,11 +153,11 @@ impl Exchange {
             let last = self.books[instrument as usize].last_price;
             self.trigger(ctx.time, instrument, Reach::of(first, last), out);
         }
-        Ok(if done.swept.ends {
+        if done.swept.ends {
             Outcome::self_trade(id, filled)
         } else {
             Outcome::live(id, filled, leaves)
-        })
+        }
     }
 
     /// Takes so much from an order that stays where it is, from what is hidden of it first.
@@ -283,11 +283,12 @@ impl Exchange {
         }
     }
 
-    /// An order whose time is over, and which still stands in the book, is replaced no more.
-    fn unless_over(&self, ctx: &Context, found: Found) -> Result<Found, RejectReason> {
+    /// An order whose time is over, and which still stands in the book, is replaced no more: it is answered
+    /// like one that is gone.
+    fn unless_over(&self, ctx: &Context, id: OrderId, found: Found) -> Result<Found, RejectReason> {
         let expires = self.orders.terms(found.order).expires;
         if expires != 0 && expires <= ctx.time.0 {
-            return Err(RejectReason::TooLate);
+            return Err(self.why_missing(id));
         }
         Ok(found)
     }

@@ -146,7 +146,7 @@ impl Exchange {
 }
 
 /// The exchange's clearing: balances are settled, parties are told. `BUY` is the taker's side; a `PLAIN`
-/// one has nothing beside price and quantity, and its account neither.
+/// one has nothing beside price and quantity, its account neither, and no order is overdue.
 struct Settling<'a, const BUY: bool, const PLAIN: bool> {
     orders: &'a mut Orders,
     accounts: &'a mut Accounts,

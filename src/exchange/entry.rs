@@ -334,8 +334,7 @@ impl Exchange {
         if terms.is_some() {
             self.show(slot, leaves);
         }
-        let book = &mut self.books[instrument as usize];
-        book.rest(&mut self.levels, &mut self.orders, side, price, slot);
+        self.books[instrument as usize].rest(&mut self.levels, &mut self.orders, side, price, slot);
     }
 
     /// Freezes what a stop will need, and lets it wait.

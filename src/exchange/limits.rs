@@ -16,7 +16,7 @@ use crate::genesis::Account;
 use crate::limits::{LIMITS_LOOKED_MAX, QUERY_ROWS_MAX, RESTRICTED_MAX};
 use crate::types::{AccountId, InstrumentId, KeyId};
 
-/// What an account costs that has limits, or had: they are searched for.
+/// What an account costs that is not a plain one, or was not: its limits are searched for.
 const ROW_LOOKS: usize = 8;
 
 const _: () = assert!(RESTRICTED_MAX < QUERY_ROWS_MAX);

@@ -454,7 +454,7 @@ impl Orders {
     pub(super) fn open(&mut self, new: &NewResting) -> u32 {
         let list = &self.lists[new.account as usize];
         let older = list.newest;
-        let tracked = list.tracked != 0 && self.is_tracked((new.account, new.instrument));
+        let tracked = list.tracked != 0 && self.is_limited((new.account, new.instrument));
         let cold = Cold {
             quantity: new.quantity,
             client: new.client,
@@ -496,7 +496,7 @@ impl Orders {
 
     #[cold]
     #[inline(never)]
-    fn is_tracked(&self, place: Place) -> bool {
+    fn is_limited(&self, place: Place) -> bool {
         self.exposure.get(place).is_some()
     }
 

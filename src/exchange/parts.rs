@@ -123,7 +123,7 @@ impl Exchange {
                 let mut order = level.head;
                 while order != NONE {
                     self.orders.pack(order, price, pack);
-                    if self.is_special(order) {
+                    if self.has_more_to_tell(order) {
                         specials.push(order);
                     }
                     order = self.orders.hot(order).next;

@@ -4,7 +4,8 @@
 //! refuses the same orders. An account without limits costs an order one look at its row.
 //!
 //! An account without a row is a plain one in every way: neither limits nor a limited position, and its
-//! orders trade with each other.
+//! orders trade with those of its owner where they do not say otherwise. (To belong to a group makes no
+//! difference: only what the incoming order wishes counts.)
 //!
 //! Invariants:
 //! - A check changes nothing but the tokens of its account's rate, which an order takes that is refused
@@ -25,7 +26,7 @@ use crate::types::{AccountId, InstrumentId, Price, SelfTrade, Side, TimeNs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// No row: the account has no limits.
+/// No row: the account is a plain one.
 const NONE: u32 = u32::MAX;
 /// A token, in the unit in which they are counted: what one a second brings in a nanosecond.
 const TOKEN: u64 = 1_000_000_000;

@@ -26,7 +26,7 @@ pub(super) struct StopRow {
 
 impl Exchange {
     /// True for an order of which more than a row is to be told.
-    pub(super) fn is_special(&self, order: u32) -> bool {
+    pub(super) fn has_more_to_tell(&self, order: u32) -> bool {
         // A stop that came may have terms that say nothing any more.
         let cold = self.orders.cold(order);
         cold.self_trade() != SelfTrade::Allow || self.orders.terms(order) != Terms::default()
