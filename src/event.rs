@@ -340,6 +340,20 @@ pub struct SessionChange {
     pub outbound: u64,
 }
 
+/// A message of its session's protocol was sent that no command's events tell: its bytes stand in its
+/// record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSent {
+    /// The session.
+    pub session: SessionId,
+    /// Kind of message in its protocol.
+    pub kind: u16,
+    /// Number among the session's outbound messages.
+    pub outbound: u64,
+    /// The inbound number that the session expects next.
+    pub expected_inbound: u64,
+}
+
 /// A fact that the exchange produced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventBody {
@@ -355,6 +369,8 @@ pub enum EventBody {
     Balance(Balance),
     /// A session began or ended.
     Session(SessionChange),
+    /// A message of a session's protocol was sent.
+    Sent(SessionSent),
 }
 
 /// An event with its name within the lane.
@@ -486,6 +502,10 @@ impl Event {
                 put.u32(s.session.0).u32(0).u64(s.outbound);
                 0x50
             }
+            EventBody::Sent(s) => {
+                put.u32(s.session.0).u32(s.kind.into()).u64(s.outbound).u64(s.expected_inbound);
+                0x70
+            }
         };
         head[13] = flags;
     }
@@ -564,6 +584,12 @@ impl Event {
             0x60 => {
                 EventBody::Update(OrderUpdate::get(OrderChange::from_u8(head[12] & 0x0F)?, get))
             }
+            0x70 => EventBody::Sent(SessionSent {
+                session: SessionId(get.u32()),
+                kind: u16::try_from(get.u32()).ok()?,
+                outbound: get.u64(),
+                expected_inbound: get.u64(),
+            }),
             _ => return None,
         };
         Some(Event {
@@ -636,9 +662,15 @@ mod tests {
                 filled: Quantity(8),
                 leaves: Quantity(9),
             }),
+            EventBody::Sent(SessionSent {
+                session: SessionId(1),
+                kind: 2,
+                outbound: 3,
+                expected_inbound: 4,
+            }),
         ];
         for (index, body) in (0..).zip(bodies) {
-            let event = Event { sequence: Sequence(9), index, last: index == 5, body };
+            let event = Event { sequence: Sequence(9), index, last: index == 6, body };
             let mut bytes = [0; EVENT_SIZE];
             event.encode(&mut bytes);
             assert_eq!(Event::decode(&bytes), Some(event));

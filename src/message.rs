@@ -33,6 +33,8 @@ pub enum MessageKind {
     SessionLogout,
     /// Sequence the end of a session whose connection was lost.
     SessionLost,
+    /// Sequence a message to a session, which gets its number there; the bytes are a session-send record.
+    SessionSend,
     /// Tell the client that its message was refused; it keeps its place among the answers.
     Refuse(RejectReason),
     /// Send the answer of the command with this sequence again.

@@ -11,6 +11,8 @@ mod icebergs;
 mod kinds;
 #[path = "exchange/lines.rs"]
 mod lines;
+#[path = "exchange/numbered.rs"]
+mod numbered;
 #[path = "exchange/passing.rs"]
 pub(crate) mod passing;
 #[path = "exchange/random.rs"]

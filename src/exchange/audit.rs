@@ -107,6 +107,14 @@ impl Exchange {
             sha.update([u8::from(session.active)]);
             sha.update(session.outbound.to_be_bytes());
         }
+        let mut numbered = self.sessions.numbered().peekable();
+        if numbered.peek().is_some() {
+            sha.update(b"numbered");
+        }
+        for (session, inbound) in numbered {
+            sha.update(session.0.to_be_bytes());
+            sha.update(inbound.to_be_bytes());
+        }
         self.schemas.add_to_hash(sha);
         // Journals from before there were controls have the hash they had.
         if self.controls != Controls::default() {

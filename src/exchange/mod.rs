@@ -60,11 +60,11 @@ pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
 pub use risk::PositionRow;
 pub use schemas::Schemas;
-pub use sessions::{Session, SessionName};
+pub use sessions::{Numbering, Session, SessionName};
 
 use crate::admin::Controls;
 use crate::command::{Command, Deposit, Transfer, Withdraw};
-use crate::event::{CommandResult, RejectReason, SessionChange};
+use crate::event::{CommandResult, RejectReason, SessionChange, SessionSent};
 use crate::genesis::{AccountLimits, Asset, Instrument, Key, Settings};
 use crate::schema::{RegisterError, Registered, Registry, SchemaDefinition};
 use crate::sys::memory::Region;
@@ -310,13 +310,40 @@ impl Exchange {
         name: &SessionName,
         out: &mut Outbox,
     ) -> SessionId {
+        self.begin_session(ctx, key, name, None, out)
+    }
+
+    /// The same for a numbered session. The answer to its logon has the number that the event tells, the
+    /// first one where the logon begins all numbers again.
+    pub fn logon_numbered(
+        &mut self,
+        ctx: &Context,
+        key: KeyId,
+        name: &SessionName,
+        numbering: Numbering,
+        out: &mut Outbox,
+    ) -> SessionId {
+        self.begin_session(ctx, key, name, Some(numbering), out)
+    }
+
+    fn begin_session(
+        &mut self,
+        ctx: &Context,
+        key: KeyId,
+        name: &SessionName,
+        numbering: Option<Numbering>,
+        out: &mut Outbox,
+    ) -> SessionId {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin_quiet(ctx.sequence);
         self.pass_time(ctx, out);
         let disabled = self.permissions.role(key).is_some() && !self.permissions.is_active(key);
-        let session = if disabled { None } else { self.sessions.logon(key, name) };
+        let session = if disabled { None } else { self.sessions.logon(key, name, numbering) };
         self.orders.set_sessions(self.sessions.all().len());
+        if let (Some(id), Some(_)) = (session, numbering) {
+            self.sessions.give(id, 1);
+        }
         let outbound = session.and_then(|id| self.sessions.get(id)).map_or(0, |s| s.outbound);
         let (active, session) = (session.is_some(), session.unwrap_or_default());
         self.session_begins(session);
@@ -325,17 +352,49 @@ impl Exchange {
         session
     }
 
-    /// Ends a session's activity, by its own wish or because it was lost. Its numbers stay.
-    pub fn logout(&mut self, ctx: &Context, session: SessionId, out: &mut Outbox) {
+    /// Ends a session's activity, by its own wish or because it was lost. Its numbers stay; a numbered one
+    /// that is `told` is sent a message of that, whose number the event tells.
+    pub fn logout(&mut self, ctx: &Context, session: SessionId, told: bool, out: &mut Outbox) {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin_quiet(ctx.sequence);
         self.pass_time(ctx, out);
         self.session_ends(session, ctx.time);
         self.sessions.logout(session);
+        if told && self.sessions.get(session).is_some_and(Session::is_numbered) {
+            self.sessions.give(session, 1);
+        }
         let outbound = self.sessions.get(session).map_or(0, |s| s.outbound);
         out.session(SessionChange { session, active: false, outbound });
         out.finish_quiet(&mut self.sessions, &self.accounts);
+    }
+
+    /// Sends a message of its protocol to a numbered session, which expects that inbound number next; to
+    /// others none is sent.
+    pub fn send(
+        &mut self,
+        ctx: &Context,
+        session: SessionId,
+        kind: u16,
+        expected_inbound: u64,
+        out: &mut Outbox,
+    ) {
+        self.advance(ctx.sequence);
+        self.accounts.begin();
+        out.begin_quiet(ctx.sequence);
+        self.pass_time(ctx, out);
+        if self.sessions.get(session).is_some_and(Session::is_numbered) {
+            self.sessions.hear(session, expected_inbound);
+            let outbound = self.sessions.give(session, 1);
+            let expected_inbound = self.sessions.get(session).map_or(0, |s| s.inbound);
+            out.sent(SessionSent { session, kind, outbound, expected_inbound });
+        }
+        out.finish_quiet(&mut self.sessions, &self.accounts);
+    }
+
+    /// A numbered session's inbound number: what its end said it expected.
+    pub fn hear(&mut self, session: SessionId, expected_inbound: u64) {
+        self.sessions.hear(session, expected_inbound);
     }
 
     /// Marks every session lost: a new reign begins, whose clients have to log on again.

@@ -11,7 +11,8 @@
 use super::accounts::Accounts;
 use super::sessions::Sessions;
 use crate::event::{
-    CommandResult, Event, EventBody, MakerFill, OrderUpdate, RejectReason, SessionChange, Trade,
+    CommandResult, Event, EventBody, MakerFill, OrderUpdate, RejectReason, SessionChange,
+    SessionSent, Trade,
 };
 use crate::limits::ANSWER_FILLS_MAX;
 use crate::types::{ClientOrderId, OrderId, Quantity, Sequence, SessionId, Status};
@@ -174,6 +175,7 @@ impl Outbox {
             Err(reason) => Outcome::refused(*reason).tell(result),
         }
         result.fill_count = fill_count;
+        sessions.hear(result.session, result.client_sequence.saturating_add(1));
         let further_fills = fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
         result.outbound = sessions.give(result.session, 1 + u64::from(further_fills));
         self.add_notes(sessions);
@@ -229,6 +231,12 @@ impl Outbox {
     pub(super) fn session(&mut self, change: SessionChange) {
         debug_assert!(self.events.is_empty());
         self.push(EventBody::Session(change));
+    }
+
+    /// Tells a message of a session's protocol, the first event of its record.
+    pub(super) fn sent(&mut self, sent: SessionSent) {
+        debug_assert!(self.events.is_empty());
+        self.push(EventBody::Sent(sent));
     }
 
     #[inline]

@@ -3,8 +3,13 @@
 //! Both are part of the replicated state, so that a conversation goes on after a restart or on
 //! another node where it stopped.
 //!
+//! A *numbered* session is one of a protocol whose messages are numbered both ways (FIX): what it was sent
+//! is numbered like any other's, its administrative messages included, and it knows which inbound number
+//! it expects next. Its numbers begin again where its logon says so.
+//!
 //! Invariants: session numbers are dense, from 1, in the order of first logon, and belong to a
-//! (key, name) pair for ever; a session's outbound numbers are dense, from 1.
+//! (key, name) pair for ever, and so does its being numbered; a session's outbound numbers are dense,
+//! from 1, since its logon or its last reset.
 
 use crate::limits::{KEY_SESSIONS_MAX, SESSION_NAME_MAX_BYTES, SESSIONS_MAX};
 use crate::packing::{Pack, Unfit, Unpack, ensure};
@@ -25,6 +30,25 @@ pub struct Session {
     pub active: bool,
     /// The last outbound number given.
     pub outbound: u64,
+    /// The inbound number expected next, from 1, of a numbered session; 0 for all others.
+    pub inbound: u64,
+}
+
+impl Session {
+    /// True for a session whose messages are numbered both ways.
+    #[must_use]
+    pub const fn is_numbered(&self) -> bool {
+        self.inbound != 0
+    }
+}
+
+/// What the logon to a numbered session says of its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbering {
+    /// Both begin again at 1.
+    pub reset: bool,
+    /// The inbound number expected after the logon.
+    pub expected_inbound: u64,
 }
 
 /// All sessions there ever were.
@@ -36,8 +60,13 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// The session of this key and name, now active; a new one where there is none, and none
-    /// where the table is full.
-    pub(super) fn logon(&mut self, key: KeyId, name: &SessionName) -> Option<SessionId> {
+    /// where the table is full, or the session is numbered and the logon not, or the other way round.
+    pub(super) fn logon(
+        &mut self,
+        key: KeyId,
+        name: &SessionName,
+        numbering: Option<Numbering>,
+    ) -> Option<SessionId> {
         let id = if let Some(&id) = self.by_name.get(&(key, *name)) {
             id
         } else {
@@ -45,13 +74,35 @@ impl Sessions {
             if self.sessions.len() == SESSIONS_MAX || of_key == KEY_SESSIONS_MAX {
                 return None;
             }
-            self.sessions.push(Session { key, name: *name, active: false, outbound: 0 });
+            let inbound = numbering.map_or(0, |_| 1);
+            self.sessions.push(Session { key, name: *name, active: false, outbound: 0, inbound });
             let id = SessionId(self.sessions.len() as u32);
             self.by_name.insert((key, *name), id);
             id
         };
-        self.get_mut(id).active = true;
+        let session = self.get_mut(id);
+        if session.is_numbered() != numbering.is_some() {
+            return None;
+        }
+        session.active = true;
+        if let Some(Numbering { reset, expected_inbound }) = numbering {
+            if reset {
+                session.outbound = 0;
+            }
+            session.inbound = expected_inbound.max(1);
+        }
         Some(id)
+    }
+
+    /// A numbered session has heard a message of its own, whose number came before this.
+    #[inline]
+    pub(super) fn hear(&mut self, id: SessionId, expected_inbound: u64) {
+        if id.0 != 0 {
+            let session = self.get_mut(id);
+            if session.is_numbered() {
+                session.inbound = session.inbound.max(expected_inbound);
+            }
+        }
     }
 
     /// Ends a session's activity; its numbers stay.
@@ -97,12 +148,28 @@ impl Sessions {
         // Names are found again from the sessions.
         let Sessions { sessions, by_name: _ } = self;
         pack.count(sessions.len());
-        for Session { key, name, active, outbound } in sessions {
+        for Session { key, name, active, outbound, inbound: _ } in sessions {
             pack.u32(key.0);
             pack.raw(name);
             pack.u8(u8::from(*active));
             pack.u64(*outbound);
         }
+        // Where none is numbered nothing follows, as of releases that knew no such session.
+        let count = self.numbered().count();
+        if count > 0 {
+            pack.count(count);
+            for (id, inbound) in self.numbered() {
+                pack.u32(id.0);
+                pack.u64(inbound);
+            }
+        }
+    }
+
+    /// The numbered sessions, in order of number, and the inbound number that each expects next.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (SessionId, u64)> {
+        let all = (1..).zip(&self.sessions);
+        let numbered = all.filter(|(_, session)| session.is_numbered());
+        numbered.map(|(number, session)| (SessionId(number), session.inbound))
     }
 
     /// Reads all sessions.
@@ -114,9 +181,23 @@ impl Sessions {
             let (active, outbound) = (unpack.bool()?, unpack.u64()?);
             // No journal has so many records that a session could be sent more.
             ensure(outbound < 1 << 62, "a session's outbound number cannot be")?;
-            self.sessions.push(Session { key, name, active, outbound });
+            self.sessions.push(Session { key, name, active, outbound, inbound: 0 });
             let other = self.by_name.insert((key, name), SessionId(number));
             ensure(other.is_none(), "two sessions have one name")?;
+        }
+        if unpack.is_empty() {
+            return Ok(());
+        }
+        let numbered = unpack.count(12)?;
+        ensure(numbered > 0, "no session is numbered, and that stands there")?;
+        let mut last = 0;
+        for _ in 0..numbered {
+            let (number, inbound) = (unpack.u32()?, unpack.u64()?);
+            let known = number > last && number as usize <= self.sessions.len();
+            ensure(known, "numbered sessions are unknown or not in order")?;
+            ensure((1..1 << 62).contains(&inbound), "an inbound number cannot be")?;
+            self.sessions[number as usize - 1].inbound = inbound;
+            last = number;
         }
         Ok(())
     }
@@ -143,13 +224,47 @@ mod tests {
     #[test]
     fn a_key_and_a_name_are_one_session_for_ever() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.logon(KeyId(5), &name("desk")), Some(SessionId(1)));
-        assert_eq!(sessions.logon(KeyId(5), &name("algo")), Some(SessionId(2)));
-        assert_eq!(sessions.logon(KeyId(6), &name("desk")), Some(SessionId(3)));
+        assert_eq!(sessions.logon(KeyId(5), &name("desk"), None), Some(SessionId(1)));
+        assert_eq!(sessions.logon(KeyId(5), &name("algo"), None), Some(SessionId(2)));
+        assert_eq!(sessions.logon(KeyId(6), &name("desk"), None), Some(SessionId(3)));
         sessions.logout(SessionId(1));
         assert_eq!(sessions.give(SessionId(1), 3), 1);
-        assert_eq!(sessions.logon(KeyId(5), &name("desk")), Some(SessionId(1)));
+        assert_eq!(sessions.logon(KeyId(5), &name("desk"), None), Some(SessionId(1)));
         assert_eq!(sessions.give(SessionId(1), 1), 4);
+        sessions.check();
+    }
+
+    #[test]
+    fn a_numbered_session_goes_on_where_it_was_and_begins_again_where_its_logon_says_so() {
+        let mut sessions = Sessions::default();
+        let numbering = |reset, expected_inbound| Some(Numbering { reset, expected_inbound });
+        let id =
+            sessions.logon(KeyId(5), &name("fix"), numbering(false, 2)).expect("there is room");
+        sessions.give(id, 4);
+        sessions.hear(id, 7);
+        // What was heard twice moves nothing back.
+        sessions.hear(id, 3);
+        let numbers = |sessions: &Sessions| {
+            let session = sessions.get(id).expect("it logged on");
+            (session.outbound, session.inbound)
+        };
+        assert_eq!(numbers(&sessions), (4, 7));
+        assert_eq!(sessions.logon(KeyId(5), &name("fix"), numbering(false, 8)), Some(id));
+        assert_eq!(numbers(&sessions), (4, 8));
+        assert_eq!(sessions.logon(KeyId(5), &name("fix"), numbering(true, 2)), Some(id));
+        assert_eq!(numbers(&sessions), (0, 2));
+    }
+
+    #[test]
+    fn a_session_is_numbered_for_ever_or_never() {
+        let mut sessions = Sessions::default();
+        let numbering = Some(Numbering { reset: true, expected_inbound: 2 });
+        assert_eq!(sessions.logon(KeyId(5), &name("native"), None), Some(SessionId(1)));
+        assert_eq!(sessions.logon(KeyId(5), &name("fix"), numbering), Some(SessionId(2)));
+        assert_eq!(sessions.logon(KeyId(5), &name("native"), numbering), None);
+        assert_eq!(sessions.logon(KeyId(5), &name("fix"), None), None);
+        sessions.hear(SessionId(1), 9);
+        assert_eq!(sessions.get(SessionId(1)).map(|session| session.inbound), Some(0));
         sessions.check();
     }
 

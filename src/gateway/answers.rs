@@ -314,6 +314,7 @@ fn is_read_back<S>(connection: &mut Connection<S>, body: &Body) -> bool {
             }
             EventBody::MakerFill(fill) => (event.sequence, fill.outbound),
             EventBody::Update(update) => (event.sequence, update.outbound),
+            EventBody::Sent(sent) => (event.sequence, sent.outbound),
             _ => (event.sequence, 0),
         },
         Body::Trade { event, .. } => (event.sequence, 0),
@@ -414,7 +415,10 @@ fn write_event<S: Read + Write>(connection: &mut Connection<S>, event: &Event, a
             let update = OrderUpdate::of(event.sequence, event.index, update);
             write(&update, 0, connection.unsealed()).leave_unsealed();
         }
-        EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
+        EventBody::Trade(_)
+        | EventBody::Balance(_)
+        | EventBody::Session(_)
+        | EventBody::Sent(_) => {}
     }
 }
 

@@ -174,6 +174,7 @@ fn push(batches: &mut BatchBuilder, slot: &Sequenced) {
         MessageKind::SessionLogon => RecordKind::SessionLogon,
         MessageKind::SessionLogout => RecordKind::SessionLogout,
         MessageKind::SessionLost => RecordKind::SessionLost,
+        MessageKind::SessionSend => RecordKind::SessionSend,
         MessageKind::Admin => RecordKind::Admin,
         _ => RecordKind::Command,
     };

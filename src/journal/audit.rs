@@ -270,7 +270,8 @@ impl Audit {
                     EventBody::Trade(_)
                     | EventBody::MakerFill(_)
                     | EventBody::Update(_)
-                    | EventBody::Balance(_) => {}
+                    | EventBody::Balance(_)
+                    | EventBody::Sent(_) => {}
                 },
                 Ok(Some(_)) => {}
                 Ok(None) => return,

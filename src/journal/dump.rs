@@ -293,6 +293,13 @@ pub fn event_json(event: &Event) -> Value {
         EventBody::Session(s) => {
             ("session", json!({ "session": s.session, "active": s.active, "outbound": s.outbound }))
         }
+        EventBody::Sent(s) => (
+            "session-sent",
+            json!({
+                "session": s.session, "kind": s.kind, "outbound": s.outbound,
+                "expected_inbound": s.expected_inbound,
+            }),
+        ),
     };
     let mut map = Map::new();
     map.insert("sequence".to_owned(), event.sequence.0.into());

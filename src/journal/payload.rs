@@ -29,7 +29,8 @@ layout! {
         due_ns: U64,
     }
 
-    /// `session-logon`. The envelope's key is the authenticated one.
+    /// `session-logon`. The envelope's key is the authenticated one. One of protocol 2 begins a session whose
+    /// messages are numbered both ways: its answer has the next outbound number, 1 with the flag reset.
     SessionLogon = "SessionLogon", 64 {
         /// The key that was authenticated.
         key: U32,
@@ -37,7 +38,7 @@ layout! {
         heartbeat_ms: U32,
         /// The last outbound number that the client says it received; 0 = from now on.
         last_received_outbound: U64,
-        /// The inbound number that the node expects next (FIX).
+        /// The inbound number that the node expects next (FIX); behind a logon it is this one.
         expected_inbound: U64,
         /// 1 native, 2 FIX, 3 RPC.
         protocol: u8,
@@ -51,7 +52,8 @@ layout! {
         name: [u8; 32],
     }
 
-    /// `session-logout` and `session-lost`. The session stands in the envelope.
+    /// `session-logout` and `session-lost`. The session stands in the envelope. A logout is told to a
+    /// session that is numbered both ways, under its next outbound number.
     SessionEnd = "SessionEnd", 16 {
         /// Why: a number of the gateway's; 0 where the client asked for it.
         reason: U16,
@@ -59,11 +61,12 @@ layout! {
         protocol: u8,
         /// Zero.
         reserved: [u8; 5],
-        /// The inbound number that was expected next (FIX).
+        /// The inbound number that was expected next (FIX); it never falls by it.
         expected_inbound: U64,
     }
 
-    /// `session-send`; the message's bytes follow, without number and time.
+    /// `session-send`; the message's bytes follow, without number and time. The session stands in the
+    /// envelope; one that is not numbered both ways is sent nothing.
     SessionSend = "SessionSend", 16 {
         /// 1 native, 2 FIX, 3 RPC.
         protocol: u8,
@@ -73,7 +76,7 @@ layout! {
         kind: U16,
         /// Bytes that follow.
         length: U32,
-        /// The inbound number that is expected next after it (FIX).
+        /// The inbound number that is expected next after it (FIX); it never falls by it.
         expected_inbound: U64,
     }
 

@@ -2,10 +2,13 @@
 
 use crate::admin::AdminCommand;
 use crate::command::Command;
-use crate::exchange::{Context, Exchange, Outbox};
+use crate::exchange::{Context, Exchange, Numbering, Outbox};
 use crate::genesis::{APPLICATION_VERSION, GenesisItem};
 use crate::journal::format::RecordKind;
-use crate::journal::payload::{self, LOGON_CANCEL_ON_DISCONNECT, SessionLogon};
+use crate::journal::payload::{
+    self, LOGON_CANCEL_ON_DISCONNECT, LOGON_RESET, PROTOCOL_FIX, SessionEnd, SessionLogon,
+    SessionSend,
+};
 use crate::types::{KeyId, Sequence, SessionId};
 use thiserror::Error;
 
@@ -98,13 +101,33 @@ pub fn apply(
         RecordKind::SessionLogon => {
             let logon: SessionLogon = payload::head(input.payload).ok_or(unreadable)?;
             let key = KeyId(logon.key.get());
-            let session = exchange.logon(&input.context, key, &logon.name, outbox);
+            let numbering = Numbering {
+                reset: logon.flags & LOGON_RESET != 0,
+                expected_inbound: logon.expected_inbound.get(),
+            };
+            let session = if logon.protocol == PROTOCOL_FIX {
+                exchange.logon_numbered(&input.context, key, &logon.name, numbering, outbox)
+            } else {
+                exchange.logon(&input.context, key, &logon.name, outbox)
+            };
             if logon.flags & LOGON_CANCEL_ON_DISCONNECT != 0 {
                 exchange.cancel_when_away(session);
             }
         }
         RecordKind::SessionLogout | RecordKind::SessionLost => {
-            exchange.logout(&input.context, input.context.session, outbox);
+            let end: SessionEnd = payload::head(input.payload).ok_or(unreadable)?;
+            let session = input.context.session;
+            exchange.hear(session, end.expected_inbound.get());
+            exchange.logout(&input.context, session, kind == RecordKind::SessionLogout, outbox);
+        }
+        RecordKind::SessionSend => {
+            let send: SessionSend = payload::head(input.payload).ok_or(unreadable)?;
+            let bytes = input.payload.len() - size_of::<SessionSend>();
+            if send.length.get() as usize != bytes {
+                return Err(unreadable);
+            }
+            let (session, kind) = (input.context.session, send.kind.get());
+            exchange.send(&input.context, session, kind, send.expected_inbound.get(), outbox);
         }
         RecordKind::Genesis => {
             let item = GenesisItem::decode(input.payload).map_err(|_| unreadable)?;

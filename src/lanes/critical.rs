@@ -166,6 +166,7 @@ impl Lane {
             MessageKind::SessionLogon => RecordKind::SessionLogon,
             MessageKind::SessionLogout => RecordKind::SessionLogout,
             MessageKind::SessionLost => RecordKind::SessionLost,
+            MessageKind::SessionSend => RecordKind::SessionSend,
             MessageKind::Admin => RecordKind::Admin,
             _ => RecordKind::Command,
         };
@@ -180,6 +181,8 @@ impl Lane {
         match kind {
             RecordKind::Command | RecordKind::Admin => self.stage_events(slot),
             RecordKind::SessionLogon => self.stage_logon(slot),
+            // Whoever has the session now gets the message, and the numbers of those it waits for.
+            RecordKind::SessionSend => self.stage_notes(slot.sequence, (SessionId(0), 0)),
             _ => self.stage_end(slot),
         }
     }
@@ -222,7 +225,7 @@ impl Lane {
                 }
                 EventBody::MakerFill(fill) => (self.route(fill.session), Body::Event(*event)),
                 EventBody::Update(update) => (self.route(update.session), Body::Event(*event)),
-                EventBody::Balance(_) | EventBody::Session(_) => continue,
+                EventBody::Balance(_) | EventBody::Session(_) | EventBody::Sent(_) => continue,
             };
             let Some(to) = to else { continue };
             let (gate, client_sequence) = (slot.sequence, head.client_sequence);
@@ -244,6 +247,7 @@ impl Lane {
             let (session, outbound) = match &event.body {
                 EventBody::MakerFill(fill) => (fill.session, fill.outbound),
                 EventBody::Update(update) => (update.session, update.outbound),
+                EventBody::Sent(sent) => (sent.session, sent.outbound),
                 _ => continue,
             };
             let is_told = session == begun.0 && outbound <= begun.1;
@@ -327,6 +331,8 @@ impl Lane {
             MessageKind::Query => self.query(slot),
             // Another connection holds the session, which therefore has not ended.
             MessageKind::SessionLogout | MessageKind::SessionLost => self.answer_end(slot),
+            // What it had to say is that connection's to say now.
+            MessageKind::SessionSend => self.answer(slot, Body::Elsewhere),
             MessageKind::Command | MessageKind::Admin | MessageKind::SessionLogon => {
                 unreachable!("the sequencer gives these a sequence")
             }

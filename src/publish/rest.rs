@@ -63,6 +63,7 @@ fn number_of(event: &Event) -> Option<(SessionId, u64)> {
         EventBody::Result(result) => (result.session, result.outbound),
         EventBody::MakerFill(fill) => (fill.session, fill.outbound),
         EventBody::Update(update) => (update.session, update.outbound),
+        EventBody::Sent(sent) => (sent.session, sent.outbound),
         EventBody::Trade(_) | EventBody::Balance(_) | EventBody::Session(_) => return None,
     };
     (number > 0).then_some((session, number))
@@ -355,7 +356,7 @@ impl Place {
                         self.reached = update.outbound;
                     }
                 }
-                EventBody::Balance(_) | EventBody::Session(_) => {}
+                EventBody::Balance(_) | EventBody::Session(_) | EventBody::Sent(_) => {}
             }
             self.at += 1;
         }

@@ -509,7 +509,9 @@ impl Order {
         let head = &message.head;
         match head.kind {
             MessageKind::SessionLogon => Placed::Record(None),
-            MessageKind::SessionLogout | MessageKind::SessionLost if holders.holds(head.origin) => {
+            MessageKind::SessionLogout | MessageKind::SessionLost | MessageKind::SessionSend
+                if holders.holds(head.origin) =>
+            {
                 Placed::Record(None)
             }
             MessageKind::Command | MessageKind::Admin => {

@@ -47,7 +47,7 @@ impl World {
             }
             ["logout", id] => {
                 let id = SessionId(number(id) as u32);
-                self.quiet(|exchange, ctx, out| exchange.logout(ctx, id, out));
+                self.quiet(|exchange, ctx, out| exchange.logout(ctx, id, true, out));
                 self.told()
             }
             ["lose"] => {
@@ -142,7 +142,7 @@ pub(crate) fn check_quiet(events: &[Event], sequence: Sequence) {
         assert_eq!((event.sequence, event.index), (sequence, index));
         assert_eq!(event.last, index as usize == events.len() - 1);
         let rank = match event.body {
-            EventBody::Session(_) => 0,
+            EventBody::Session(_) | EventBody::Sent(_) => 0,
             EventBody::Trade(_) => 1,
             EventBody::MakerFill(_) | EventBody::Update(_) => 2,
             EventBody::Balance(_) => 3,
@@ -602,7 +602,7 @@ fn act(exchange: &mut Exchange, ctx: &Context, step: Step, out: &mut Outbox) {
         Step::Logon(number) => {
             exchange.logon(ctx, KeyId(0), &[number; 32], out);
         }
-        Step::Logout(session) => exchange.logout(ctx, session, out),
+        Step::Logout(session) => exchange.logout(ctx, session, true, out),
         Step::Lose => exchange.lose_sessions(ctx, out),
         Step::Tick => exchange.tick(ctx, out),
     }

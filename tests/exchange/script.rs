@@ -325,7 +325,9 @@ pub(crate) fn check_events(events: &[Event], sequence: Sequence) {
             }
             EventBody::MakerFill(_) | EventBody::Update(_) => 2,
             EventBody::Balance(_) => 3,
-            EventBody::Session(_) => panic!("a command is no logon"),
+            EventBody::Session(_) | EventBody::Sent(_) => {
+                panic!("a command is no session's record")
+            }
         };
         assert!(rank >= rank_before, "results, trades, makers' fills, balances");
         assert!(rank > 0 || index == 0, "one result");

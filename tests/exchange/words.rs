@@ -399,7 +399,10 @@ pub(crate) fn told<'a>(
                     _ => {}
                 }
             }
-            EventBody::MakerFill(_) | EventBody::Balance(_) | EventBody::Session(_) => {}
+            EventBody::MakerFill(_)
+            | EventBody::Balance(_)
+            | EventBody::Session(_)
+            | EventBody::Sent(_) => {}
         }
     }
     text

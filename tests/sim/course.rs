@@ -149,6 +149,7 @@ impl Course {
                     }
                 }
                 EventBody::Trade(trade) => self.trade(sequence, trade),
+                EventBody::Sent(sent) => self.number(sent.session, sent.outbound, 1),
                 EventBody::Session(_) | EventBody::Balance(_) => {}
             }
         }

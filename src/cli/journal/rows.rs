@@ -181,6 +181,7 @@ impl Filter {
             }
             EventBody::Balance(balance) => (None, [Some(balance.account.0), None], None),
             EventBody::Session(change) => (Some(change.session.0), [None, None], None),
+            EventBody::Sent(sent) => (Some(sent.session.0), [None, None], None),
         };
         self.session.is_none_or(|wanted| session == Some(wanted))
             && self.account.is_none_or(|wanted| accounts.contains(&Some(wanted)))
@@ -804,6 +805,13 @@ fn event_body(
             sink.number("session", change.session.0.into());
             sink.flag("active", change.active);
             sink.number("outbound", change.outbound);
+        }
+        EventBody::Sent(sent) => {
+            word(sink, "event", "session-sent");
+            sink.number("session", sent.session.0.into());
+            sink.number("kind", sent.kind.into());
+            sink.number("outbound", sent.outbound);
+            sink.number("expected_inbound", sent.expected_inbound);
         }
     }
 }
