@@ -95,23 +95,24 @@ const fn is_leap(year: u64) -> bool {
 }
 
 /// Days since 1970-01-01 of a date; months and days outside their range give some other date.
-fn days_of_date(year: u64, month: u64, day: u64) -> u64 {
+pub(crate) fn days_of_date(year: u64, month: u64, day: u64) -> u64 {
     let month_index = (month.clamp(1, 12) - 1) as usize;
     let leap = u64::from(is_leap(year) && month > 2);
     days_before_year(year) + DAYS_BEFORE_MONTH[month_index] + leap + day.max(1) - 1
 }
 
 /// Year, month and day of a number of days since 1970-01-01.
-fn date_of_days(days: u64) -> (u64, u64, u64) {
+pub(crate) fn date_of_days(days: u64) -> (u64, u64, u64) {
     // A first guess that is never late, and at most two years early for all that 64 bits hold.
     let mut year = 1970 + days / 366;
     while days_before_year(year + 1) <= days {
         year += 1;
     }
     let of_year = days - days_before_year(year);
-    let mut month = 12;
-    while days_of_date(year, month, 1) > days_before_year(year) + of_year {
-        month -= 1;
+    // No month has more than 31 days, so this guess is never late, and one month early at most.
+    let mut month = of_year / 31 + 1;
+    if month < 12 && days_of_date(year, month + 1, 1) <= days {
+        month += 1;
     }
     (year, month, days - days_of_date(year, month, 1) + 1)
 }

@@ -3,6 +3,7 @@
 use openoutcry::client::{Conversation, Options, Reply};
 use openoutcry::command::{Command, NewOrder};
 use openoutcry::event::CommandResult;
+use openoutcry::fix::{self, Encoder, Fields, Header, Policy, Version};
 use openoutcry::keys::KeyPair;
 use openoutcry::types::{
     AccountId, ClientOrderId, InstrumentId, KeyId, OrderId, OrderType, Price, Priority, Quantity,
@@ -193,4 +194,57 @@ fn a_client_in_its_steady_state_allocates_nothing() {
     }
     assert_eq!(allocations(|| (0..100).for_each(|_| round(&mut client))), 0);
     assert_eq!(answered, 104 * 16);
+}
+
+/// An order with a nested group, as bytes.
+fn fix_order(out: &mut [u8]) -> usize {
+    let header = Header {
+        msg_type: "D",
+        sender: b"DESK",
+        target: b"OUTCRY",
+        number: 7,
+        time: TimeNs(8),
+        time_digits: 9,
+        original_time: None,
+    };
+    let mut encoder = Encoder::message(out, Version::Fix44, &header);
+    for (tag, value) in [
+        (11, "A1"),
+        (55, "BTC/USD"),
+        (54, "1"),
+        (60, "20260301-12:00:00"),
+        (38, "5"),
+        (40, "1"),
+        (453, "1"),
+        (448, "A"),
+        (802, "1"),
+        (523, "x"),
+        (5000, "own"),
+    ] {
+        encoder.string(tag, value);
+    }
+    encoder.decimal(44, openoutcry::decimal::Decimal { units: 12_345, scale: 2 });
+    encoder.finish().expect("there is room")
+}
+
+#[test]
+fn writing_framing_and_checking_fix_messages_allocate_nothing() {
+    let mut fields = Fields::default();
+    let mut out = [0; 1024];
+    let mut round = || {
+        let size = fix_order(&mut out);
+        let framed = fix::frame(&out, fix::MESSAGE_DEFAULT_MAX_BYTES);
+        assert_eq!(framed, fix::Frame::Message { size });
+        let mut parsed = fields.parse(&out[..size]).expect("a message");
+        parsed.check(Version::Fix44, &Policy::DEFAULT).expect("it is right");
+        let view = parsed.view();
+        assert_eq!(view.group(453).count(), 1);
+        let _ = std::hint::black_box((view.decimal(44), view.timestamp(60), view.get(5000)));
+        // A refusal costs no more.
+        assert!(parsed.check(Version::Fix42, &Policy::DEFAULT).is_err());
+        out[size - 3] ^= 1;
+        assert!(matches!(fix::frame(&out, 1024), fix::Frame::Garbled { .. }));
+    };
+    round();
+    assert_eq!(allocations(|| (0..100).for_each(|_| round())), 0);
 }

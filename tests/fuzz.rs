@@ -47,7 +47,7 @@ fn below(random: &mut Random, bound: usize) -> usize {
 }
 
 /// Changes, cuts, doubles and inserts bytes here and there.
-fn mutilate(random: &mut Random, bytes: &mut Vec<u8>) {
+pub(crate) fn mutilate(random: &mut Random, bytes: &mut Vec<u8>) {
     for _ in 0..1 + below(random, 4) {
         let at = below(random, bytes.len());
         match below(random, 6) {

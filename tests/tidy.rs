@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 /// stages of a command's way do not use each other: `node` introduces them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["limits", "types", "timestamp", "decimal", "checksum", "packing"]),
-    ("pure", &["command", "event", "genesis", "admin", "message", "wire", "schema", "exchange"]),
+    (
+        "pure",
+        &["command", "event", "genesis", "admin", "message", "wire", "schema", "exchange", "fix"],
+    ),
     ("machine", &["sys", "ring", "stats"]),
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
@@ -54,6 +57,7 @@ const PURE: &[&str] = &[
     "wire",
     "schema",
     "exchange",
+    "fix",
     "command",
     "event",
     "genesis",
