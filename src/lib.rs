@@ -22,6 +22,7 @@ pub mod command;
 pub mod decimal;
 pub mod event;
 pub mod exchange;
+pub mod fix;
 pub mod genesis;
 pub mod schema;
 pub mod timestamp;

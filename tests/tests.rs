@@ -22,6 +22,7 @@ mod demo;
 mod disk_failures;
 mod event_log_cut;
 mod exchange;
+mod fix_session;
 mod frozen;
 mod full_disk;
 mod fuzz;

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 /// stages of a command's way do not use each other: `node` introduces them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["limits", "types", "timestamp", "decimal", "checksum", "packing"]),
-    ("pure", &["command", "event", "genesis", "admin", "message", "wire", "schema", "exchange"]),
+    (
+        "pure",
+        &["command", "event", "genesis", "admin", "message", "wire", "schema", "fix", "exchange"],
+    ),
     ("machine", &["sys", "ring", "stats"]),
     ("service", &["config", "endpoint", "fatal", "logging", "keys"]),
     ("driver", &["agent"]),
@@ -53,6 +56,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const PURE: &[&str] = &[
     "wire",
     "schema",
+    "fix",
     "exchange",
     "command",
     "event",
