@@ -4,6 +4,15 @@
 //! It has no clock and no socket, and it gives no number to what it sends: [`Action::Send`] is sequenced,
 //! its record has the number, and [`Session::sent`] tells it later.
 //!
+//! Whoever drives it does this:
+//! - It tells [`Session::sent`] in the order of the numbers, each when it is written behind all before it;
+//!   without a connection that is logged on, when it is sequenced.
+//! - What was asked for a connection that is gone gets no number. No application message is written before
+//!   the answer to the Logon.
+//! - After [`Session::received`] and [`Session::accepted`] it reads what [`Session::take_kept`] gives.
+//! - It comes back with [`Session::time_came`] at [`Session::deadline`], which each call may change.
+//! - After [`Action::Disconnect`] it closes the line behind what is written.
+//!
 //! Invariants:
 //! - Every message is acted upon in the order of the numbers, once. The expected number only grows, but
 //!   for [`Action::Reset`] and [`Session::numbers_set`].
@@ -203,9 +212,13 @@ impl Session {
         self.tested = None;
     }
 
-    /// Bytes were received that are no message: it is not answered, and uses up no number.
-    pub fn garbled(&mut self, now: TimeNs) {
+    /// Bytes were received that are no message: they are not answered, and use up no number. Instead of
+    /// a Logon they end the connection.
+    pub fn garbled(&mut self, now: TimeNs, out: &mut Vec<Action>) {
         self.alive(now);
+        if self.state == State::Connected {
+            self.disconnect(Reason::FirstNotLogon, out);
+        }
     }
 
     /// A whole message was received. What it lets come next is to be taken with [`Session::take_kept`].
@@ -365,8 +378,10 @@ impl Session {
             let text = too_low(expected, request.seq_num);
             return self.refuse(now, text, None, out);
         }
+        // What a client expects of the old numbers is nothing to the new ones.
         let next_expected = request.next_expected;
-        if let Some(next) = next_expected.filter(|next| *next > sent + 1 && self.resetting == 0) {
+        let resend_from = next_expected.filter(|_| !resets);
+        if let Some(next) = resend_from.filter(|next| *next > sent + 1 && self.resetting == 0) {
             let text = Text::of(format_args!(
                 "NextExpectedMsgSeqNum too high, expecting {} but received {next}",
                 sent + 1
@@ -380,7 +395,7 @@ impl Session {
         if resets {
             self.reset(out);
         }
-        self.resend_after_logon = next_expected;
+        self.resend_after_logon = resend_from;
         let is_ahead = request.seq_num > self.expected;
         if is_ahead {
             self.ahead.keep_done(request.seq_num);

@@ -139,7 +139,7 @@ impl Watch {
                 }
             }
             1 if random.percent(20) => self.session.closed(out),
-            2 => self.session.garbled(now),
+            2 => self.session.garbled(now, out),
             3 => self.session.accepted(now, out),
             4 if random.percent(30) => self.session.refused(now, "no".into(), Some(5), out),
             5 if random.percent(20) => self.session.log_out(now, "end".into(), out),

@@ -338,7 +338,7 @@ impl Desk {
             "connect-again" => assert!(!self.session.connect(now)),
             "close" => self.session.closed(out),
             "bytes" => self.session.alive(now),
-            "garbled" => self.session.garbled(now),
+            "garbled" => self.session.garbled(now, out),
             "cut" => self.session.cut(out),
             "end" => self.session.schedule_ended(now, out),
             "accept" => self.session.accepted(now, out),
@@ -351,9 +351,8 @@ impl Desk {
             }
             "set" => {
                 let (expected, sent) = rest.split_once(' ').expect("two numbers");
-                let (expected, sent) = (expected.parse(), sent.parse());
-                self.noted = expected.clone().expect("a number");
-                self.session.numbers_set(expected.expect("a number"), sent.expect("a number"));
+                self.noted = expected.parse().expect("a number");
+                self.session.numbers_set(self.noted, sent.parse().expect("a number"));
             }
             _ => panic!("{order}?"),
         }
@@ -394,7 +393,7 @@ impl Desk {
                 }
                 "do" => self.order(rest),
                 "expected" => {
-                    let expected = rest.parse().expect("a number");
+                    let expected: u64 = rest.parse().expect("a number");
                     assert_eq!(self.session.expected(), expected, "{line}\n{script}");
                     assert_eq!(self.noted, expected, "{line} is noted\n{script}");
                 }

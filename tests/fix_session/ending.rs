@@ -189,7 +189,10 @@ fn the_end_of_the_schedule_logs_out_and_begins_anew() {
          expected: 1
          do: connect
          in: 35=A|34=1|98=0|108=30
-         out: 35=A|34=1|98=0|108=30",
+         out: 35=A|34=1|98=0|108=30
+         do: close
+         disconnect: LineClosed
+         expected: 2",
     );
     check_each(
         |_| {},

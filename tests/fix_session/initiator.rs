@@ -124,7 +124,8 @@ impl Venue {
 
     fn read(&mut self, now: TimeNs, message: &str, line: &mut Line) {
         if message == "garbled" {
-            return self.session.garbled(now);
+            self.session.garbled(now, &mut self.actions);
+            return self.act(line);
         }
         let mut message = message.to_owned();
         let mut kept = Vec::new();
@@ -307,6 +308,9 @@ impl Initiator {
             self.ahead.clear();
             self.gap = None;
             self.wants_reset = false;
+        } else if self.wants_reset && self.state == Client::LoggingOn && msg_type != b"5" {
+            // It was sent before the numbers began anew.
+            return;
         }
         if number < self.expected {
             let was_refused = msg_type == b"5" && self.state == Client::LoggingOn;

@@ -156,6 +156,11 @@ fn line_05_what_is_no_logon_is_not_answered() {
 }
 
 #[test]
+fn line_05_what_is_garbled_instead_of_a_logon_is_not_answered() {
+    check_each(|_| {}, "do: garbled\ndisconnect: FirstNotLogon\nexpected: 1");
+}
+
+#[test]
 fn line_05_a_logon_that_is_wrong_is_refused_with_a_reason() {
     for (change, text) in [
         ("49=OTHER", "SenderCompID (49) is not this session's"),
@@ -269,7 +274,7 @@ fn line_07_a_logon_works_at_once_after_a_logout() {
 #[test]
 fn a_connection_without_a_logon_is_closed() {
     check_each(|_| {}, "at: 9\nat: 10\ndisconnect: NoLogon");
-    check_each(|_| {}, "do: garbled\nat: 10\ndisconnect: NoLogon");
+    check_each(|_| {}, "do: bytes\nat: 10\ndisconnect: NoLogon");
 }
 
 #[test]
@@ -350,6 +355,7 @@ fn messages_that_do_not_wait_for_the_answer_come_after_it() {
         |options| options.authenticate = true,
         "in: 35=A|34=1|98=0|108=30|141=Y
          authenticate
+         in: 35=D|34=1
          in: 35=D|34=2
          in: 35=1|34=3|112=there?
          expected: 1
@@ -466,6 +472,25 @@ fn a_logon_that_expects_more_than_was_sent_is_refused() {
          out: 35=5|34=1|58=NextExpectedMsgSeqNum (789) must be a number above 0
          disconnect: LogonRefused",
     );
+}
+
+#[test]
+fn what_a_logon_expects_of_old_numbers_is_nothing_to_new_ones() {
+    for (flag, own) in [("|141=Y", false), ("", true)] {
+        let mut asked = options(Version::Fix44);
+        asked.reset_on_logon = own;
+        check(
+            asked,
+            &format!(
+                "do: set 4 9
+                 in: 35=A|34=1|98=0|108=30{flag}|789=7
+                 reset
+                 out: 35=A|34=1|98=0|108=30{flag}|789=2
+                 app: 35=8|58=two
+                 out: 35=8|34=2|58=two"
+            ),
+        );
+    }
 }
 
 #[test]

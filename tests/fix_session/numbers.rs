@@ -183,6 +183,27 @@ fn a_gap_that_is_not_filled_ends_the_session() {
 }
 
 #[test]
+fn what_was_asked_for_on_a_line_that_is_gone_is_asked_for_again() {
+    check_running(
+        "in: 35=D|34=4
+         out: 35=2|34=2|7=2|16=0
+         in: 35=D|34=2|43=Y|122=0
+         deliver: 2 dup
+         do: close
+         disconnect: LineClosed
+         do: connect
+         in: 35=A|34=5|98=0|108=30
+         out: 35=A|34=3|98=0|108=30
+         out: 35=2|34=4|7=3|16=0
+         in: 35=D|34=3|43=Y|122=0
+         deliver: 3 dup
+         in: 35=D|34=4|43=Y|122=0
+         deliver: 4 dup
+         expected: 6",
+    );
+}
+
+#[test]
 fn numbers_are_right_when_they_are_told_late() {
     check_running(
         "hold

@@ -309,9 +309,9 @@ fn line_23_a_reset_that_goes_back_is_rejected_and_uses_up_no_number() {
 }
 
 #[test]
-fn a_reset_ends_a_gap_and_what_was_ahead_of_it() {
+fn a_reset_ends_a_gap() {
     check_running(
-        "in: 35=D|34=4|11=old
+        "in: 35=D|34=9
          out: 35=2|34=2|7=2|16=0
          in: 35=4|34=5|36=4
          set-expected: 4
@@ -320,5 +320,18 @@ fn a_reset_ends_a_gap_and_what_was_ahead_of_it() {
          expected: 5
          in: 35=D|34=6
          out: 35=2|34=3|7=5|16=0",
+    );
+}
+
+#[test]
+fn a_reset_forgets_what_was_ahead() {
+    check_running(
+        "in: 35=D|34=4|11=old
+         out: 35=2|34=2|7=2|16=0
+         in: 35=4|34=5|36=4
+         set-expected: 4
+         in: 35=D|34=4|11=new
+         deliver: 4
+         expected: 5",
     );
 }

@@ -173,7 +173,8 @@ impl Kind {
 pub enum Action {
     /// Sequence this message; its record gives it its number.
     Send(Admin),
-    /// Send this Logout without a record, and with a number that is not used up.
+    /// Send this Logout without a record, and with the last number that was sent (1 where none was): the
+    /// client takes it for no number that it waits for.
     Refuse(Admin),
     /// Sequence the application message just received; its record notes that the number after this one
     /// is expected. Where it cannot be sequenced, what refuses it notes that instead.
