@@ -77,7 +77,7 @@ struct Range {
 /// What is missing.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
-    /// The message that showed the gap: when all below it has come, the gap is closed.
+    /// The message that showed the gap, which is closed when its turn has come.
     shown_by: u64,
     /// The last number asked for; 0 where all is.
     asked_to: u64,

@@ -7,7 +7,7 @@
 //! | `at: 30` | time passes, with all that is due on the way |
 //! | `app: 35=8\|58=fill` | the venue has an application message for the client |
 //! | `hold`, `go` | the sequencer holds what it is asked for, and goes on |
-//! | `do: close` | also connect, connect-again, bytes, garbled, cut, end, accept, hold-resends, go-resends, `logout TEXT`, `refuse STATUS TEXT`, `set EXPECTED SENT` |
+//! | `do: close` | also connect, connect-again, bytes, garbled, tick, cut, end, accept, hold-resends, go-resends, `logout TEXT`, `refuse STATUS TEXT`, `set EXPECTED SENT` |
 //! | `expected: 5` | is what the machine expects, and what it had noted |
 //!
 //! All other lines are what comes out, each of it and in this order: `out:`, `deliver:`, `set-expected:`,
@@ -339,6 +339,7 @@ impl Desk {
             "close" => self.session.closed(out),
             "bytes" => self.session.alive(now),
             "garbled" => self.session.garbled(now, out),
+            "tick" => self.session.time_came(now, out),
             "cut" => self.session.cut(out),
             "end" => self.session.schedule_ended(now, out),
             "accept" => self.session.accepted(now, out),

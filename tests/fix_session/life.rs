@@ -193,6 +193,7 @@ fn an_interval_of_zero_is_no_heartbeat_and_no_question() {
         "in: 35=A|34=1|98=0|108=0
          out: 35=A|34=1|98=0|108=0
          at: 100000
+         do: tick
          in: 35=1|34=2|112=x
          out: 35=0|34=2|112=x",
     );

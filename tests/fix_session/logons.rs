@@ -520,3 +520,23 @@ fn comp_ids_are_the_logons_where_none_are_demanded() {
          out: 35=5|34=3|58=CompID problem",
     );
 }
+
+#[test]
+fn a_comp_id_is_something_and_bounded_where_none_is_demanded() {
+    let free = |options: &mut Options| {
+        options.client_comp_id.clear();
+        options.own_comp_id.clear();
+    };
+    let (fits, long) = ("x".repeat(64), "x".repeat(65));
+    check_each(free, &format!("in: 35=A|34=1|98=0|108=30|49={fits}\nout: 35=A|34=1|98=0|108=30"));
+    for given in ["", &long] {
+        check_each(
+            free,
+            &format!(
+                "in: 35=A|34=1|98=0|108=30|49={given}
+                 out: 35=5|34=1|58=SenderCompID (49) is not this session's
+                 disconnect: LogonRefused"
+            ),
+        );
+    }
+}

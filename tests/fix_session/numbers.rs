@@ -56,9 +56,10 @@ fn what_has_no_room_is_dropped_and_comes_again() {
          deliver: 2 dup
          in: 35=D|34=3|43=Y|122=0
          deliver: 3 dup
+         in: 35=D|34=6
          in: 35=D|34=4|43=Y|122=0
          deliver: 4 dup
-         in: 35=D|34=6
+         in: 35=D|34=7
          out: 35=2|34=3|7=5|16=0
          in: 35=D|34=5|43=Y|122=0
          deliver: 5 dup

@@ -31,6 +31,7 @@ fn line_25_a_message_sent_before_it_was_sent_ends_the_session() {
          out: 35=5|34=3|58=SendingTime accuracy problem
          expected: 3
          in: 35=D|34=3
+         in: 35=5|34=2|43=Y|122=0
          at: 9
          in: 35=5|34=4
          disconnect: SendingTime

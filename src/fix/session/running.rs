@@ -311,8 +311,7 @@ impl Session {
         let Some(gap) = &mut self.gap else { return };
         gap.since = now;
         let Gap { shown_by, asked_to, .. } = *gap;
-        let is_filled = self.expected == shown_by && self.ahead.has(shown_by);
-        if is_filled || self.expected > shown_by {
+        if self.expected > shown_by {
             self.gap = None;
         } else if asked_to != 0 && self.expected > asked_to && !self.ahead.has(self.expected) {
             self.gap = None;
