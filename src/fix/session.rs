@@ -192,8 +192,6 @@ impl Session {
         }
         self.state = State::Connected;
         self.limit = after(now, self.options.logon_limit_s);
-        self.last_received = now;
-        self.last_sent = now;
         true
     }
 
@@ -280,11 +278,14 @@ impl Session {
         self.resetting = self.resetting.saturating_sub(1);
     }
 
-    /// An operator set the numbers: the next one of the client, and the last one of ours.
+    /// An operator set the numbers: the next one of the client, and the last one of ours. A reset that is
+    /// asked for and not done comes after that, and undoes it.
     pub fn numbers_set(&mut self, expected: u64, sent: u64) {
+        if self.resetting > 0 {
+            return;
+        }
         self.expected = expected.clamp(1, FIX_SEQ_NUM_MAX);
         self.sent = sent.min(FIX_SEQ_NUM_MAX);
-        self.resetting = 0;
         self.forget();
     }
 
@@ -476,8 +477,6 @@ impl Session {
         }
         self.resets_at_end = false;
         self.is_logged_on = false;
-        self.heartbeat_ns = 0;
-        self.tested = None;
         out.push(Action::Disconnect(reason));
     }
 

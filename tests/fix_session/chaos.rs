@@ -145,7 +145,7 @@ impl Watch {
             5 if random.percent(20) => self.session.log_out(now, "end".into(), out),
             6 if random.percent(5) => self.session.cut(out),
             7 if random.percent(5) => self.session.schedule_ended(now, out),
-            8 if random.percent(5) => {
+            8 if random.percent(5) && !self.asked.contains(&None) => {
                 let (expected, sent) = (any_number(random, 5), any_number(random, 5));
                 self.session.numbers_set(expected, sent);
                 self.expected = self.session.expected();

@@ -62,10 +62,11 @@ fn line_34_an_own_logout_waits_for_the_answer() {
 #[test]
 fn line_34_an_own_logout_waits_so_long() {
     check_running(
-        "do: logout maintenance
+        "at: 20
+         do: logout maintenance
          out: 35=5|34=2|58=maintenance
-         at: 9
-         at: 10
+         at: 29
+         at: 30
          disconnect: LogoutUnanswered",
     );
 }

@@ -353,12 +353,12 @@ fn a_refusal_may_be_sent_without_using_up_a_number() {
 fn messages_that_do_not_wait_for_the_answer_come_after_it() {
     check_each(
         |options| options.authenticate = true,
-        "in: 35=A|34=1|98=0|108=30|141=Y
+        "do: set 2 2
+         in: 35=A|34=1|98=0|108=30|141=Y
          authenticate
-         in: 35=D|34=1
          in: 35=D|34=2
          in: 35=1|34=3|112=there?
-         expected: 1
+         expected: 2
          do: accept
          reset
          out: 35=A|34=1|98=0|108=30|141=Y
@@ -491,6 +491,21 @@ fn what_a_logon_expects_of_old_numbers_is_nothing_to_new_ones() {
             ),
         );
     }
+}
+
+#[test]
+fn a_running_session_that_begins_anew_says_what_it_expects_too() {
+    check(
+        options(Version::Fix44),
+        "in: 35=A|34=1|98=0|108=30
+         out: 35=A|34=1|98=0|108=30
+         in: 35=A|34=1|98=0|108=30|141=Y|789=1
+         reset
+         out: 35=A|34=1|98=0|108=30|141=Y|789=2
+         in: 35=A|34=1|98=0|108=30|141=Y|789=x
+         out: 35=5|34=2|58=NextExpectedMsgSeqNum (789) must be a number above 0
+         disconnect: LogonAgain",
+    );
 }
 
 #[test]

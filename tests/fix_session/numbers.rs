@@ -239,6 +239,21 @@ fn an_operator_may_set_the_numbers() {
 }
 
 #[test]
+fn numbers_set_before_a_reset_are_undone_by_it() {
+    check_running(
+        "hold
+         in: 35=A|34=1|98=0|108=30|141=Y
+         reset
+         do: set 20 20
+         go
+         out: 35=A|34=1|98=0|108=30|141=Y
+         in: 35=D|34=2
+         deliver: 2
+         expected: 3",
+    );
+}
+
+#[test]
 fn numbers_out_of_any_reach_are_not_followed() {
     check_running(
         "in: 35=D|34=18446744073709551615

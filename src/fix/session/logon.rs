@@ -44,6 +44,16 @@ pub(super) fn heartbeat(body: &dyn Body, options: &Options) -> Result<u32, Text>
     }
 }
 
+/// NextExpectedMsgSeqNum, where the session knows it, or what is wrong with it.
+pub(super) fn next_expected(body: &dyn Body, options: &Options) -> Result<Option<u64>, Text> {
+    let is_known = options.next_expected && options.version != Version::Fix42;
+    let Some(given) = body.get(789).filter(|_| is_known) else { return Ok(None) };
+    match number(given).filter(|next| *next > 0) {
+        Some(next) => Ok(Some(next)),
+        None => Err("NextExpectedMsgSeqNum (789) must be a number above 0".into()),
+    }
+}
+
 /// True where SendingTime is near enough, or not looked at.
 pub(super) fn is_timely(now: TimeNs, sending: Option<TimeNs>, options: &Options) -> bool {
     options.sending_time_tolerance_s.is_none_or(|seconds| {
@@ -97,15 +107,7 @@ pub(super) fn read(now: TimeNs, m: &Received<'_>, options: &Options) -> Result<R
     if reset && seq_num != 1 {
         return Err(reset_with(seq_num));
     }
-    let next_expected = match m.body.get(789) {
-        Some(given) if options.next_expected && version != Version::Fix42 => {
-            match number(given).filter(|next| *next > 0) {
-                Some(next) => Some(next),
-                None => return Err("NextExpectedMsgSeqNum (789) must be a number above 0".into()),
-            }
-        }
-        _ => None,
-    };
+    let next_expected = next_expected(m.body, options)?;
     Ok(Request { seq_num, heart_bt_int, reset, next_expected })
 }
 

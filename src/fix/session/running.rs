@@ -219,10 +219,11 @@ impl Session {
         let request = match m.verdict {
             Verdict::Refused(refusal) => Err(refusal.text),
             _ if m.seq_num != Some(1) => Err(logon::reset_with(m.seq_num.unwrap_or(0))),
-            _ => logon::heartbeat(m.body, &self.options),
+            _ => logon::heartbeat(m.body, &self.options)
+                .and_then(|seconds| Ok((seconds, logon::next_expected(m.body, &self.options)?))),
         };
-        let heart_bt_int = match request {
-            Ok(seconds) => seconds,
+        let (heart_bt_int, next_expected) = match request {
+            Ok(request) => request,
             Err(text) => return self.end(now, text, None, (Reason::LogonAgain, Wait::No), out),
         };
         self.heartbeat_ns = u64::from(heart_bt_int) * SECOND_NS;
@@ -232,7 +233,7 @@ impl Session {
         let answer = Admin::Logon {
             heart_bt_int,
             reset: true,
-            next_expected: None,
+            next_expected: next_expected.map(|_| self.expected),
             default_appl_ver_id: self.options.version.default_appl_ver_id(),
         };
         self.send(now, answer, out);
