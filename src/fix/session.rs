@@ -249,7 +249,7 @@ impl Session {
     /// connection that it could be written to.
     pub fn sent(&mut self, now: TimeNs, number: u64, kind: Kind, out: &mut Vec<Action>) {
         if self.resetting == 0 {
-            self.sent = self.sent.max(number.min(FIX_SEQ_NUM_MAX));
+            self.sent = number.min(FIX_SEQ_NUM_MAX);
         }
         self.last_sent = now;
         match (&mut self.state, kind) {

@@ -37,6 +37,16 @@ fn a_logout_that_the_dictionary_refuses_is_answered_all_the_same() {
 }
 
 #[test]
+fn a_logout_of_a_clock_that_is_wrong_is_answered_all_the_same() {
+    check_running(
+        "in: 35=5|34=2|52=-500
+         out: 35=5|34=2
+         disconnect: LoggedOut
+         expected: 3",
+    );
+}
+
+#[test]
 fn an_answer_that_is_never_written_does_not_keep_the_line() {
     check_running(
         "hold

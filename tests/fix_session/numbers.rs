@@ -88,6 +88,18 @@ fn a_gap_may_be_asked_for_in_parts() {
 }
 
 #[test]
+fn a_gap_fill_beyond_the_part_that_was_asked_for_fills_the_gap() {
+    check_running_with(
+        |options| options.resend_chunk = 3,
+        "in: 35=D|34=10
+         out: 35=2|34=2|7=2|16=4
+         in: 35=4|34=2|43=Y|122=0|123=Y|36=10
+         deliver: 10
+         expected: 11",
+    );
+}
+
+#[test]
 fn line_10_a_number_too_low_ends_the_session_with_a_reason() {
     check_running(
         "in: 35=0|34=2
