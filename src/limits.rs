@@ -125,6 +125,14 @@ pub const RESTRICTED_MAX: usize = 64;
 pub const POSITION_LIMITS_MAX: usize = 1 << 16;
 /// Live orders of an account that are counted, all in one command, when its position is limited.
 pub const POSITION_ORDERS_MAX: u32 = 4096;
+/// Bytes of a text (58) that a FIX session sends of its own, and of a TestReqID (112) that it answers.
+pub const FIX_TEXT_MAX_BYTES: usize = 96;
+/// Bytes of a CompID that a FIX session may have.
+pub const FIX_COMP_ID_MAX_BYTES: usize = 64;
+/// Messages ahead of a gap that a FIX session keeps, whatever their size.
+pub const FIX_AHEAD_COUNT_MAX: usize = 4096;
+/// Largest MsgSeqNum (34) that a client can move a FIX session to.
+pub const FIX_SEQ_NUM_MAX: u64 = 999_999_999_999;
 
 const _: () = assert!(FRAME_DEFAULT_BYTES <= FRAME_MAX_BYTES);
 const _: () = assert!(FRAME_INLINE_BYTES < FRAME_DEFAULT_BYTES);

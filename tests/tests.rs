@@ -25,6 +25,7 @@ mod exchange;
 mod fix_check;
 mod fix_document;
 mod fix_fuzz;
+mod fix_session;
 mod frozen;
 mod full_disk;
 mod fuzz;

@@ -9,6 +9,7 @@
 //! - All that is known of fields and messages stands in `dictionary.txt` and nowhere else.
 
 pub mod dictionary;
+pub mod session;
 pub mod tag;
 pub mod value;
 
