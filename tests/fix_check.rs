@@ -174,6 +174,9 @@ fn a_known_message_that_is_not_taken_is_told_from_an_unknown_one() {
         5   35=CA|1=1| -> unsupported
         24  35=CA|1=1| -> 11
         245 35=B|!56|148=headline| -> 1 56
+        45  35=B|627=1|628=HOP|630=5|148=headline| -> unsupported
+        45  35=B|627=2|628=HOP|630=5|148=headline| -> 16 627
+        45  35=0|627=2|628=HOP|628=HOP2|112=x| -> ok
         ",
     );
 }
