@@ -174,6 +174,9 @@ fn a_known_message_that_is_not_taken_is_told_from_an_unknown_one() {
         5   35=CA|1=1| -> unsupported
         24  35=CA|1=1| -> 11
         245 35=B|!56|148=headline| -> 1 56
+        45  35=B|627=1|628=HOP|630=5|148=headline| -> unsupported
+        45  35=B|627=2|628=HOP|630=5|148=headline| -> 16 627
+        45  35=0|627=2|628=HOP|628=HOP2|112=x| -> ok
         ",
     );
 }
@@ -360,7 +363,7 @@ fn values_are_read_by_their_types() {
 #[test]
 fn nested_groups_are_walked_entry_by_entry() {
     let text = "35=D|11=A1|55=X|54=1|60=20260301-12:00:00|38=1|40=1|453=2|448=A|447=D|802=2|523=x|\
-                803=1|523=y|803=2|452=11|448=B|452=3|6000=own|58=text|";
+                803=1|523=y|803=2|452=11|448=B|6000=own|452=3|58=text|";
     with_view(Version::Fix44, text, |view| {
         let parties: Vec<(String, Vec<String>, Option<i64>)> = view
             .group(tag::NO_PARTY_IDS)
@@ -378,6 +381,11 @@ fn nested_groups_are_walked_entry_by_entry() {
             ("B".to_owned(), vec![], Some(3)),
         ];
         assert_eq!(parties, expected);
+        // An entry ends where its group does.
+        let first = view.group(tag::NO_PARTY_IDS).next().expect("one");
+        let last = first.group(tag::NO_PARTY_SUB_IDS).last().expect("two");
+        let tags: Vec<u32> = last.iter().map(|field| field.tag).collect();
+        assert_eq!(tags, [tag::PARTY_SUB_ID, tag::PARTY_SUB_ID_TYPE]);
         // A field of an entry is none of the message.
         assert_eq!(view.get(tag::PARTY_ID), None);
         assert_eq!(view.get(tag::TEXT), Some(&b"text"[..]));

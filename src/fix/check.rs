@@ -211,7 +211,8 @@ impl Parsed<'_> {
         };
         for index in 0..self.fields.count() {
             let entry = self.fields.entry(index);
-            if matches!(body, Body::Unsupported) && !header.has(entry.tag) && check.depth == 0 {
+            let is_beyond = || !header.has(entry.tag) && !check.is_open(entry.tag);
+            if matches!(body, Body::Unsupported) && is_beyond() {
                 break;
             }
             let before = index.checked_sub(1).map_or(0, |before| self.fields.entry(before).tag);
@@ -332,6 +333,11 @@ impl Check {
             self.depth -= 1;
         }
         Ok(false)
+    }
+
+    /// True where a tag belongs to a group that is open.
+    fn is_open(&self, tag: u32) -> bool {
+        self.open[..self.depth].iter().flatten().any(|open| open.group.member(tag).is_some())
     }
 
     /// True where a tag belongs to what is around the innermost group.

@@ -300,6 +300,14 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_within_a_field_is_none() {
+        let good = message("35=0|34=2|");
+        let bad = message("35=0|112=x");
+        let stream = [&bad[..], &good].concat();
+        assert_eq!(walk(&stream), format!("({} NoCheckSum) {}", bad.len(), good.len()));
+    }
+
+    #[test]
     fn garbage_is_passed_over_up_to_the_next_begin() {
         let good = message("35=0|34=2|");
         let stream = [b"GET / HTTP/1.1\r\n\r\n8=F8=FI", &good[..]].concat();
