@@ -267,8 +267,9 @@ fn a_version_without_a_reason_sends_a_reject_without_one() {
         (99, None, Some(99)),
     ] {
         let refusal = Refusal { reason, tag: None };
-        assert_eq!(refusal.reason_in(Version::Fix42), fix42);
-        assert_eq!(refusal.reason_in(Version::Fix44), fix44);
+        let reason = u32::from(refusal.reason);
+        assert_eq!(Version::Fix42.reject_reason(reason), fix42);
+        assert_eq!(Version::Fix44.reject_reason(reason), fix44);
         assert!(!refusal.text().is_empty());
     }
 }

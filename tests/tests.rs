@@ -22,6 +22,7 @@ mod demo;
 mod disk_failures;
 mod event_log_cut;
 mod exchange;
+mod fix_bytes;
 mod fix_check;
 mod fix_document;
 mod fix_fuzz;

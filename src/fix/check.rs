@@ -83,16 +83,6 @@ impl Refusal {
         Refusal { reason, tag: tag.map(u32::cast_signed) }
     }
 
-    /// SessionRejectReason as this version has it; `None` where it has no such reason, and a Reject
-    /// goes without.
-    #[must_use]
-    pub const fn reason_in(&self, version: Version) -> Option<u8> {
-        let has_other = !matches!(version, Version::Fix42);
-        let has = self.reason <= version.session_reject_reason_max()
-            || (self.reason == Refusal::OTHER && has_other);
-        if has { Some(self.reason) } else { None }
-    }
-
     /// Text (58) of the Reject.
     #[must_use]
     pub const fn text(&self) -> &'static str {

@@ -17,6 +17,7 @@ mod check;
 mod encoder;
 mod fields;
 mod frame;
+mod messages;
 mod reference;
 mod source;
 mod xml;
@@ -25,6 +26,7 @@ pub use check::{Accepted, Policy, Refusal};
 pub use encoder::{EncodeError, Encoder, Header};
 pub use fields::{Field, FieldError, Fields, Garbled, Group, Parsed, View};
 pub use frame::{Frame, GarbledFrame, MESSAGE_DEFAULT_MAX_BYTES, MESSAGE_MIN_BYTES, frame};
+pub use messages::{received, verdict, write_admin, write_gap_fill};
 
 /// The separator behind every field.
 pub const SOH: u8 = 1;
@@ -70,14 +72,15 @@ impl Version {
         }
     }
 
-    /// The highest SessionRejectReason (373) that it has, besides 99.
+    /// A SessionRejectReason (373), where the version has it: a Reject goes without one otherwise.
     #[must_use]
-    pub const fn session_reject_reason_max(self) -> u8 {
-        match self {
-            Version::Fix42 => 11,
-            Version::Fix44 => 17,
-            Version::Fix50 => 18,
-        }
+    pub const fn reject_reason(self, reason: u32) -> Option<u32> {
+        let (max, other) = match self {
+            Version::Fix42 => (11, false),
+            Version::Fix44 => (17, true),
+            Version::Fix50 => (18, true),
+        };
+        if reason <= max || (reason == 99 && other) { Some(reason) } else { None }
     }
 }
 

@@ -30,8 +30,9 @@ mod running;
 mod text;
 mod timer;
 
+use super::Version;
 pub use action::{Action, Admin, Body, Kind, Reason, Received, Refusal, Verdict, routing_back};
-pub use options::{Options, Version};
+pub use options::Options;
 pub use text::{Short, Text, TypeText};
 
 use crate::limits::FIX_SEQ_NUM_MAX;
@@ -519,7 +520,7 @@ impl Session {
     }
 
     fn logout(&self, text: Text, session_status: Option<u32>) -> Admin {
-        let knows_status = self.options.version == Version::Fixt11;
+        let knows_status = self.options.version == Version::Fix50;
         Admin::Logout { text, session_status: session_status.filter(|_| knows_status) }
     }
 }

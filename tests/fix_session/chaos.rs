@@ -3,8 +3,9 @@
 use super::desk::options;
 use crate::allocation::allocations;
 use crate::sim::random::{Random, seeds};
+use openoutcry::fix::Version;
 use openoutcry::fix::session::{
-    Action, Admin, Body, Kind, Options, Received, Refusal, Session, Text, Verdict, Version,
+    Action, Admin, Body, Kind, Options, Received, Refusal, Session, Text, Verdict,
 };
 use openoutcry::types::TimeNs;
 use std::collections::VecDeque;
@@ -372,7 +373,7 @@ fn whatever_comes_keeps_what_is_promised() {
             ahead_max_bytes: [0, 30, 1 << 16][random.below(3) as usize],
             resend_chunk: random.below(3),
             refusals_numbered: random.percent(70),
-            ..options(Version::Fixt11)
+            ..options(Version::Fix50)
         };
         let mut watch = Watch::new(options);
         for _ in 0..2000 {
@@ -391,7 +392,7 @@ fn whatever_comes_keeps_what_is_promised() {
 
 #[test]
 fn a_running_session_allocates_nothing() {
-    let mut watch = Watch::new(Options { authenticate: false, ..options(Version::Fixt11) });
+    let mut watch = Watch::new(Options { authenticate: false, ..options(Version::Fix50) });
     assert!(watch.session.connect(TimeNs(watch.now)));
     let message = |msg_type: &[u8], number: u64| Made {
         begin_string: b"FIXT.1.1",

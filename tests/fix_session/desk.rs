@@ -13,8 +13,9 @@
 //! All other lines are what comes out, each of it and in this order: `out:`, `deliver:`, `set-expected:`,
 //! `resend:`, `disconnect:`, `authenticate`, `reset`.
 
+use openoutcry::fix::Version;
 use openoutcry::fix::session::{
-    Action, Admin, Body, Kind, Options, Received, Refusal, Session, Verdict, Version,
+    Action, Admin, Body, Kind, Options, Received, Refusal, Session, Verdict,
 };
 use openoutcry::types::TimeNs;
 use std::collections::VecDeque;
@@ -56,7 +57,7 @@ pub(super) fn receive(
     let (text, judged) = line.split_once(" ! ").unwrap_or((line, ""));
     let mut fields = Fields::of(text);
     let is_logon = fields.get(35) == Some(b"A");
-    if is_logon && version == Version::Fixt11 && fields.get(1137).is_none() {
+    if is_logon && version == Version::Fix50 && fields.get(1137).is_none() {
         fields.0.push((1137, b"9".to_vec()));
     }
     // A field that a line has empty is not in the message.
@@ -79,7 +80,7 @@ pub(super) fn receive(
     };
     let received = Received {
         raw: line.as_bytes(),
-        begin_string: fields.get(8).unwrap_or(version.begin_string()),
+        begin_string: fields.get(8).unwrap_or(version.begin_string().as_bytes()),
         msg_type: fields.get(35).unwrap_or_default(),
         seq_num: fields.number(34),
         poss_dup: fields.get(43) == Some(b"Y"),
@@ -401,7 +402,7 @@ impl Desk {
                 _ => {
                     let mut line = line.to_owned();
                     let is_logon = line.starts_with("out: 35=A|") && !line.contains("|1137=");
-                    if is_logon && self.options.version == Version::Fixt11 {
+                    if is_logon && self.options.version == Version::Fix50 {
                         line.push_str("|1137=9");
                     }
                     assert_eq!(self.seen.pop_front(), Some(line), "in\n{script}");
@@ -429,7 +430,7 @@ pub(super) fn check(options: Options, script: &str) {
 
 /// Plays a script in each version, with what `change` makes of the options.
 pub(super) fn check_each(change: impl Fn(&mut Options), script: &str) {
-    for version in [Version::Fix42, Version::Fix44, Version::Fixt11] {
+    for version in [Version::Fix42, Version::Fix44, Version::Fix50] {
         let mut options = options(version);
         change(&mut options);
         check(options, script);

@@ -4,7 +4,8 @@
 
 use super::desk::{Fields, line_of, options, receive};
 use crate::sim::random::{Random, seeds};
-use openoutcry::fix::session::{Action, Admin, Body, Kind, Options, Session, Version};
+use openoutcry::fix::Version;
+use openoutcry::fix::session::{Action, Admin, Body, Kind, Options, Session};
 use openoutcry::types::TimeNs;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -412,7 +413,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
-        let version = if random.percent(50) { Version::Fix44 } else { Version::Fixt11 };
+        let version = if random.percent(50) { Version::Fix44 } else { Version::Fix50 };
         let options = Options {
             authenticate: random.percent(50),
             ahead_max_bytes: [0, 60, 1 << 16][random.below(3) as usize],

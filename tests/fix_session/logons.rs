@@ -1,7 +1,8 @@
 //! Logons: how a session begins, begins anew, and is refused.
 
 use super::desk::{check, check_each, check_running, check_running_with, options};
-use openoutcry::fix::session::{Options, Version};
+use openoutcry::fix::Version;
+use openoutcry::fix::session::Options;
 
 #[test]
 fn line_01_a_logon_with_the_expected_number_is_answered() {
@@ -182,7 +183,7 @@ fn line_05_a_logon_that_is_wrong_is_refused_with_a_reason() {
         );
     }
     for (version, begin) in [(Version::Fix42, "FIX.4.4"), (Version::Fix44, "FIXT.1.1")] {
-        let own = String::from_utf8_lossy(version.begin_string()).into_owned();
+        let own = version.begin_string();
         check(
             options(version),
             &format!(
@@ -225,7 +226,7 @@ fn line_05_fixt_needs_the_version_of_its_applications() {
         ("1137=7", "DefaultApplVerID (1137) must be 9"),
     ] {
         check(
-            options(Version::Fixt11),
+            options(Version::Fix50),
             &format!(
                 "in: 35=A|34=1|98=0|108=30|{change}
                  out: 35=5|34=1|58={text}
@@ -238,7 +239,7 @@ fn line_05_fixt_needs_the_version_of_its_applications() {
 #[test]
 fn line_06_the_fixt_answer_carries_the_version_of_its_applications() {
     check(
-        options(Version::Fixt11),
+        options(Version::Fix50),
         "in: 35=A|34=1|98=0|108=30|1137=9
          out: 35=A|34=1|98=0|108=30|1137=9",
     );
@@ -325,7 +326,7 @@ fn nothing_changes_before_the_credentials_are_checked() {
 
 #[test]
 fn fixt_says_why_a_logon_is_refused_as_a_number_too() {
-    let mut asked = options(Version::Fixt11);
+    let mut asked = options(Version::Fix50);
     asked.authenticate = true;
     check(
         asked,
@@ -421,7 +422,7 @@ fn a_logon_in_a_running_session_is_refused_and_the_session_goes_on() {
 
 #[test]
 fn a_logon_says_what_it_expects_and_both_sides_send_again_unasked() {
-    for version in [Version::Fix44, Version::Fixt11] {
+    for version in [Version::Fix44, Version::Fix50] {
         check(
             options(version),
             "in: 35=A|34=1|98=0|108=30

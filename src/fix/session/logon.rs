@@ -1,8 +1,9 @@
 //! What a Logon asks for.
 
 use super::action::{Body, Received, Verdict};
-use super::options::{Options, Version};
+use super::options::Options;
 use super::text::Text;
+use crate::fix::Version;
 use crate::limits::{FIX_COMP_ID_MAX_BYTES, FIX_SEQ_NUM_MAX};
 use crate::types::TimeNs;
 
@@ -65,8 +66,8 @@ pub(super) fn is_timely(now: TimeNs, sending: Option<TimeNs>, options: &Options)
 /// asked later.
 pub(super) fn read(now: TimeNs, m: &Received<'_>, options: &Options) -> Result<Request, Text> {
     let version = options.version;
-    if m.begin_string != version.begin_string() {
-        let begin = String::from_utf8_lossy(version.begin_string());
+    if m.begin_string != version.begin_string().as_bytes() {
+        let begin = version.begin_string();
         return Err(Text::of(format_args!("BeginString (8) must be {begin} in this session")));
     }
     if !is_comp_id(m.sender_comp_id, &options.client_comp_id) {

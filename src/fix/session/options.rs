@@ -1,41 +1,6 @@
 //! What a session does as its operator wishes, and what its version demands.
 
-/// The protocol of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// FIX 4.2.
-    Fix42,
-    /// FIX 4.4.
-    Fix44,
-    /// FIXT.1.1 with FIX 5.0 SP2.
-    Fixt11,
-}
-
-impl Version {
-    /// BeginString (8).
-    #[must_use]
-    pub const fn begin_string(self) -> &'static [u8] {
-        match self {
-            Version::Fix42 => b"FIX.4.2",
-            Version::Fix44 => b"FIX.4.4",
-            Version::Fixt11 => b"FIXT.1.1",
-        }
-    }
-
-    /// DefaultApplVerID (1137), where a Logon has one: FIX 5.0 SP2 is 9.
-    #[must_use]
-    pub const fn default_appl_ver_id(self) -> Option<&'static str> {
-        match self {
-            Version::Fix42 | Version::Fix44 => None,
-            Version::Fixt11 => Some("9"),
-        }
-    }
-
-    /// A reason of a Reject (373), where the version knows it: 4.2 ends at 11.
-    pub(super) const fn reason(self, reason: u32) -> Option<u32> {
-        if matches!(self, Version::Fix42) && reason > 11 { None } else { Some(reason) }
-    }
-}
+use crate::fix::Version;
 
 /// What a session does as its operator wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]

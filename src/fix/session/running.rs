@@ -61,7 +61,7 @@ impl Session {
     /// A message of a client that is logged on.
     pub(super) fn in_session(&mut self, now: TimeNs, m: &Received<'_>, out: &mut Vec<Action>) {
         let is_playing = std::mem::take(&mut self.is_playing);
-        let begin_string = self.options.version.begin_string();
+        let begin_string = self.options.version.begin_string().as_bytes();
         if m.begin_string != begin_string {
             let wanted = String::from_utf8_lossy(begin_string);
             let text = Text::of(format_args!("Incorrect BeginString, expecting {wanted}"));
@@ -407,7 +407,7 @@ impl Session {
             ref_seq: number,
             ref_tag: fault.tag,
             ref_msg_type: TypeText::cut(m.msg_type),
-            reason: self.options.version.reason(fault.reason),
+            reason: self.options.version.reject_reason(fault.reason),
             text: fault.text,
         };
         self.send(now, reject, out);
