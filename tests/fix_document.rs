@@ -102,4 +102,6 @@ fn dictionary_files_have_the_messages_of_their_layer() {
         xml(XmlFile::Fix42).contains("<field number=\"22\" name=\"IDSource\" type=\"STRING\">")
     );
     assert!(xml(XmlFile::Fix44).contains("<value enum=\"1\" description=\"GOOD_TILL_CANCEL\"/>"));
+    // A list that is open would make an engine refuse what is not on it.
+    assert!(xml(XmlFile::Fix44).contains("name=\"SettlType\" type=\"STRING\"/>"));
 }

@@ -1,4 +1,4 @@
-//! FIX as bytes: 4.2, 4.4 and FIXT.1.1 with 5.0 SP2. What a stream's bytes are ([`frame`]), what fields a
+//! FIX as bytes: 4.2, 4.4 and FIXT.1.1 with 5.0 SP2. What a stream's bytes are ([`frame()`]), what fields a
 //! message has ([`Fields`]), whether the version's dictionary allows them ([`Parsed::check`]), and the way
 //! back ([`Encoder`]).
 //!
