@@ -9,12 +9,14 @@ const DOCUMENT: &str = include_str!("../docs/FIX.md");
 fn every_message_and_tag_stands_in_the_document() {
     if std::env::var_os("WRITE_FIX_TABLES").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FIX.md");
-        let head = DOCUMENT.split_once(BEGIN).expect("the mark is there").0;
-        let text = format!("{head}{BEGIN}\n{}", reference().trim_end());
-        std::fs::write(path, text + "\n").expect("a writable tree");
+        let (head, rest) = DOCUMENT.split_once(BEGIN).expect("the mark is there");
+        let rest = rest.split_once(END).expect("the mark is there").1;
+        let text = format!("{head}{BEGIN}\n{}\n\n{END}{rest}", reference().trim_end());
+        std::fs::write(path, text).expect("a writable tree");
         return;
     }
-    let tables = DOCUMENT.split_once(BEGIN).expect("the mark is there").1;
+    let behind = DOCUMENT.split_once(BEGIN).expect("the mark is there").1;
+    let tables = behind.split_once(END).expect("the mark is there").0;
     for (ours, listed) in reference().trim().lines().zip(tables.trim().lines()) {
         assert_eq!(listed, ours, "WRITE_FIX_TABLES=1 writes them anew");
     }
@@ -22,7 +24,9 @@ fn every_message_and_tag_stands_in_the_document() {
 }
 
 /// Behind this mark stands what the dictionary says.
-const BEGIN: &str = "<!-- Tables of the dictionary follow, up to the end. -->\n";
+const BEGIN: &str = "<!-- Tables of the dictionary follow. -->\n";
+/// Before this one.
+const END: &str = "<!-- End of the dictionary's tables. -->\n";
 
 #[test]
 fn the_limits_stand_in_the_document() {

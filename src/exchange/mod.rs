@@ -60,7 +60,7 @@ pub use permissions::Permissions;
 pub use query::{BookRow, BookSummary};
 pub use risk::PositionRow;
 pub use schemas::Schemas;
-pub use sessions::{Numbering, Session, SessionName};
+pub use sessions::{NUMBER_END, Numbering, Session, SessionName};
 
 use crate::admin::Controls;
 use crate::command::{Command, Deposit, Transfer, Withdraw};
@@ -352,21 +352,46 @@ impl Exchange {
         session
     }
 
-    /// Ends a session's activity, by its own wish or because it was lost. Its numbers stay; a numbered one
-    /// that is `told` is sent a message of that, whose number the event tells.
-    pub fn logout(&mut self, ctx: &Context, session: SessionId, told: bool, out: &mut Outbox) {
+    /// Ends a session's activity, by its own wish or because it was lost. Its numbers stay.
+    pub fn logout(&mut self, ctx: &Context, session: SessionId, out: &mut Outbox) {
+        self.end_session(ctx, session, None, out);
+    }
+
+    /// The same for a session that may be numbered: it expects that inbound number next. One that is
+    /// `told` is sent a message of it, whose number the event tells, behind all others of the record.
+    pub fn logout_numbered(
+        &mut self,
+        ctx: &Context,
+        session: SessionId,
+        told: bool,
+        expected_inbound: u64,
+        out: &mut Outbox,
+    ) {
+        self.end_session(ctx, session, Some((told, expected_inbound)), out);
+    }
+
+    fn end_session(
+        &mut self,
+        ctx: &Context,
+        session: SessionId,
+        numbered: Option<(bool, u64)>,
+        out: &mut Outbox,
+    ) {
         self.advance(ctx.sequence);
         self.accounts.begin();
         out.begin_quiet(ctx.sequence);
         self.pass_time(ctx, out);
         self.session_ends(session, ctx.time);
         self.sessions.logout(session);
-        if told && self.sessions.get(session).is_some_and(Session::is_numbered) {
-            self.sessions.give(session, 1);
-        }
         let outbound = self.sessions.get(session).map_or(0, |s| s.outbound);
         out.session(SessionChange { session, active: false, outbound });
         out.finish_quiet(&mut self.sessions, &self.accounts);
+        if let Some((told, expected_inbound)) = numbered {
+            self.sessions.hear_up_to(session, expected_inbound);
+            if told && self.sessions.get(session).is_some_and(Session::is_numbered) {
+                out.set_session_outbound(self.sessions.give(session, 1));
+            }
+        }
     }
 
     /// Sends a message of its protocol to a numbered session, which expects that inbound number next; to
@@ -384,17 +409,12 @@ impl Exchange {
         out.begin_quiet(ctx.sequence);
         self.pass_time(ctx, out);
         if self.sessions.get(session).is_some_and(Session::is_numbered) {
-            self.sessions.hear(session, expected_inbound);
+            self.sessions.hear_up_to(session, expected_inbound);
             let outbound = self.sessions.give(session, 1);
             let expected_inbound = self.sessions.get(session).map_or(0, |s| s.inbound);
             out.sent(SessionSent { session, kind, outbound, expected_inbound });
         }
         out.finish_quiet(&mut self.sessions, &self.accounts);
-    }
-
-    /// A numbered session's inbound number: what its end said it expected.
-    pub fn hear(&mut self, session: SessionId, expected_inbound: u64) {
-        self.sessions.hear(session, expected_inbound);
     }
 
     /// Marks every session lost: a new reign begins, whose clients have to log on again.

@@ -175,7 +175,7 @@ impl Outbox {
             Err(reason) => Outcome::refused(*reason).tell(result),
         }
         result.fill_count = fill_count;
-        sessions.hear(result.session, result.client_sequence.saturating_add(1));
+        sessions.hear(result.session, result.client_sequence);
         let further_fills = fill_count.saturating_sub(ANSWER_FILLS_MAX as u32);
         result.outbound = sessions.give(result.session, 1 + u64::from(further_fills));
         self.add_notes(sessions);
@@ -231,6 +231,14 @@ impl Outbox {
     pub(super) fn session(&mut self, change: SessionChange) {
         debug_assert!(self.events.is_empty());
         self.push(EventBody::Session(change));
+    }
+
+    /// Says which number the message of the session's end has, once that is known.
+    pub(super) fn set_session_outbound(&mut self, outbound: u64) {
+        let Some(Event { body: EventBody::Session(change), .. }) = self.events.first_mut() else {
+            panic!("the record of a session's end begins with that");
+        };
+        change.outbound = outbound;
     }
 
     /// Tells a message of a session's protocol, the first event of its record.

@@ -16,6 +16,9 @@ use crate::packing::{Pack, Unfit, Unpack, ensure};
 use crate::types::{KeyId, SessionId};
 use std::collections::BTreeMap;
 
+/// Behind the numbers that a session's messages can have.
+pub const NUMBER_END: u64 = 1 << 62;
+
 /// A session's name, padded with zeros.
 pub type SessionName = [u8; SESSION_NAME_MAX_BYTES];
 
@@ -94,14 +97,24 @@ impl Sessions {
         Some(id)
     }
 
-    /// A numbered session has heard a message of its own, whose number came before this.
+    /// A numbered session has heard the message with this number. One that comes before its turn, and one
+    /// that was heard before, moves nothing.
     #[inline]
-    pub(super) fn hear(&mut self, id: SessionId, expected_inbound: u64) {
+    pub(super) fn hear(&mut self, id: SessionId, number: u64) {
         if id.0 != 0 {
             let session = self.get_mut(id);
-            if session.is_numbered() {
-                session.inbound = session.inbound.max(expected_inbound);
+            if session.is_numbered() && session.inbound == number {
+                session.inbound += 1;
             }
+        }
+    }
+
+    /// A numbered session has heard all messages before this number.
+    pub(super) fn hear_up_to(&mut self, id: SessionId, expected_inbound: u64) {
+        let index = (id.0 as usize).wrapping_sub(1);
+        if let Some(session) = self.sessions.get_mut(index).filter(|session| session.is_numbered())
+        {
+            session.inbound = session.inbound.max(expected_inbound);
         }
     }
 
@@ -180,7 +193,7 @@ impl Sessions {
             let (key, name) = (KeyId(unpack.u32()?), unpack.array()?);
             let (active, outbound) = (unpack.bool()?, unpack.u64()?);
             // No journal has so many records that a session could be sent more.
-            ensure(outbound < 1 << 62, "a session's outbound number cannot be")?;
+            ensure(outbound < NUMBER_END, "a session's outbound number cannot be")?;
             self.sessions.push(Session { key, name, active, outbound, inbound: 0 });
             let other = self.by_name.insert((key, name), SessionId(number));
             ensure(other.is_none(), "two sessions have one name")?;
@@ -195,7 +208,7 @@ impl Sessions {
             let (number, inbound) = (unpack.u32()?, unpack.u64()?);
             let known = number > last && number as usize <= self.sessions.len();
             ensure(known, "numbered sessions are unknown or not in order")?;
-            ensure((1..1 << 62).contains(&inbound), "an inbound number cannot be")?;
+            ensure((1..NUMBER_END).contains(&inbound), "an inbound number cannot be")?;
             self.sessions[number as usize - 1].inbound = inbound;
             last = number;
         }
@@ -241,9 +254,12 @@ mod tests {
         let id =
             sessions.logon(KeyId(5), &name("fix"), numbering(false, 2)).expect("there is room");
         sessions.give(id, 4);
+        sessions.hear_up_to(id, 6);
+        // What comes before its turn moves nothing, and what was heard before nothing back.
         sessions.hear(id, 7);
-        // What was heard twice moves nothing back.
+        sessions.hear(id, 6);
         sessions.hear(id, 3);
+        sessions.hear_up_to(id, 3);
         let numbers = |sessions: &Sessions| {
             let session = sessions.get(id).expect("it logged on");
             (session.outbound, session.inbound)
@@ -263,7 +279,10 @@ mod tests {
         assert_eq!(sessions.logon(KeyId(5), &name("fix"), numbering), Some(SessionId(2)));
         assert_eq!(sessions.logon(KeyId(5), &name("native"), numbering), None);
         assert_eq!(sessions.logon(KeyId(5), &name("fix"), None), None);
-        sessions.hear(SessionId(1), 9);
+        sessions.hear(SessionId(1), 0);
+        sessions.hear_up_to(SessionId(1), 9);
+        sessions.hear_up_to(SessionId(9), 9);
+        sessions.hear_up_to(SessionId(0), 9);
         assert_eq!(sessions.get(SessionId(1)).map(|session| session.inbound), Some(0));
         sessions.check();
     }

@@ -52,8 +52,9 @@ layout! {
         name: [u8; 32],
     }
 
-    /// `session-logout` and `session-lost`. The session stands in the envelope. A logout is told to a
-    /// session that is numbered both ways, under its next outbound number.
+    /// `session-logout` and `session-lost`. The session stands in the envelope; the record of one that is
+    /// not numbered may have no payload. A logout is told to a session that is numbered both ways, under
+    /// its next outbound number, behind all else of its record.
     SessionEnd = "SessionEnd", 16 {
         /// Why: a number of the gateway's; 0 where the client asked for it.
         reason: U16,

@@ -2,7 +2,7 @@
 
 use crate::admin::AdminCommand;
 use crate::command::Command;
-use crate::exchange::{Context, Exchange, Numbering, Outbox};
+use crate::exchange::{Context, Exchange, NUMBER_END, Numbering, Outbox};
 use crate::genesis::{APPLICATION_VERSION, GenesisItem};
 use crate::journal::format::RecordKind;
 use crate::journal::payload::{
@@ -101,10 +101,8 @@ pub fn apply(
         RecordKind::SessionLogon => {
             let logon: SessionLogon = payload::head(input.payload).ok_or(unreadable)?;
             let key = KeyId(logon.key.get());
-            let numbering = Numbering {
-                reset: logon.flags & LOGON_RESET != 0,
-                expected_inbound: logon.expected_inbound.get(),
-            };
+            let expected_inbound = number(logon.expected_inbound.get()).ok_or(unreadable)?;
+            let numbering = Numbering { reset: logon.flags & LOGON_RESET != 0, expected_inbound };
             let session = if logon.protocol == PROTOCOL_FIX {
                 exchange.logon_numbered(&input.context, key, &logon.name, numbering, outbox)
             } else {
@@ -115,10 +113,16 @@ pub fn apply(
             }
         }
         RecordKind::SessionLogout | RecordKind::SessionLost => {
-            let end: SessionEnd = payload::head(input.payload).ok_or(unreadable)?;
             let session = input.context.session;
-            exchange.hear(session, end.expected_inbound.get());
-            exchange.logout(&input.context, session, kind == RecordKind::SessionLogout, outbox);
+            // One of a session that is not numbered says nothing.
+            if input.payload.is_empty() {
+                exchange.logout(&input.context, session, outbox);
+            } else {
+                let end: SessionEnd = payload::head(input.payload).ok_or(unreadable)?;
+                let expected_inbound = number(end.expected_inbound.get()).ok_or(unreadable)?;
+                let told = kind == RecordKind::SessionLogout;
+                exchange.logout_numbered(&input.context, session, told, expected_inbound, outbox);
+            }
         }
         RecordKind::SessionSend => {
             let send: SessionSend = payload::head(input.payload).ok_or(unreadable)?;
@@ -127,7 +131,8 @@ pub fn apply(
                 return Err(unreadable);
             }
             let (session, kind) = (input.context.session, send.kind.get());
-            exchange.send(&input.context, session, kind, send.expected_inbound.get(), outbox);
+            let expected_inbound = number(send.expected_inbound.get()).ok_or(unreadable)?;
+            exchange.send(&input.context, session, kind, expected_inbound, outbox);
         }
         RecordKind::Genesis => {
             let item = GenesisItem::decode(input.payload).map_err(|_| unreadable)?;
@@ -140,6 +145,11 @@ pub fn apply(
         _ => return Err(CannotApply::Kind { sequence, kind }),
     }
     Ok(())
+}
+
+/// A number that a session's message can have, or 0.
+fn number(number: u64) -> Option<u64> {
+    (number < NUMBER_END).then_some(number)
 }
 
 /// The session that a logon's events began.

@@ -76,7 +76,7 @@ fn a_session_goes_on_with_its_numbers_where_it_stopped() {
     assert_eq!((result.session, result.outbound, result.client_sequence), (desk, 2, 77));
     world.ctx.sequence = world.ctx.sequence.next();
     let ctx = world.ctx;
-    world.exchange.logout(&ctx, desk, true, &mut world.out);
+    world.exchange.logout(&ctx, desk, &mut world.out);
     let EventBody::Session(change) = world.out.events()[0].body else { panic!("the session's") };
     assert_eq!((change.session, change.active, change.outbound), (desk, false, 2));
     assert_eq!(logon(&mut world, "desk"), desk);

@@ -62,19 +62,27 @@ fn every_message_of_a_numbered_session_has_its_number_from_its_record() {
     world.run("2: buy A 1 @ 1 -> pending");
     assert_eq!(world.out.result().expect("a result").outbound, 2);
     assert_eq!(numbers(&world, fix), (2, 3));
-    // What is refused was heard all the same; what is older moves nothing back.
-    world.ctx.client_sequence = 9;
+    // What is refused was heard all the same; what overtakes another message, and what is older, moves
+    // nothing.
+    world.ctx.client_sequence = 3;
     world.run("2: buy B 0 @ 1 -> InvalidQuantity");
-    world.ctx.client_sequence = 4;
+    world.ctx.client_sequence = 9;
     world.run("2: cancel A -> canceled");
-    assert_eq!(numbers(&world, fix), (4, 10));
+    world.ctx.client_sequence = 2;
+    world.run("2: cancel A -> TooLate");
+    assert_eq!(numbers(&world, fix), (5, 4));
     let sent = send(&mut world, fix, 12).expect("it is numbered");
-    assert_eq!(sent, SessionSent { session: fix, kind: 7, outbound: 5, expected_inbound: 12 });
+    assert_eq!(sent, SessionSent { session: fix, kind: 7, outbound: 6, expected_inbound: 12 });
     // The answer to a logout; a session that is lost is told nothing.
-    record(&mut world, |exchange, ctx, out| exchange.logout(ctx, fix, true, out));
-    assert_eq!((change(&world).outbound, change(&world).active), (6, false));
-    record(&mut world, |exchange, ctx, out| exchange.logout(ctx, fix, false, out));
-    assert_eq!(change(&world).outbound, 6);
+    let end = |told| {
+        move |exchange: &mut Exchange, ctx: &Context, out: &mut Outbox| {
+            exchange.logout_numbered(ctx, fix, told, 13, out);
+        }
+    };
+    record(&mut world, end(true));
+    assert_eq!((change(&world).outbound, change(&world).active), (7, false));
+    record(&mut world, end(false));
+    assert_eq!((change(&world).outbound, numbers(&world, fix)), (7, (7, 13)));
 }
 
 #[test]
@@ -86,11 +94,13 @@ fn numbers_outlive_the_node_and_begin_again_where_a_logon_says_so() {
     world.exchange = restored(&world.exchange);
     assert_eq!((world.hash(), numbers(&world, fix)), (before, (2, 5)));
     // An inbound number alone is part of the state.
-    world.exchange.hear(fix, 6);
-    assert_ne!(world.hash(), before);
+    send(&mut world, fix, 6).expect("it is numbered");
+    let sent = world.hash();
+    world.exchange = restored(&world.exchange);
+    assert_eq!(world.hash(), sent);
     record(&mut world, |exchange, ctx, out| exchange.lose_sessions(ctx, out));
     assert_eq!(logon(&mut world, false, 7), fix);
-    assert_eq!((change(&world).outbound, numbers(&world, fix)), (3, (3, 7)));
+    assert_eq!((change(&world).outbound, numbers(&world, fix)), (4, (4, 7)));
     assert_eq!(logon(&mut world, true, 2), fix);
     assert_eq!((change(&world).outbound, numbers(&world, fix)), (1, (1, 2)));
 }
@@ -146,6 +156,12 @@ fn records_of_numbered_sessions_are_applied_as_their_layouts_say() {
         assert!(matches!(refused, Err(CannotApply::Payload { .. })), "{refused:?}");
         world.ctx.sequence.0 -= 1;
     }
+    // Nor is a number beyond all that a session can have.
+    send.expected_inbound = (1 << 62).into();
+    let message = [send.as_bytes(), b"112=A"].concat();
+    let refused = applied(&mut world, RecordKind::SessionSend, &message);
+    assert!(matches!(refused, Err(CannotApply::Payload { .. })), "{refused:?}");
+    world.ctx.sequence.0 -= 1;
     let mut end = SessionEnd::new_zeroed();
     end.expected_inbound = 6.into();
     assert_eq!(applied(&mut world, RecordKind::SessionLogout, end.as_bytes()), Ok(()));
@@ -159,4 +175,31 @@ fn records_of_numbered_sessions_are_applied_as_their_layouts_say() {
     record.protocol = PROTOCOL_NATIVE;
     assert_eq!(applied(&mut world, RecordKind::SessionLogon, record.as_bytes()), Ok(()));
     assert_eq!(change(&world).session, SessionId(0));
+}
+
+#[test]
+fn the_end_of_a_session_that_is_not_numbered_needs_no_words() {
+    for kind in [RecordKind::SessionLogout, RecordKind::SessionLost] {
+        let mut world = check("logon desk -> 1");
+        world.ctx.session = SessionId(1);
+        assert_eq!(applied(&mut world, kind, b""), Ok(()));
+        assert_eq!((change(&world).active, numbers(&world, SessionId(1))), (false, (0, 0)));
+        assert_eq!(applied(&mut world, kind, SessionEnd::new_zeroed().as_bytes()), Ok(()));
+        assert_eq!(numbers(&world, SessionId(1)), (0, 0));
+    }
+}
+
+#[test]
+fn a_logout_is_the_last_that_its_record_says_to_the_session() {
+    let mut world = check("fund 2 1000");
+    world.run("at 1000");
+    let fix = logon(&mut world, false, 2);
+    world.ctx.session = fix;
+    world.run("2: buy A 1 @ 1 until 2000 -> pending\n at 3000");
+    record(&mut world, |exchange, ctx, out| exchange.logout_numbered(ctx, fix, true, 3, out));
+    let expired = world.out.events().iter().find_map(|event| match event.body {
+        EventBody::Update(update) => Some(update.outbound),
+        _ => None,
+    });
+    assert_eq!((expired, change(&world).outbound, numbers(&world, fix)), (Some(3), 4, (4, 3)));
 }

@@ -47,7 +47,7 @@ impl World {
             }
             ["logout", id] => {
                 let id = SessionId(number(id) as u32);
-                self.quiet(|exchange, ctx, out| exchange.logout(ctx, id, true, out));
+                self.quiet(|exchange, ctx, out| exchange.logout(ctx, id, out));
                 self.told()
             }
             ["lose"] => {
@@ -602,7 +602,7 @@ fn act(exchange: &mut Exchange, ctx: &Context, step: Step, out: &mut Outbox) {
         Step::Logon(number) => {
             exchange.logon(ctx, KeyId(0), &[number; 32], out);
         }
-        Step::Logout(session) => exchange.logout(ctx, session, true, out),
+        Step::Logout(session) => exchange.logout(ctx, session, out),
         Step::Lose => exchange.lose_sessions(ctx, out),
         Step::Tick => exchange.tick(ctx, out),
     }

@@ -78,9 +78,7 @@ impl Ours {
                     exchange.cancel_when_away(*session);
                 }
             }
-            Record::Session(SessionStep::Logout(session)) => {
-                exchange.logout(ctx, *session, true, out)
-            }
+            Record::Session(SessionStep::Logout(session)) => exchange.logout(ctx, *session, out),
             Record::Session(SessionStep::Lose) => exchange.lose_sessions(ctx, out),
             Record::Session(SessionStep::Tick) => exchange.tick(ctx, out),
         }
