@@ -57,8 +57,8 @@ impl Sent {
         self.note(&id, "fully-filled");
         // Rejected by the exchange.
         let (id, unknown) = ask(peer, CANCEL_ORDER, cancel(11, instrument, order.order_id, 0));
-        assert_eq!(answer(peer.ask(&unknown)).reason, 103);
-        self.note(&id, "rejected UnknownOrder");
+        assert_eq!(answer(peer.ask(&unknown)).reason, 111);
+        self.note(&id, "rejected TooLate");
         // A duplicate, of which the first is not to be done again.
         let again = peer.ask(&resting);
         assert!(again.again);

@@ -53,10 +53,10 @@ fn a_trade_key_acts_for_its_accounts_alone() {
         assert_forbidden(&mut two, DEPOSIT, amount(account, BASE, 1));
         assert_forbidden(&mut two, WITHDRAW, amount(account, BASE, 1));
     }
-    // Under its own account, the order of another is not to be found.
+    // Under its own account, the order of another is not to be found, nor whether there is one.
     let payload = cancel(2, instrument, other.order_id, 0);
-    assert_eq!(two.command(CANCEL_ORDER, payload).reason, 103);
-    assert_eq!(two.command(REPLACE_ORDER, replace(2, instrument, other.order_id)).reason, 103);
+    assert_eq!(two.command(CANCEL_ORDER, payload).reason, 111);
+    assert_eq!(two.command(REPLACE_ORDER, replace(2, instrument, other.order_id)).reason, 111);
     assert_eq!(three.account(3, 0).balances, funds);
     // Its own money it may give away.
     assert_eq!(two.command(TRANSFER, transfer(2, 3)).status, 8);

@@ -180,11 +180,12 @@ fn unknown_numbers_are_told_by_name() {
         assert_eq!(refused(&peer.command(TRANSFER, payload)), 101);
     }
     let other = peer.order(sell(&ground, 5, 1));
-    for order_id in [1, other.order_id, other.order_id + 1000, u64::MAX] {
+    let numbers = [(1, 111), (other.order_id, 111), (other.order_id + 1000, 103), (u64::MAX, 103)];
+    for (order_id, reason) in numbers {
         let payload = cancel(ground.buyer, ground.instrument, order_id, 0);
-        assert_eq!(refused(&peer.command(CANCEL_ORDER, payload)), 103, "order {order_id}");
+        assert_eq!(refused(&peer.command(CANCEL_ORDER, payload)), reason, "order {order_id}");
         let payload = replace(&ground, order_id, 1, 1, 0);
-        assert_eq!(refused(&peer.command(REPLACE_ORDER, payload)), 103, "order {order_id}");
+        assert_eq!(refused(&peer.command(REPLACE_ORDER, payload)), reason, "order {order_id}");
     }
     let payload = cancel(ground.buyer, ground.instrument, 0, 0);
     assert_eq!(refused(&peer.command(CANCEL_ORDER, payload)), 103, "named by nothing");
