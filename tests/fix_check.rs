@@ -33,8 +33,9 @@ fn raw(begin_string: &str, body: &str) -> Vec<u8> {
     bytes
 }
 
-/// `ok`, `unsupported`, or reason and tag, of a message.
-fn verdict(version: Version, policy: Policy, bytes: &[u8]) -> String {
+/// `ok`, `unsupported`, or reason and tag, of a message of a client; with `either`, of the exchange as
+/// well.
+fn verdict(version: Version, policy: Policy, bytes: &[u8], either: bool) -> String {
     let framed = frame(bytes, MESSAGE_DEFAULT_MAX_BYTES);
     assert_eq!(framed, Frame::Message { size: bytes.len() });
     let mut fields = Fields::default();
@@ -42,7 +43,9 @@ fn verdict(version: Version, policy: Policy, bytes: &[u8]) -> String {
         Ok(parsed) => parsed,
         Err(garbled) => return format!("garbled: {garbled}"),
     };
-    match parsed.check(version, &policy) {
+    let checked =
+        if either { parsed.check_either(version, &policy) } else { parsed.check(version, &policy) };
+    match checked {
         Ok(Accepted::Message(_)) => "ok".to_owned(),
         Ok(Accepted::Unsupported) => "unsupported".to_owned(),
         Err(Refusal { reason, tag: None }) => reason.to_string(),
@@ -52,10 +55,19 @@ fn verdict(version: Version, policy: Policy, bytes: &[u8]) -> String {
 
 /// Lines of versions, message and verdict.
 fn check(script: &str) {
-    check_with(Policy::DEFAULT, script);
+    check_lines(Policy::DEFAULT, false, script);
+}
+
+/// As [`check`], of messages that the exchange sends too.
+fn check_either(script: &str) {
+    check_lines(Policy::DEFAULT, true, script);
 }
 
 fn check_with(policy: Policy, script: &str) {
+    check_lines(policy, false, script);
+}
+
+fn check_lines(policy: Policy, either: bool, script: &str) {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (line, expected) = line.split_once(" -> ").expect("a line says what comes of it");
         let (versions, text) = line.split_once(' ').expect("versions come first");
@@ -66,7 +78,11 @@ fn check_with(policy: Policy, script: &str) {
                 _ => Version::Fix50,
             };
             let bytes = message(version, text.trim());
-            assert_eq!(verdict(version, policy, &bytes), expected.trim(), "{version}: {text}");
+            assert_eq!(
+                verdict(version, policy, &bytes, either),
+                expected.trim(),
+                "{version}: {text}"
+            );
         }
     }
 }
@@ -152,7 +168,7 @@ fn each_reason_to_refuse_names_its_tag() {
 
 #[test]
 fn a_value_may_be_of_one_version_alone() {
-    check(
+    check_either(
         "
         2  35=8|37=1|17=1|20=0|150=1|39=1|55=X|54=1|151=1|14=1|6=1| -> ok
         5  35=8|37=1|17=1|150=1|39=1|55=X|54=1|151=1|14=1|6=1| -> 5 150
@@ -174,6 +190,13 @@ fn a_known_message_that_is_not_taken_is_told_from_an_unknown_one() {
         5   35=CA|1=1| -> unsupported
         24  35=CA|1=1| -> 11
         245 35=B|!56|148=headline| -> 1 56
+        245 35=8|37=1| -> unsupported
+        245 35=W|268=2|269=x|55=| -> unsupported
+        245 35=j|999=1| -> unsupported
+        45  35=y|320=1| -> unsupported
+        2   35=y|320=1| -> 11
+        245 35=8|!56|37=1| -> 1 56
+        245 35=8|50=|37=1| -> 4 50
         45  35=B|627=1|628=HOP|630=5|148=headline| -> unsupported
         45  35=B|627=2|628=HOP|630=5|148=headline| -> 16 627
         45  35=0|627=2|628=HOP|628=HOP2|112=x| -> ok
@@ -213,7 +236,7 @@ fn groups_are_counted_and_their_entries_begin_with_the_first_field() {
 
 #[test]
 fn fields_that_an_entry_must_have_are_missed() {
-    check(
+    check_either(
         "
         245 35=W|55=X|268=2|269=0|270=1|269=1|270=2| -> ok
         245 35=V|262=A|263=1|264=0|267=1|269=0|146=2|55=X|55=Y| -> ok
@@ -298,7 +321,7 @@ fn with_view(version: Version, text: &str, look: impl FnOnce(View<'_>)) {
     // The table has been used before, for something else.
     fields.parse(&message(version, "35=1|112=other|58=x|44=7|")).expect("a message");
     let mut parsed = fields.parse(&bytes).expect("a message");
-    assert_ne!(parsed.check(version, &Policy::DEFAULT), Ok(Accepted::Unsupported));
+    assert_ne!(parsed.check_either(version, &Policy::DEFAULT), Ok(Accepted::Unsupported));
     look(parsed.into_view());
 }
 
@@ -454,6 +477,6 @@ fn a_written_order_is_taken_in_every_version() {
         encoder.timestamp(tag::TRANSACT_TIME, TimeNs(1), 9);
         let size = encoder.finish().expect("there is room");
         // The header's 52 is missed, and nothing else.
-        assert_eq!(verdict(version, Policy::DEFAULT, &out[..size]), "1 52");
+        assert_eq!(verdict(version, Policy::DEFAULT, &out[..size], false), "1 52");
     }
 }

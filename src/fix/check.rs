@@ -1,7 +1,7 @@
 //! What the dictionary says of a message: the first thing that is wrong with it, in one pass over its
 //! fields, and how deep in groups each field is.
 
-use super::dictionary::{self, Found, Group, Layout, Mask, Message};
+use super::dictionary::{self, Flow, Found, Group, Layout, Mask, Message};
 use super::fields::{FREE, Parsed};
 use super::source::TAG_END;
 use super::value::{self, Kind};
@@ -37,7 +37,7 @@ impl Default for Policy {
 /// A message that the dictionary allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// A message of ours.
+    /// A message that is taken.
     Message(&'static Message),
     /// The version has such a message and this program does not take it; only its header was looked at.
     Unsupported,
@@ -161,24 +161,44 @@ enum Body {
 }
 
 impl Parsed<'_> {
-    /// Holds the message to the dictionary of a version. The first fault in its order is told; what is
-    /// missing is told where nothing else is wrong.
+    /// Holds the message of a client to the dictionary of a version. The first fault in its order is
+    /// told; what is missing is told where nothing else is wrong. What only the exchange sends is not
+    /// taken.
     ///
     /// # Errors
     /// [`Refusal`]: a Reject is due, and the message's number is used up.
     #[inline]
     pub fn check(&mut self, version: Version, policy: &Policy) -> Result<Accepted, Refusal> {
+        self.check_that(version, policy, |flow| flow != Flow::Out)
+    }
+
+    /// As [`Parsed::check`], for messages of either side: what the exchange sends is held to the
+    /// dictionary as well.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check_either(&mut self, version: Version, policy: &Policy) -> Result<Accepted, Refusal> {
+        self.check_that(version, policy, |_| true)
+    }
+
+    #[inline]
+    fn check_that(
+        &mut self,
+        version: Version,
+        policy: &Policy,
+        is_taken: impl FnOnce(Flow) -> bool,
+    ) -> Result<Accepted, Refusal> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         // 35 is the third field, or there would be nothing parsed.
         let msg_type = self.fields.entry(2).value(self.bytes);
         let body = match dictionary::find(version, msg_type) {
-            Found::Message(message) => {
+            Found::Message(message) if is_taken(message.flow) => {
                 let layout = message.layout(version).expect("it was found in this version");
                 Body::Known(message, layout)
             }
-            Found::Other => Body::Unsupported,
+            Found::Message(_) | Found::Other => Body::Unsupported,
             Found::Unknown if msg_type.is_empty() => {
                 return Err(Refusal::new(Refusal::EMPTY, Some(tag::MSG_TYPE)));
             }

@@ -37,7 +37,7 @@ pub use text::{Short, Text, TypeText};
 
 use crate::limits::FIX_SEQ_NUM_MAX;
 use crate::types::TimeNs;
-use ahead::Ahead;
+use ahead::{Ahead, Kept};
 use logon::Request;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -116,7 +116,7 @@ pub struct Session {
     gap: Option<Gap>,
     ahead: Ahead,
     /// The next message received is one that was kept.
-    is_playing: bool,
+    playing: Option<Kept>,
     resend: Option<Range>,
     resend_next: Option<Range>,
     /// Where the client wants to be sent again from, when the Logon answer has its number.
@@ -147,7 +147,7 @@ impl Session {
             limit: TimeNs(0),
             gap: None,
             ahead,
-            is_playing: false,
+            playing: None,
             resend: None,
             resend_next: None,
             resend_after_logon: None,
@@ -228,8 +228,9 @@ impl Session {
             State::Connected => self.first(now, m, out),
             State::Authenticating(_) => {
                 // A client that does not wait for the answer: its messages come after it.
-                if let Some(number) = m.seq_num {
-                    self.ahead.keep(number, m.raw);
+                if let Some(number) = m.seq_num.filter(|number| *number <= FIX_SEQ_NUM_MAX) {
+                    let is_timely = logon::came_in_time(now, m, &self.options);
+                    self.ahead.keep(number, m.raw, Kept { is_timely });
                 }
             }
             State::Running | State::LoggingOut { .. } => self.in_session(now, m, out),
@@ -242,8 +243,8 @@ impl Session {
     #[must_use]
     pub fn take_kept(&mut self, into: &mut Vec<u8>) -> bool {
         let is_open = matches!(self.state, State::Running | State::LoggingOut { .. });
-        self.is_playing = is_open && self.ahead.take(self.expected, into);
-        self.is_playing
+        self.playing = if is_open { self.ahead.take(self.expected, into) } else { None };
+        self.playing.is_some()
     }
 
     /// A message of ours got its number, and was written behind all before it; or the session has no
@@ -280,14 +281,18 @@ impl Session {
     }
 
     /// An operator set the numbers: the next one of the client, and the last one of ours. A reset that is
-    /// asked for and not done comes after that, and undoes it.
+    /// asked for and not done comes after that, and undoes it. A resend under way goes on to its end, and
+    /// is told as any ([`Session::resent`]); what waits for it is forgotten.
     pub fn numbers_set(&mut self, expected: u64, sent: u64) {
         if self.resetting > 0 {
             return;
         }
         self.expected = expected.clamp(1, FIX_SEQ_NUM_MAX);
         self.sent = sent.min(FIX_SEQ_NUM_MAX);
+        let under_way = self.resend;
         self.forget();
+        // Nothing of the numbers set is part of it: whatever is asked for comes after it.
+        self.resend = under_way.map(|Range { last, .. }| Range { first: u64::MAX, last });
     }
 
     /// What was to be sent again was written up to this number.
@@ -400,7 +405,7 @@ impl Session {
         self.resend_after_logon = resend_from;
         let is_ahead = request.seq_num > self.expected;
         if is_ahead {
-            self.ahead.keep_done(request.seq_num);
+            self.ahead.insert_done(request.seq_num);
         } else {
             self.advance(now, request.seq_num + 1, Noted::Lazily, out);
         }
@@ -497,7 +502,7 @@ impl Session {
     fn forget(&mut self) {
         self.gap = None;
         self.ahead.clear();
-        self.is_playing = false;
+        self.playing = None;
         self.resend = None;
         self.resend_next = None;
         self.resend_after_logon = None;

@@ -153,7 +153,6 @@ impl Watch {
                 self.given = self.session.last_sent();
                 self.asked.clear();
                 self.resend_begun = 0;
-                self.serving = None;
             }
             9..12 => {
                 self.session.time_came(now, out);
@@ -192,9 +191,6 @@ impl Watch {
         }
         // What is old is marked as such more often than not, so that sessions live.
         message.poss_dup |= message.number < Some(self.session.expected()) && random.percent(90);
-        if message.msg_type == b"4" && message.body.get(123) != Some(b"Y") {
-            self.resend_begun = 0;
-        }
         self.take(&message);
         self.look(was_logged_on);
         let mut kept = Vec::new();
@@ -212,6 +208,9 @@ impl Watch {
     }
 
     fn take(&mut self, message: &Made) {
+        if message.msg_type == b"4" && message.body.get(123) != Some(b"Y") {
+            self.resend_begun = 0;
+        }
         let number = message.number.unwrap_or(0);
         let raw = [&number.to_le_bytes()[..], &message.msg_type[..1]].concat();
         let time = |seconds: Option<i64>| {

@@ -224,7 +224,7 @@ fn an_operator_may_log_out_whoever_has_not_logged_on() {
         "in: 35=A|34=1|98=0|108=30
          authenticate
          do: logout maintenance
-         out: 35=5|34=1|58=maintenance
+         out: 35=5|34=none|58=maintenance
          disconnect: LogonRefused
          expected: 1",
     );

@@ -92,7 +92,7 @@ fn a_reset_that_does_not_begin_with_one_is_refused_and_resets_nothing() {
         &format!(
             "do: set 4 6
              in: 35=A|34=4|98=0|108=30|141=Y
-             out: 35=5|34=1|58={text}
+             out: 35=5|34=none|58={text}
              disconnect: LogonRefused
              expected: 4"
         ),
@@ -118,6 +118,18 @@ fn a_logon_sent_again_resets_nothing() {
          deliver: 2
          in: 35=A|34=1|43=Y|122=0|98=0|108=30|141=Y
          expected: 3",
+    );
+    check_each(
+        |_| {},
+        "do: set 7 9
+         in: 35=A|34=1|43=Y|122=0|98=0|108=30|141=Y
+         out: 35=5|34=none|58=MsgSeqNum too low, expecting 7 but received 1
+         disconnect: LogonRefused
+         expected: 7
+         do: connect
+         in: 35=A|34=7|43=Y|122=0|98=0|108=30|141=Y
+         out: 35=A|34=1|98=0|108=30
+         expected: 8",
     );
 }
 
@@ -176,7 +188,7 @@ fn line_05_a_logon_that_is_wrong_is_refused_with_a_reason() {
             |_| {},
             &format!(
                 "in: 35=A|34=1|{change}|98=0|108=30
-                 out: 35=5|34=1|58={text}
+                 out: 35=5|34=none|58={text}
                  disconnect: LogonRefused
                  expected: 1"
             ),
@@ -188,7 +200,7 @@ fn line_05_a_logon_that_is_wrong_is_refused_with_a_reason() {
             options(version),
             &format!(
                 "in: 8={begin}|35=A|34=1|98=0|108=30
-                 out: 35=5|34=1|58=BeginString (8) must be {own} in this session
+                 out: 35=5|34=none|58=BeginString (8) must be {own} in this session
                  disconnect: LogonRefused"
             ),
         );
@@ -200,7 +212,7 @@ fn line_05_a_logon_that_the_dictionary_refuses_is_refused() {
     check_each(
         |_| {},
         "in: 35=A|34=1|98=0|108=30 ! 1 98 Required tag missing
-         out: 35=5|34=1|58=Required tag missing (98)
+         out: 35=5|34=none|58=Required tag missing (98)
          disconnect: LogonRefused",
     );
 }
@@ -212,7 +224,7 @@ fn line_05_a_logon_without_a_number_is_refused() {
             |_| {},
             &format!(
                 "in: 35=A|{number}|98=0|108=30
-                 out: 35=5|34=1|58=MsgSeqNum (34) must be a number in range
+                 out: 35=5|34=none|58=MsgSeqNum (34) must be a number in range
                  disconnect: LogonRefused"
             ),
         );
@@ -229,7 +241,7 @@ fn line_05_fixt_needs_the_version_of_its_applications() {
             options(Version::Fix50),
             &format!(
                 "in: 35=A|34=1|98=0|108=30|{change}
-                 out: 35=5|34=1|58={text}
+                 out: 35=5|34=none|58={text}
                  disconnect: LogonRefused"
             ),
         );
@@ -296,7 +308,7 @@ fn a_heartbeat_interval_is_bounded() {
             bounds,
             &format!(
                 "in: 35=A|34=1|98=0|108={given}
-                 out: 35=5|34=1|58={text}
+                 out: 35=5|34=none|58={text}
                  disconnect: LogonRefused"
             ),
         );
@@ -318,7 +330,7 @@ fn nothing_changes_before_the_credentials_are_checked() {
          authenticate
          expected: 7
          do: refuse - user or password are wrong
-         out: 35=5|34=1|58=user or password are wrong
+         out: 35=5|34=none|58=user or password are wrong
          disconnect: LogonRefused
          expected: 7",
     );
@@ -333,20 +345,100 @@ fn fixt_says_why_a_logon_is_refused_as_a_number_too() {
         "in: 35=A|34=1|98=0|108=30
          authenticate
          do: refuse 5 user or password are wrong
-         out: 35=5|34=1|1409=5|58=user or password are wrong
+         out: 35=5|34=none|1409=5|58=user or password are wrong
          disconnect: LogonRefused",
     );
 }
 
 #[test]
-fn a_refusal_may_be_sent_without_using_up_a_number() {
-    check_each(
-        |options| options.refusals_numbered = false,
-        "do: set 7 9
-         in: 35=A|34=2|98=0|108=30
-         out: 35=5|34=none|58=MsgSeqNum too low, expecting 7 but received 2
+fn a_refusal_may_use_up_a_number() {
+    check_running_with(
+        |options| options.refusals_numbered = true,
+        "do: close
+         disconnect: LineClosed
+         do: connect
+         in: 35=A|34=1|98=0|108=30
+         out: 35=5|34=2|58=MsgSeqNum too low, expecting 2 but received 1
          disconnect: LogonRefused
-         expected: 7",
+         expected: 2
+         do: connect
+         in: 35=A|34=2|98=0|108=30
+         out: 35=A|34=3|98=0|108=30",
+    );
+}
+
+#[test]
+fn a_refused_logon_changes_nothing_on_either_side() {
+    check_running(
+        "do: close
+         disconnect: LineClosed
+         do: connect
+         in: 35=A|34=1|98=0|108=30
+         out: 35=5|34=none|58=MsgSeqNum too low, expecting 2 but received 1
+         disconnect: LogonRefused
+         expected: 2
+         do: connect
+         in: 35=A|34=2|98=0|108=30
+         out: 35=A|34=2|98=0|108=30",
+    );
+}
+
+#[test]
+fn messages_that_do_not_wait_for_the_answer_come_after_a_logon_ahead() {
+    for (logon, answer) in [("", ""), ("|789=1", "|789=3")] {
+        let mut asked = options(Version::Fix44);
+        asked.authenticate = true;
+        let request = if logon.is_empty() { "out: 35=2|34=2|7=3|16=0" } else { "" };
+        check(
+            asked,
+            &format!(
+                "do: set 3 0
+                 in: 35=A|34=5|98=0|108=0{logon}
+                 authenticate
+                 in: 35=D|34=6
+                 do: accept
+                 out: 35=A|34=1|98=0|108=0{answer}
+                 {request}
+                 in: 35=D|34=3|43=Y|122=0
+                 deliver: 3 dup
+                 in: 35=D|34=4|43=Y|122=0
+                 deliver: 4 dup
+                 deliver: 6
+                 expected: 7
+                 at: 100"
+            ),
+        );
+    }
+}
+
+#[test]
+fn what_came_too_late_before_the_answer_is_refused_after_it() {
+    let asked = |options: &mut Options| options.authenticate = true;
+    for time in ["-31536", "121"] {
+        check_each(
+            asked,
+            &format!(
+                "in: 35=A|34=1|98=0|108=30
+                 authenticate
+                 in: 35=D|34=2|52={time}
+                 do: accept
+                 out: 35=A|34=1|98=0|108=30
+                 out: 35=3|34=2|45=2|371=52|372=D|373=10|58=SendingTime accuracy problem
+                 out: 35=5|34=3|58=SendingTime accuracy problem
+                 expected: 3"
+            ),
+        );
+    }
+    // Its time is that at which it came, not that of the answer.
+    check_each(
+        asked,
+        "in: 35=A|34=1|98=0|108=30
+         authenticate
+         in: 35=D|34=2|52=-118
+         at: 9
+         do: accept
+         out: 35=A|34=1|98=0|108=30
+         deliver: 2",
     );
 }
 
@@ -376,7 +468,7 @@ fn an_answer_about_credentials_that_never_comes_ends_the_connection() {
         "in: 35=A|34=1|98=0|108=30
          authenticate
          at: 10
-         out: 35=5|34=1|58=the Logon was not checked in time
+         out: 35=5|34=none|58=the Logon was not checked in time
          disconnect: LogonRefused
          do: accept
          expected: 1",
@@ -393,7 +485,7 @@ fn a_refused_logon_that_was_logged_on_before_resets_nothing() {
          do: set 4 4
          do: connect
          in: 35=A|34=1|98=0|108=30
-         out: 35=5|34=1|58=MsgSeqNum too low, expecting 4 but received 1
+         out: 35=5|34=none|58=MsgSeqNum too low, expecting 4 but received 1
          disconnect: LogonRefused
          expected: 4",
     );
@@ -463,14 +555,14 @@ fn a_logon_that_expects_more_than_was_sent_is_refused() {
     check(
         options(Version::Fix44),
         "in: 35=A|34=1|98=0|108=30|789=2
-         out: 35=5|34=1|58=NextExpectedMsgSeqNum too high, expecting 1 but received 2
+         out: 35=5|34=none|58=NextExpectedMsgSeqNum too high, expecting 1 but received 2
          disconnect: LogonRefused
          expected: 1",
     );
     check(
         options(Version::Fix44),
         "in: 35=A|34=1|98=0|108=30|789=0
-         out: 35=5|34=1|58=NextExpectedMsgSeqNum (789) must be a number above 0
+         out: 35=5|34=none|58=NextExpectedMsgSeqNum (789) must be a number above 0
          disconnect: LogonRefused",
     );
 }
@@ -550,7 +642,7 @@ fn a_comp_id_is_something_and_bounded_where_none_is_demanded() {
             free,
             &format!(
                 "in: 35=A|34=1|98=0|108=30|49={given}
-                 out: 35=5|34=1|58=SenderCompID (49) is not this session's
+                 out: 35=5|34=none|58=SenderCompID (49) is not this session's
                  disconnect: LogonRefused"
             ),
         );

@@ -1,6 +1,6 @@
 //! MsgSeqNum: no hole in ours, no gap unseen in the client's.
 
-use super::desk::{check_running, check_running_with};
+use super::desk::{check_each, check_running, check_running_with};
 
 #[test]
 fn line_08_every_message_has_the_next_number() {
@@ -119,7 +119,7 @@ fn line_10_a_logon_too_low_is_refused_with_a_reason() {
          disconnect: LineClosed
          do: connect
          in: 35=A|34=1|98=0|108=30
-         out: 35=5|34=2|58=MsgSeqNum too low, expecting 2 but received 1
+         out: 35=5|34=none|58=MsgSeqNum too low, expecting 2 but received 1
          disconnect: LogonRefused
          expected: 2",
     );
@@ -268,13 +268,98 @@ fn numbers_set_before_a_reset_are_undone_by_it() {
 #[test]
 fn numbers_out_of_any_reach_are_not_followed() {
     check_running(
-        "in: 35=D|34=18446744073709551615
-         out: 35=2|34=2|7=2|16=0
-         in: 35=4|34=2|123=Y|36=18446744073709551615
-         out: 35=3|34=3|45=2|371=36|372=4|373=5|58=NewSeqNo is out of range
+        "in: 35=4|34=2|123=Y|36=18446744073709551615
+         out: 35=3|34=2|45=2|371=36|372=4|373=5|58=NewSeqNo is out of range
          expected: 3
          in: 35=4|34=3|123=Y|36=99999999999999999999
-         out: 35=3|34=4|45=3|371=36|372=4|373=6|58=Incorrect data format for value
+         out: 35=3|34=3|45=3|371=36|372=4|373=6|58=Incorrect data format for value
          expected: 4",
     );
+}
+
+#[test]
+fn a_number_out_of_any_reach_ends_the_session() {
+    for message in [
+        "35=0|34=18446744073709551615",
+        "35=1|34=18446744073709551615|112=x",
+        "35=2|34=1000000000000|7=1|16=0",
+        "35=D|34=1000000000000",
+        "35=4|34=1000000000000|123=Y|36=5",
+        "35=A|34=1000000000000|98=0|108=30",
+    ] {
+        check_running(&format!(
+            "in: {message}
+             out: 35=5|34=2|58=MsgSeqNum (34) must be a number in range
+             disconnect: NumberMissing
+             expected: 2"
+        ));
+    }
+    check_running("in: 35=D|34=999999999999\nout: 35=2|34=2|7=2|16=0");
+    // Those whose number is not looked at are what they are.
+    check_running("in: 35=5|34=18446744073709551615\nout: 35=5|34=2\ndisconnect: LoggedOut");
+    check_running("in: 35=4|34=18446744073709551615|36=7\nset-expected: 7");
+}
+
+#[test]
+fn a_number_out_of_any_reach_hides_nothing_that_comes_before_the_answer() {
+    check_each(
+        |options| options.authenticate = true,
+        "in: 35=A|34=1|98=0|108=30
+         authenticate
+         in: 35=1|34=18446744073709551615|112=x
+         in: 35=D|34=2
+         in: 35=1|34=18446744073709551615|112=x
+         in: 35=D|34=3
+         do: accept
+         out: 35=A|34=1|98=0|108=30
+         deliver: 2
+         deliver: 3",
+    );
+}
+
+#[test]
+fn a_resend_under_way_when_numbers_are_set_is_still_the_only_one() {
+    check_running(
+        "app: 35=8|58=one
+         out: 35=8|34=2|58=one
+         do: hold-resends
+         in: 35=2|34=2|7=1|16=0
+         resend: 1 2
+         in: 35=2|34=3|7=1|16=1
+         do: set 9 2
+         in: 35=2|34=9|7=2|16=0
+         do: go-resends
+         out: 35=4|34=1|43=Y|122=0|52=0|123=Y|36=2
+         out: 35=8|34=2|43=Y|122=0|52=0|58=one
+         resend: 2 2
+         out: 35=8|34=2|43=Y|122=0|52=0|58=one
+         in: 35=2|34=10|7=1|16=1
+         resend: 1 1
+         out: 35=4|34=1|43=Y|122=0|52=0|123=Y|36=2",
+    );
+}
+
+#[test]
+fn a_reset_that_is_wrong_uses_up_its_number_where_it_is_expected() {
+    for (message, tag, reason, text) in [
+        ("123=X|36=9 ! 6 123 said", 123, 6, "said"),
+        ("36= ! 1 36 said", 36, 1, "said"),
+        ("36=", 36, 1, "Required tag missing"),
+        ("36=x", 36, 6, "Incorrect data format for value"),
+        ("36=1000000000000", 36, 5, "NewSeqNo is out of range"),
+    ] {
+        let reject = format!("|371={tag}|372=4|373={reason}|58={text}");
+        check_running(&format!(
+            "in: 35=4|34=2|{message}
+             out: 35=3|34=2|45=2{reject}
+             expected: 3
+             in: 35=4|34=7|{message}
+             out: 35=3|34=3|45=7{reject}
+             in: 35=4|34=1|{message}
+             out: 35=3|34=4|45=1{reject}
+             expected: 3
+             in: 35=D|34=3
+             deliver: 3"
+        ));
+    }
 }

@@ -228,7 +228,7 @@ pub enum Reason {
     LogoutUnanswered,
     /// A number below the expected one that was not marked as sent before.
     NumberTooLow,
-    /// A message without a number.
+    /// A message without a number, or with one beyond all that are given.
     NumberMissing,
     /// Another BeginString.
     BeginString,

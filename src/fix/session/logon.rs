@@ -7,6 +7,9 @@ use crate::fix::Version;
 use crate::limits::{FIX_COMP_ID_MAX_BYTES, FIX_SEQ_NUM_MAX};
 use crate::types::TimeNs;
 
+/// Says that a number is none, or beyond all that are given.
+pub(super) const OUT_OF_RANGE: &str = "MsgSeqNum (34) must be a number in range";
+
 /// A Logon whose form is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
@@ -62,6 +65,12 @@ pub(super) fn is_timely(now: TimeNs, sending: Option<TimeNs>, options: &Options)
     })
 }
 
+/// True where a message came in time. One without SendingTime is the dictionary's to refuse, and a Logout
+/// is answered whenever it was sent.
+pub(super) fn came_in_time(now: TimeNs, m: &Received<'_>, options: &Options) -> bool {
+    m.sending_time.is_none() || m.msg_type == b"5" || is_timely(now, m.sending_time, options)
+}
+
 /// Reads a Logon: the request, or the text that refuses it. What depends on the session's numbers is
 /// asked later.
 pub(super) fn read(now: TimeNs, m: &Received<'_>, options: &Options) -> Result<Request, Text> {
@@ -86,7 +95,7 @@ pub(super) fn read(now: TimeNs, m: &Received<'_>, options: &Options) -> Result<R
         });
     }
     let Some(seq_num) = m.seq_num.filter(|number| *number <= FIX_SEQ_NUM_MAX) else {
-        return Err("MsgSeqNum (34) must be a number in range".into());
+        return Err(OUT_OF_RANGE.into());
     };
     if !is_timely(now, m.sending_time, options) {
         return Err("SendingTime (52) accuracy problem".into());
@@ -104,7 +113,8 @@ pub(super) fn read(now: TimeNs, m: &Received<'_>, options: &Options) -> Result<R
             None => return Err("DefaultApplVerID (1137) is missing".into()),
         }
     }
-    let reset = resets(m.body);
+    // One that was sent before has reset the numbers then.
+    let reset = resets(m.body) && !m.poss_dup;
     if reset && seq_num != 1 {
         return Err(reset_with(seq_num));
     }

@@ -42,7 +42,8 @@ pub struct Options {
     pub logout_limit_s: u32,
     /// Time that a gap may stay as it is before the session ends; 0 for ever.
     pub gap_limit_s: u32,
-    /// The Logout that refuses a Logon has a number of the session's. Where not, it is sent without one.
+    /// The Logout that refuses a Logon has a number of the session's and uses it up, though nobody proved
+    /// to be its client. Where not, it is sent without one and nothing of the session changes.
     pub refusals_numbered: bool,
 }
 
@@ -69,7 +70,7 @@ impl Options {
             logon_limit_s: 10,
             logout_limit_s: 10,
             gap_limit_s: 60,
-            refusals_numbered: true,
+            refusals_numbered: false,
         }
     }
 }

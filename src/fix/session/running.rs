@@ -1,6 +1,7 @@
 //! A session that is logged on: every message in the order of the numbers.
 
 use super::action::{Action, Admin, Reason, Received, Verdict};
+use super::ahead::Kept;
 use super::logon::{self, number};
 use super::text::{Text, TypeText};
 use super::{Gap, Noted, Range, SECOND_NS, Session, State, Wait, too_low};
@@ -60,7 +61,7 @@ fn is_good(m: &Received<'_>) -> bool {
 impl Session {
     /// A message of a client that is logged on.
     pub(super) fn in_session(&mut self, now: TimeNs, m: &Received<'_>, out: &mut Vec<Action>) {
-        let is_playing = std::mem::take(&mut self.is_playing);
+        let kept = self.playing.take();
         let begin_string = self.options.version.begin_string().as_bytes();
         if m.begin_string != begin_string {
             let wanted = String::from_utf8_lossy(begin_string);
@@ -76,9 +77,12 @@ impl Session {
             return self.refuse_and_end(now, m, number, (fault, Reason::CompId), out);
         }
         let is_old = number < self.expected;
-        // What was kept was in time when it came.
-        let is_timed = !is_playing && m.sending_time.is_some() && m.msg_type != b"5";
-        if is_timed && !logon::is_timely(now, m.sending_time, &self.options) {
+        // What was kept is as timely as it was when it came.
+        let is_timely = match kept {
+            Some(kept) => kept.is_timely,
+            None => logon::came_in_time(now, m, &self.options),
+        };
+        if !is_timely {
             let text = "SendingTime accuracy problem".into();
             let fault = Fault { reason: 10, tag: Some(52), text };
             return self.refuse_and_end(now, m, number, (fault, Reason::SendingTime), out);
@@ -90,6 +94,10 @@ impl Session {
                 return self.sequence_reset(now, m, number, out);
             }
             _ => {}
+        }
+        if number > FIX_SEQ_NUM_MAX {
+            let text = logon::OUT_OF_RANGE.into();
+            return self.end(now, text, None, (Reason::NumberMissing, Wait::No), out);
         }
         match number.cmp(&self.expected) {
             Ordering::Less => self.old(now, m, number, out),
@@ -175,7 +183,7 @@ impl Session {
                 self.serve(first, last, out);
                 self.ahead.keep_done(number);
             }
-            _ => self.ahead.keep(number, m.raw),
+            _ => self.ahead.keep(number, m.raw, Kept { is_timely: true }),
         }
         self.ask_for_missing(now, number, out);
     }
@@ -239,7 +247,8 @@ impl Session {
         self.send(now, answer, out);
     }
 
-    /// A SequenceReset without GapFillFlag: whatever its own number is, the next one is what it says.
+    /// A SequenceReset without GapFillFlag: whatever its own number is, the next one is what it says. One
+    /// that does not say it is refused as any message, and uses up its number where its turn has come.
     fn sequence_reset(
         &mut self,
         now: TimeNs,
@@ -268,6 +277,7 @@ impl Session {
                     self.advance(now, new, Noted::AtOnce, out);
                 }
             }
+            Err(fault) if number == self.expected => self.refuse_next(now, m, number, fault, out),
             Err(fault) => self.reject(now, m, number, fault, out),
         }
     }
