@@ -434,6 +434,17 @@ impl Get<'_> {
     }
 }
 
+impl SessionSent {
+    fn get(get: &mut Get<'_>) -> Option<SessionSent> {
+        Some(SessionSent {
+            session: SessionId(get.u32()),
+            kind: u16::try_from(get.u32()).ok()?,
+            outbound: get.u64(),
+            expected_inbound: get.u64(),
+        })
+    }
+}
+
 impl OrderUpdate {
     fn get(change: OrderChange, get: &mut Get<'_>) -> OrderUpdate {
         OrderUpdate {
@@ -584,12 +595,7 @@ impl Event {
             0x60 => {
                 EventBody::Update(OrderUpdate::get(OrderChange::from_u8(head[12] & 0x0F)?, get))
             }
-            0x70 => EventBody::Sent(SessionSent {
-                session: SessionId(get.u32()),
-                kind: u16::try_from(get.u32()).ok()?,
-                outbound: get.u64(),
-                expected_inbound: get.u64(),
-            }),
+            0x70 => EventBody::Sent(SessionSent::get(get)?),
             _ => return None,
         };
         Some(Event {
