@@ -377,7 +377,8 @@ impl Reader {
 
     /// Puts what was read into the block that ends.
     fn close(&mut self) -> Result<(), String> {
-        let (place, presence) = (std::mem::take(&mut self.place), self.presence.take());
+        let place = std::mem::take(&mut self.place);
+        self.presence = None;
         if matches!(place, Place::None | Place::Field) {
             return Ok(());
         }
@@ -385,7 +386,6 @@ impl Reader {
         if !self.open.is_empty() {
             return Err("the group before it is not closed".to_owned());
         }
-        let _: Option<[Presence; VERSION_COUNT]> = presence;
         match place {
             Place::Header => self.dictionary.header = members,
             Place::Trailer => self.dictionary.trailer = members,

@@ -4,6 +4,7 @@ use super::action::{Body, Received, Verdict};
 use super::options::Options;
 use super::text::Text;
 use crate::fix::Version;
+use crate::fix::value::uint;
 use crate::limits::{FIX_COMP_ID_MAX_BYTES, FIX_SEQ_NUM_MAX};
 use crate::types::TimeNs;
 
@@ -19,12 +20,6 @@ pub(super) struct Request {
     pub(super) next_expected: Option<u64>,
 }
 
-/// A number that the client writes with digits alone.
-pub(super) fn number(bytes: &[u8]) -> Option<u64> {
-    let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(bytes).ok().filter(|_| is_number)?.parse().ok()
-}
-
 /// True where ResetSeqNumFlag is Y.
 pub(super) fn resets(body: &dyn Body) -> bool {
     body.get(141) == Some(b"Y")
@@ -32,7 +27,7 @@ pub(super) fn resets(body: &dyn Body) -> bool {
 
 /// HeartBtInt within the bounds, or what is wrong with it.
 pub(super) fn heartbeat(body: &dyn Body, options: &Options) -> Result<u32, Text> {
-    let Some(seconds) = body.get(108).and_then(number) else {
+    let Some(seconds) = body.get(108).and_then(uint) else {
         return Err("HeartBtInt (108) must be a number of seconds".into());
     };
     let (min, max) = (options.heartbeat_min_s, options.heartbeat_max_s);
@@ -52,7 +47,7 @@ pub(super) fn heartbeat(body: &dyn Body, options: &Options) -> Result<u32, Text>
 pub(super) fn next_expected(body: &dyn Body, options: &Options) -> Result<Option<u64>, Text> {
     let is_known = options.next_expected && options.version != Version::Fix42;
     let Some(given) = body.get(789).filter(|_| is_known) else { return Ok(None) };
-    match number(given).filter(|next| *next > 0) {
+    match uint(given).filter(|next| *next > 0) {
         Some(next) => Ok(Some(next)),
         None => Err("NextExpectedMsgSeqNum (789) must be a number above 0".into()),
     }
@@ -100,7 +95,7 @@ pub(super) fn read(now: TimeNs, m: &Received<'_>, options: &Options) -> Result<R
     if !is_timely(now, m.sending_time, options) {
         return Err("SendingTime (52) accuracy problem".into());
     }
-    if m.body.get(98).is_some_and(|method| number(method) != Some(0)) {
+    if m.body.get(98).is_some_and(|method| uint(method) != Some(0)) {
         return Err("EncryptMethod (98) must be 0".into());
     }
     let heart_bt_int = heartbeat(m.body, options)?;

@@ -2,9 +2,10 @@
 
 use super::action::{Action, Admin, Reason, Received, Verdict};
 use super::ahead::Kept;
-use super::logon::{self, number};
+use super::logon;
 use super::text::{Text, TypeText};
 use super::{Gap, Noted, Range, SECOND_NS, Session, State, Wait, too_low};
+use crate::fix::value::uint;
 use crate::limits::FIX_SEQ_NUM_MAX;
 use crate::types::TimeNs;
 use std::cmp::Ordering;
@@ -36,7 +37,7 @@ impl Fault {
 /// A sequence number in a field of a message.
 fn seq_num(m: &Received<'_>, tag: u32) -> Result<u64, Fault> {
     let given = m.body.get(tag).ok_or(Fault::missing(tag as i32))?;
-    number(given).ok_or(Fault::format(tag as i32))
+    uint(given).ok_or(Fault::format(tag as i32))
 }
 
 /// TestReqID, as far as it can be answered.
